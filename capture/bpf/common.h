@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Maps, settings, and the way of a record into the ring buffer. */
+#ifndef WSP_COMMON_H
+#define WSP_COMMON_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_endian.h>
+#include "wsp_abi.h"
+
+#ifndef NULL
+#define NULL ((void *)0)
+#endif
+
+/* Set by userspace before load. */
+
+/* Mount namespace of the host: what executes there is the runtime, not the container. */
+const volatile u32 host_mnt_ns = 0;
+/* Containers are recognised by the names of new cgroups. */
+const volatile u32 discover = 0;
+/* Overlay inodes hold a counted `struct ovl_entry *` (Linux 6.5 and later) instead of a `struct ovl_path`. */
+const volatile u32 ovl_has_entry = 0;
+
+/* A component with its NUL; the walk may write this much beyond what it then accepts. */
+#define NAME_BYTES 256
+/* Argument vector, script string, and three paths. */
+#define DATA_BYTES (WSP_ARGV_BYTES + WSP_PATH_BYTES + 3 * WSP_PATH_BYTES + NAME_BYTES)
+#define FRONT_BYTES 256
+
+/* State of a path walk (path.h). */
+struct walk {
+	u64 dentry;
+	u64 mount;
+	u64 mnt_root;
+	u32 start;
+	u32 left_mount_at;
+	u16 flags;
+	u16 hops;
+	u32 done;
+};
+
+/*
+ * Where a record is put together: the fixed part ends where `data` begins, so that the two are contiguous. Positions are
+ * kept here and not on the stack: the verifier of older kernels runs the callback of bpf_loop once and takes what it then
+ * knows of stack values for always true, while it knows nothing of map values and keeps every bound check.
+ *
+ * One per CPU is enough: its users are tracepoints, which run with preemption off and none of which fires in an
+ * interrupt. Programs on packets must not use it.
+ */
+struct scratch {
+	struct walk walk;
+	u32 pos;
+	u32 reserved;
+	u8 front[FRONT_BYTES];
+	u8 data[DATA_BYTES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 32 << 20);
+} events SEC(".maps");
+
+/* Cgroup v2 id of a container's cgroup or of any descendant -> id of the container's top cgroup. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u64);
+	__type(value, u64);
+} containers SEC(".maps");
+
+/* Top cgroups whose activity is emitted, and not only their lineage. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u64);
+	__type(value, u32);
+} tracked SEC(".maps");
+
+/*
+ * Thread group id -> the container whose tree the process is in. Not task storage, although that needs no bound: a
+ * thread that executes takes over the thread group id of its leader, whose task (and storage) goes.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, u32);
+	__type(value, struct wsp_process);
+} processes SEC(".maps");
+
+/* Events lost, ever. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct wsp_lost_key);
+	__type(value, u64);
+} lost SEC(".maps");
+
+/* Hides a value's history from clang, which would otherwise drop or move the bound checks that the verifier needs. */
+#define opaque(value) asm volatile("" : "+r"(value))
+
+static __always_inline void count_lost(u64 cgroup, u32 kind, u32 cause)
+{
+	struct wsp_lost_key key = { .cgroup = cgroup, .kind = kind, .cause = cause };
+	u64 *count = bpf_map_lookup_elem(&lost, &key);
+
+	if (!count) {
+		u64 zero = 0;
+
+		bpf_map_update_elem(&lost, &key, &zero, BPF_NOEXIST);
+		count = bpf_map_lookup_elem(&lost, &key);
+		if (!count) {
+			/* The table is full: cgroup 0 has its rows from the start. */
+			key.cgroup = 0;
+			count = bpf_map_lookup_elem(&lost, &key);
+			if (!count)
+				return;
+		}
+	}
+	__sync_fetch_and_add(count, 1);
+}
+
+static __always_inline struct scratch *get_scratch(void)
+{
+	u32 zero = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
+
+	if (scratch)
+		scratch->pos = 0;
+	return scratch;
+}
+
+/* The fixed part of a record, `size` bytes that end where the data begins. */
+#define front_of(scratch, type) ((type *)((scratch)->front + FRONT_BYTES - sizeof(type)))
+
+static __always_inline void fill(struct wsp_record *record, u32 kind, u64 cgroup, u32 pid)
+{
+	record->at = bpf_ktime_get_boot_ns();
+	record->cgroup = cgroup;
+	record->pid = pid;
+	record->kind = kind;
+}
+
+/* Hands over `size` bytes of fixed part and `scratch->pos` bytes of data. */
+static __always_inline void submit(struct scratch *scratch, struct wsp_record *record, u32 size)
+{
+	u32 len = scratch->pos;
+
+	opaque(len);
+	if (len > DATA_BYTES)
+		return;
+	if (bpf_ringbuf_output(&events, record, size + len, 0))
+		count_lost(record->cgroup, record->kind, WSP_LOST_RING_FULL);
+}
+
+static __always_inline struct file *file_of_fd(struct task_struct *task, u32 fd)
+{
+	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+	struct file **fds, *file = NULL;
+
+	if (fd >= BPF_CORE_READ(fdt, max_fds))
+		return NULL;
+	fds = BPF_CORE_READ(fdt, fd);
+	bpf_probe_read_kernel(&file, sizeof(file), fds + fd);
+	return file;
+}
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Containers come and go with their cgroups. */
+#ifndef WSP_CONTAINERS_H
+#define WSP_CONTAINERS_H
+
+#include "common.h"
+
+#define CONTAINER_ID_DIGITS 64
+
+/* State of the search for a container id in the last component of a cgroup path; lives in `scratch->walk`. */
+struct id_search {
+	u32 run;
+	u32 longest;
+	u32 monitor;
+};
+
+/*
+ * Looks at byte `index` of the path: counts hex digits in a row and starts over at a slash. "conmon" just before is
+ * podman's and CRI-O's monitor (libpod-conmon-<id>, crio-conmon-<id>), which is no container.
+ */
+static long id_step(u32 index, void *unused)
+{
+	u32 zero = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
+	struct id_search *search;
+	u8 byte;
+
+	if (!scratch || index >= WSP_PATH_BYTES)
+		return 1;
+	search = (void *)&scratch->walk;
+	byte = scratch->data[index];
+	if (!byte)
+		return 1;
+	if ((byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'f')) {
+		search->run++;
+		if (search->run > search->longest)
+			search->longest = search->run;
+		return 0;
+	}
+	search->run = 0;
+	if (byte == '/') {
+		search->longest = 0;
+		search->monitor = 0;
+	}
+	if (byte == 'm' && index >= 3 && scratch->data[index - 1] == 'n' && scratch->data[index - 2] == 'o' &&
+	    scratch->data[index - 3] == 'c')
+		search->monitor = 1;
+	return 0;
+}
+
+/*
+ * void cgroup_mkdir(struct cgroup *cgrp, const char *path), in kernel/cgroup/cgroup.c after the cgroup became visible.
+ * Since 4.13; as BTF tracepoint 5.5. Fallback: none (userspace adopts containers that it hears of otherwise).
+ */
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(cgroup_made, struct cgroup *cgrp, const char *path)
+{
+	u64 id, parent, top, *known;
+	struct id_search *search;
+	struct wsp_created *created;
+	struct scratch *scratch;
+	long len;
+
+	/* Hierarchy 0 is cgroup v2. */
+	if (BPF_CORE_READ(cgrp, root, hierarchy_id))
+		return 0;
+	id = BPF_CORE_READ(cgrp, kn, id);
+	parent = BPF_CORE_READ(cgrp, self.parent, cgroup, kn, id);
+	known = bpf_map_lookup_elem(&containers, &parent);
+	if (known) {
+		top = *known;
+		if (bpf_map_update_elem(&containers, &id, &top, BPF_ANY))
+			count_lost(top, WSP_KIND_CREATED, WSP_LOST_MAP_FULL);
+		return 0;
+	}
+	if (!discover)
+		return 0;
+
+	scratch = get_scratch();
+	if (!scratch)
+		return 0;
+	len = bpf_probe_read_kernel_str(scratch->data, WSP_PATH_BYTES, path);
+	if (len <= 1)
+		return 0;
+	search = (void *)&scratch->walk;
+	search->run = 0;
+	search->longest = 0;
+	search->monitor = 0;
+	bpf_loop(WSP_PATH_BYTES, id_step, NULL, 0);
+	if (search->longest < CONTAINER_ID_DIGITS || search->monitor)
+		return 0;
+
+	if (bpf_map_update_elem(&containers, &id, &id, BPF_ANY)) {
+		count_lost(id, WSP_KIND_CREATED, WSP_LOST_MAP_FULL);
+		return 0;
+	}
+	scratch->pos = len - 1;
+	created = front_of(scratch, struct wsp_created);
+	fill(&created->record, WSP_KIND_CREATED, id, 0);
+	created->path_len = len - 1;
+	created->reserved = 0;
+	submit(scratch, &created->record, sizeof(*created));
+	return 0;
+}
+
+/* void cgroup_rmdir(struct cgroup *cgrp, const char *path). Since 4.13. Fallback: none (userspace calls forget). */
+SEC("tp_btf/cgroup_rmdir")
+int BPF_PROG(cgroup_gone, struct cgroup *cgrp, const char *path)
+{
+	struct wsp_record record;
+	u64 id, *known, top;
+
+	if (BPF_CORE_READ(cgrp, root, hierarchy_id))
+		return 0;
+	id = BPF_CORE_READ(cgrp, kn, id);
+	known = bpf_map_lookup_elem(&containers, &id);
+	if (!known)
+		return 0;
+	top = *known;
+	bpf_map_delete_elem(&containers, &id);
+	if (top != id)
+		return 0;
+	fill(&record, WSP_KIND_GONE, id, 0);
+	if (bpf_ringbuf_output(&events, &record, sizeof(record), 0))
+		count_lost(id, WSP_KIND_GONE, WSP_LOST_RING_FULL);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * DNS messages of a tracked container. Whose a socket is, and that it speaks DNS, is decided in process context where it is
+ * addressed (port 53 as the caller names it); packets are matched by the socket's cookie. So address translation on
+ * the way (Docker's resolver at 127.0.0.11, service addresses) does not matter.
+ *
+ * Attached to the container's cgroup only. Needs no scratch: packets are handled in interrupts too.
+ */
+#ifndef WSP_DNS_H
+#define WSP_DNS_H
+
+#include "common.h"
+#include "file.h"
+#include "socket.h"
+
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define DNS_PORT 53
+#define DNS_HEADER_BYTES 12
+
+/* Oldest out: a socket that is still used for DNS is put in again by its next sendmsg. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u64);
+	__type(value, struct wsp_dns_socket);
+} dns_sockets SEC(".maps");
+
+static __always_inline int note_dns_socket(struct bpf_sock_addr *ctx)
+{
+	struct wsp_dns_socket socket = {};
+	u64 cookie, cgroup;
+	u32 tgid;
+
+	if (ctx->user_port != bpf_htons(DNS_PORT))
+		return 1;
+	cgroup = tracked_cgroup(&tgid);
+	if (!cgroup)
+		return 1;
+	socket.cgroup = cgroup;
+	socket.pid = tgid;
+	cookie = bpf_get_socket_cookie(ctx);
+	if (bpf_map_update_elem(&dns_sockets, &cookie, &socket, BPF_ANY))
+		count_lost(cgroup, WSP_KIND_DNS, WSP_LOST_MAP_FULL);
+	return 1;
+}
+
+/* cgroup/connect4, connect6 since 4.17; sendmsg4, sendmsg6 (unconnected UDP) since 4.18. They always allow. */
+SEC("cgroup/connect4")
+int dns_connect4(struct bpf_sock_addr *ctx)
+{
+	return note_dns_socket(ctx);
+}
+
+SEC("cgroup/connect6")
+int dns_connect6(struct bpf_sock_addr *ctx)
+{
+	return note_dns_socket(ctx);
+}
+
+SEC("cgroup/sendmsg4")
+int dns_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return note_dns_socket(ctx);
+}
+
+SEC("cgroup/sendmsg6")
+int dns_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return note_dns_socket(ctx);
+}
+
+static __always_inline u8 load_byte(struct __sk_buff *skb, u32 offset)
+{
+	u8 byte = 0;
+
+	bpf_skb_load_bytes(skb, offset, &byte, sizeof(byte));
+	return byte;
+}
+
+static __always_inline int note_packet(struct __sk_buff *skb, u16 answer)
+{
+	struct wsp_dns_socket *socket;
+	struct wsp_dns_message *message;
+	u64 cookie = bpf_get_socket_cookie(skb);
+	u32 offset, len, transport;
+	u16 tcp = 0;
+	u8 version;
+
+	if (!cookie)
+		return 1;
+	socket = bpf_map_lookup_elem(&dns_sockets, &cookie);
+	if (!socket)
+		return 1;
+
+	version = load_byte(skb, 0) >> 4;
+	if (version == 4) {
+		offset = (load_byte(skb, 0) & 0xf) * 4;
+		transport = load_byte(skb, 9);
+	} else if (version == 6) {
+		/* Extension headers do not come with what a stub resolver sends. */
+		offset = 40;
+		transport = load_byte(skb, 6);
+	} else {
+		return 1;
+	}
+	if (transport == IPPROTO_UDP) {
+		offset += 8;
+	} else if (transport == IPPROTO_TCP) {
+		tcp = 1;
+		offset += (load_byte(skb, offset + 12) >> 4) * 4;
+	} else {
+		return 1;
+	}
+	if (skb->len < offset + 2 * tcp + DNS_HEADER_BYTES)
+		return 1;
+	len = skb->len - offset;
+	if (tcp) {
+		/* Best effort: the first message of a segment that starts with one. */
+		u32 prefix = load_byte(skb, offset) << 8 | load_byte(skb, offset + 1);
+
+		if (prefix < DNS_HEADER_BYTES || prefix > len - 2)
+			return 1;
+		offset += 2;
+		len = prefix;
+	}
+	if (len > WSP_DNS_BYTES)
+		len = WSP_DNS_BYTES;
+
+	message = bpf_ringbuf_reserve(&events, sizeof(*message) + WSP_DNS_BYTES, 0);
+	if (!message) {
+		count_lost(socket->cgroup, WSP_KIND_DNS, WSP_LOST_RING_FULL);
+		return 1;
+	}
+	fill(&message->record, WSP_KIND_DNS, socket->cgroup, socket->pid);
+	message->socket = cookie;
+	message->answer = answer;
+	message->tcp = tcp;
+	message->len = len;
+	opaque(len);
+	if (len < DNS_HEADER_BYTES || len > WSP_DNS_BYTES || bpf_skb_load_bytes(skb, offset, message + 1, len)) {
+		bpf_ringbuf_discard(message, 0);
+		return 1;
+	}
+	bpf_ringbuf_submit(message, 0);
+	return 1;
+}
+
+/* cgroup_skb since 4.10. Always lets pass. */
+SEC("cgroup_skb/egress")
+int dns_egress(struct __sk_buff *skb)
+{
+	return note_packet(skb, 0);
+}
+
+SEC("cgroup_skb/ingress")
+int dns_ingress(struct __sk_buff *skb)
+{
+	return note_packet(skb, 1);
+}
+
+#endif

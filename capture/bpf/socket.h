@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Addresses that processes of a tracked container connect to and listen on. */
+#ifndef WSP_SOCKET_H
+#define WSP_SOCKET_H
+
+#include "common.h"
+#include "file.h"
+
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+
+#define ENOENT 2
+#define EBADF 9
+#define EFAULT 14
+#define EINVAL 22
+#define ENOTSOCK 88
+#define EAFNOSUPPORT 97
+#define EISCONN 106
+#define EALREADY 114
+
+#define SUN_PATH_OFFSET 2
+
+static __always_inline struct sock *sock_of_fd(struct task_struct *task, u32 fd)
+{
+	struct file *file = file_of_fd(task, fd);
+	struct socket *socket;
+
+	if (!file || BPF_CORE_READ(file, f_inode, i_sb, s_magic) != SOCKFS_MAGIC)
+		return NULL;
+	socket = BPF_CORE_READ(file, private_data);
+	return BPF_CORE_READ(socket, sk);
+}
+
+/* Nothing was addressed: the call was wrong in itself, or there is nothing at the address. */
+static __always_inline bool is_argument_error(long ret, u16 family)
+{
+	switch (ret) {
+	case -EFAULT:
+	case -EBADF:
+	case -ENOTSOCK:
+	case -EINVAL:
+	case -EAFNOSUPPORT:
+	case -EISCONN:
+	case -EALREADY:
+		return true;
+	case -ENOENT:
+		return family == AF_UNIX;
+	default:
+		return false;
+	}
+}
+
+/*
+ * tracepoint/syscalls/sys_exit_connect. Arguments are read at the exit, from the registers as the entry saved them (x86-64
+ * keeps them), so no table of pending calls can be full. A call that a signal ends passes here too. The address is what
+ * the caller named, before cgroup programs may have replaced it. Since 2.6.33; helper bpf_task_pt_regs 5.15.
+ */
+SEC("tracepoint/syscalls/sys_exit_connect")
+int socket_connected(struct sys_exit_context *ctx)
+{
+	struct {
+		u16 family;
+		__be16 port;
+		union {
+			__be32 v4;
+			struct {
+				u32 flow;
+				u8 v6[16];
+			} six;
+		};
+	} named = {};
+	struct wsp_socket_address *event;
+	struct task_struct *task;
+	struct scratch *scratch;
+	struct pt_regs *regs;
+	const void *address;
+	struct sock *sock;
+	u64 cgroup, len;
+	u32 tgid;
+
+	cgroup = tracked_cgroup(&tgid);
+	if (!cgroup)
+		return 0;
+	task = bpf_get_current_task_btf();
+	regs = (void *)bpf_task_pt_regs(task);
+	address = (void *)BPF_CORE_READ(regs, si);
+	if (bpf_probe_read_user(&named.family, sizeof(named.family), address))
+		return 0;
+	if (is_argument_error(ctx->ret, named.family))
+		return 0;
+	sock = sock_of_fd(task, BPF_CORE_READ(regs, di));
+	scratch = get_scratch();
+	if (!sock || !scratch)
+		return 0;
+
+	event = front_of(scratch, struct wsp_socket_address);
+	__builtin_memset(event, 0, sizeof(*event));
+	fill(&event->record, WSP_KIND_CONNECT, cgroup, tgid);
+	event->result = ctx->ret;
+	event->family = named.family;
+	event->protocol = BPF_CORE_READ(sock, sk_protocol);
+	switch (named.family) {
+	case AF_INET:
+		bpf_probe_read_user(&named, 8, address);
+		__builtin_memcpy(event->address, &named.v4, sizeof(named.v4));
+		event->port = bpf_ntohs(named.port);
+		break;
+	case AF_INET6:
+		bpf_probe_read_user(&named, 24, address);
+		__builtin_memcpy(event->address, named.six.v6, sizeof(named.six.v6));
+		event->port = bpf_ntohs(named.port);
+		break;
+	case AF_UNIX:
+		event->protocol = 0;
+		len = (u32)BPF_CORE_READ(regs, dx) - SUN_PATH_OFFSET;
+		opaque(len);
+		if (len == 0 || len > WSP_UNIX_PATH_BYTES)
+			return 0;
+		if (bpf_probe_read_user(scratch->data, len, address + SUN_PATH_OFFSET))
+			return 0;
+		event->name_len = len;
+		scratch->pos = len;
+		break;
+	default:
+		return 0;
+	}
+	submit(scratch, &event->record, sizeof(*event));
+	return 0;
+}
+
+/* tracepoint/syscalls/sys_exit_listen: the socket is bound by then, its port the real one. Since 2.6.33. */
+SEC("tracepoint/syscalls/sys_exit_listen")
+int socket_listens(struct sys_exit_context *ctx)
+{
+	struct wsp_socket_address *event;
+	struct unix_address *name;
+	struct task_struct *task;
+	struct scratch *scratch;
+	struct pt_regs *regs;
+	struct sock *sock;
+	u64 cgroup;
+	u32 tgid, len;
+
+	if (ctx->ret)
+		return 0;
+	cgroup = tracked_cgroup(&tgid);
+	if (!cgroup)
+		return 0;
+	task = bpf_get_current_task_btf();
+	regs = (void *)bpf_task_pt_regs(task);
+	sock = sock_of_fd(task, BPF_CORE_READ(regs, di));
+	scratch = get_scratch();
+	if (!sock || !scratch)
+		return 0;
+
+	event = front_of(scratch, struct wsp_socket_address);
+	__builtin_memset(event, 0, sizeof(*event));
+	fill(&event->record, WSP_KIND_LISTEN, cgroup, tgid);
+	event->family = BPF_CORE_READ(sock, __sk_common.skc_family);
+	event->protocol = BPF_CORE_READ(sock, sk_protocol);
+	switch (event->family) {
+	case AF_INET:
+		event->port = BPF_CORE_READ(sock, __sk_common.skc_num);
+		bpf_core_read(event->address, sizeof(__be32), &sock->__sk_common.skc_rcv_saddr);
+		break;
+	case AF_INET6:
+		event->port = BPF_CORE_READ(sock, __sk_common.skc_num);
+		bpf_core_read(event->address, sizeof(event->address), &sock->__sk_common.skc_v6_rcv_saddr);
+		break;
+	case AF_UNIX:
+		event->protocol = 0;
+		name = BPF_CORE_READ((struct unix_sock *)sock, addr);
+		if (!name)
+			return 0;
+		len = (u32)BPF_CORE_READ(name, len) - SUN_PATH_OFFSET;
+		opaque(len);
+		if (len == 0 || len > WSP_UNIX_PATH_BYTES)
+			return 0;
+		if (bpf_probe_read_kernel(scratch->data, len,
+					  (void *)name + bpf_core_field_offset(struct unix_address, name) +
+						  SUN_PATH_OFFSET))
+			return 0;
+		event->name_len = len;
+		scratch->pos = len;
+		break;
+	default:
+		return 0;
+	}
+	submit(scratch, &event->record, sizeof(*event));
+	return 0;
+}
+
+#endif

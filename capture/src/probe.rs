@@ -1,0 +1,376 @@
+//! The kernel side, loaded: [`Probe`] attaches it, reads what it says as [`Event`]s, and counts what it could not say.
+//!
+//! Lineage (execs, forks, exits) is told for every known container for as long as the probe lives. Activity (files,
+//! sockets, DNS) is told for tracked containers, and the system-call tracepoints that slow the whole host are attached
+//! only while there are any.
+
+pub mod abi;
+pub mod cgroup;
+pub mod decode;
+pub mod hooks;
+pub mod host;
+pub mod initial;
+mod kernel;
+mod loss;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use self::hooks::Sensor;
+use self::host::KernelVersion;
+use self::kernel::{Kernel, Links};
+use self::loss::LossReader;
+use crate::event::{Body, CgroupId, Event};
+
+/// How the kernel side is set up.
+#[derive(Debug, Clone)]
+pub struct ProbeOptions {
+    /// Bytes of the ring buffer: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// How many processes of containers may live at once; further ones count as lost.
+    pub max_processes: u32,
+    /// Recognise new containers by the names of their cgroups (a run of 64 hex digits).
+    pub discover: bool,
+    /// Track new containers on sight, as long as fewer than this many are tracked.
+    pub track_new_up_to: usize,
+}
+
+impl Default for ProbeOptions {
+    fn default() -> Self {
+        Self { ring_bytes: 32 << 20, max_processes: 65_536, discover: true, track_new_up_to: 0 }
+    }
+}
+
+/// Why the probe cannot run. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Below the floor.
+    #[error("kernel {release} is older than {}: run a kernel of at least that version", KernelVersion::FLOOR)]
+    KernelTooOld {
+        /// `uname -r`.
+        release: String,
+    },
+    /// The kernel does not describe its types.
+    #[error("the kernel has no BTF ({} is missing): run a kernel built with CONFIG_DEBUG_INFO_BTF=y", host::BTF_PATH)]
+    NoBtf,
+    /// The kernel's description of its types is not readable.
+    #[error("the kernel's BTF ({}) cannot be read", host::BTF_PATH)]
+    BadBtf(#[source] aya::BtfError),
+    /// Not privileged.
+    #[error("missing {}: run as root, or grant them (in a container: --cap-add)", .missing.join(", "))]
+    MissingCapabilities {
+        /// By name.
+        missing: Vec<&'static str>,
+    },
+    /// No cgroup v2.
+    #[error("no cgroup v2 file system is mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1")]
+    NoCgroup2,
+    /// No tracefs.
+    #[error("tracefs is not mounted and could not be: mount -t tracefs tracefs /sys/kernel/tracing")]
+    NoTracefs(#[source] io::Error),
+    /// The object was refused as a whole.
+    #[error("the kernel side cannot be loaded")]
+    Object(#[source] Box<aya::EbpfError>),
+    /// A program that nothing works without was refused.
+    #[error("the kernel refuses {hook}: run `wsp-capture doctor`")]
+    Hook {
+        /// By its name in the attach table.
+        hook: &'static str,
+        /// Why.
+        #[source]
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// A table of the kernel side cannot be read or written.
+    #[error("the table {map} of the kernel side cannot be used")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// Why.
+        #[source]
+        source: aya::maps::MapError,
+    },
+    /// A part of the object is not there: the object and this code do not belong together.
+    #[error("the kernel side has no {0}: this is a bug")]
+    Missing(&'static str),
+    /// A cgroup that should be tracked.
+    #[error("cgroup {} cannot be opened: is the container gone?", .path.display())]
+    Cgroup {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of /proc or /sys that every host has.
+    #[error("{what} cannot be read")]
+    Host {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A sensor and the hook that serves it, as snapshots record them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LiveSensor {
+    /// Which.
+    pub sensor: Sensor,
+    /// By what hook, for example `tracepoint/sys_exit_openat`.
+    pub hook: &'static str,
+}
+
+/// A sensor that does not run, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DeadSensor {
+    /// Which.
+    pub sensor: Sensor,
+    /// By what hook it should have run.
+    pub hook: &'static str,
+    /// In words.
+    pub reason: String,
+}
+
+/// What runs for a tracked container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Tracked {
+    /// These do.
+    pub live: Vec<LiveSensor>,
+    /// These do not.
+    pub dead: Vec<DeadSensor>,
+}
+
+/// The loaded kernel side. Dropping it detaches everything.
+#[derive(Debug)]
+pub struct Probe {
+    kernel: Kernel,
+    ring: AsyncFd<kernel::Ring>,
+    loss: LossReader,
+    cgroup_mount: PathBuf,
+    host_mnt_ns: u64,
+    track_new_up_to: usize,
+    /// Links of the system-call tracepoints, while anything is tracked.
+    syscalls: Option<(Links, Tracked)>,
+    tracked: BTreeMap<CgroupId, (Links, Tracked)>,
+    /// Containers that this side put in, or that the kernel side told of.
+    known: BTreeSet<CgroupId>,
+}
+
+/// How many records one batch holds at most.
+const BATCH: usize = 4096;
+
+impl Probe {
+    /// Checks the host, loads the kernel side and attaches lineage. Must be called within a tokio runtime with I/O enabled.
+    pub fn load(options: &ProbeOptions) -> Result<Self, ProbeError> {
+        let release =
+            host::kernel_release().map_err(|source| ProbeError::Host { what: "the kernel's version", source })?;
+        let version = KernelVersion::parse(&release);
+        if version.is_none_or(|version| version < KernelVersion::FLOOR) {
+            return Err(ProbeError::KernelTooOld { release });
+        }
+        if !Path::new(host::BTF_PATH).exists() {
+            return Err(ProbeError::NoBtf);
+        }
+        check_capabilities()?;
+        let cgroup_mount = host::cgroup2_mount()
+            .map_err(|source| ProbeError::Host { what: "/proc/self/mountinfo", source })?
+            .ok_or(ProbeError::NoCgroup2)?;
+        host::ensure_tracefs().map_err(ProbeError::NoTracefs)?;
+        let host_mnt_ns = host::host_mount_namespace()
+            .map_err(|source| ProbeError::Host { what: "/proc/self/ns/mnt", source })?;
+
+        let mut kernel = Kernel::load(options, version, host_mnt_ns)?;
+        let loss = LossReader::new(&mut kernel.lost)?;
+        let ring = AsyncFd::with_interest(kernel.take_ring()?, Interest::READABLE)
+            .map_err(|source| ProbeError::Host { what: "the ring buffer", source })?;
+        // The consumer is in place: from here on events may come.
+        kernel.attach_lineage()?;
+        Ok(Self {
+            kernel,
+            ring,
+            loss,
+            cgroup_mount,
+            host_mnt_ns,
+            track_new_up_to: options.track_new_up_to,
+            syscalls: None,
+            tracked: BTreeMap::new(),
+            known: BTreeSet::new(),
+        })
+    }
+
+    /// The sensors that can run here. What runs for one container is in [`Probe::tracking`].
+    pub fn sensors(&self) -> Tracked {
+        self.kernel.sensors()
+    }
+
+    /// Where cgroup v2 is mounted.
+    pub fn cgroup_mount(&self) -> &Path {
+        &self.cgroup_mount
+    }
+
+    /// Inode number of the host's mount namespace.
+    pub fn host_mount_namespace(&self) -> u64 {
+        self.host_mnt_ns
+    }
+
+    /// Makes a container known, so that its lineage is told: for one that the kernel side did not see being made. `path` is
+    /// below the cgroup mount. Descendants that exist are taken in; those made later the kernel side takes in itself.
+    pub fn adopt(&mut self, cgroup: CgroupId, path: &Path) -> Result<(), ProbeError> {
+        // Own id first: a descendant made meanwhile is then recognised by its parent.
+        self.kernel.containers.insert(cgroup.0, cgroup.0, 0).map_err(map_error("containers"))?;
+        self.known.insert(cgroup);
+        let top = cgroup::below(&self.cgroup_mount, path);
+        for (id, _) in cgroup::descendants(&top) {
+            self.kernel.containers.insert(id.0, cgroup.0, 0).map_err(map_error("containers"))?;
+        }
+        Ok(())
+    }
+
+    /// Has a container's activity told too, and says which sensors run for it. Adopts it first. Twice is the same as once.
+    pub fn track(&mut self, cgroup: CgroupId, path: &Path) -> Result<Tracked, ProbeError> {
+        if let Some((_, tracked)) = self.tracked.get(&cgroup) {
+            return Ok(tracked.clone());
+        }
+        self.adopt(cgroup, path)?;
+        let top = cgroup::below(&self.cgroup_mount, path);
+        let directory =
+            std::fs::File::open(&top).map_err(|source| ProbeError::Cgroup { path: top.clone(), source })?;
+        self.kernel.tracked.insert(cgroup.0, 1, 0).map_err(map_error("tracked"))?;
+        let mut tracked = Tracked::default();
+        tracked.live.push(LiveSensor { sensor: Sensor::Process, hook: kernel::LINEAGE_HOOK });
+        let (_, shared) = self.syscalls.get_or_insert_with(|| self.kernel.attach_syscalls());
+        tracked.live.extend(shared.live.iter().cloned());
+        tracked.dead.extend(shared.dead.iter().cloned());
+        let (links, dns) = self.kernel.attach_cgroup(&directory);
+        tracked.live.extend(dns.live);
+        tracked.dead.extend(dns.dead);
+        self.tracked.insert(cgroup, (links, tracked.clone()));
+        Ok(tracked)
+    }
+
+    /// Has a container's lineage alone told from here on. The tracepoints go with the last one.
+    pub fn untrack(&mut self, cgroup: CgroupId) {
+        if self.tracked.remove(&cgroup).is_none() {
+            return;
+        }
+        // Gone already is as good.
+        let _ = self.kernel.tracked.remove(&cgroup.0);
+        if self.tracked.is_empty() {
+            self.syscalls = None;
+        }
+    }
+
+    /// Forgets a container and its counts of lost events (read them first). What still runs in it stays in the tree.
+    pub fn forget(&mut self, cgroup: CgroupId) {
+        self.untrack(cgroup);
+        self.known.remove(&cgroup);
+        self.kernel.forget_container(cgroup);
+        self.loss.forget(&mut self.kernel.lost, cgroup);
+    }
+
+    /// What runs for a tracked container; none where it is not tracked.
+    pub fn tracking(&self, cgroup: CgroupId) -> Option<&Tracked> {
+        self.tracked.get(&cgroup).map(|(_, tracked)| tracked)
+    }
+
+    /// Tracked containers.
+    pub fn tracked(&self) -> impl Iterator<Item = CgroupId> + '_ {
+        self.tracked.keys().copied()
+    }
+
+    /// Waits for events and takes what is there, at most a few thousand, in kernel order. Never empty. Cancelling loses
+    /// nothing. Call it again soon: the time between is what the ring buffer must bridge, and new containers are tracked
+    /// from in here.
+    pub async fn next_batch(&mut self) -> Result<Vec<Event>, ProbeError> {
+        loop {
+            let mut events = Vec::new();
+            {
+                let mut ready = self
+                    .ring
+                    .readable_mut()
+                    .await
+                    .map_err(|source| ProbeError::Host { what: "the ring buffer", source })?;
+                let drained = drain(ready.get_inner_mut(), &mut self.loss, &mut events);
+                if drained {
+                    ready.clear_ready();
+                    // What came between the last look and the clearing woke nobody.
+                    drain(ready.get_inner_mut(), &mut self.loss, &mut events);
+                }
+            }
+            self.follow_containers(&events);
+            if !events.is_empty() {
+                return Ok(events);
+            }
+        }
+    }
+
+    /// Takes what is there without waiting: for the end of a window and the shutdown.
+    pub fn drain(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while !drain(self.ring.get_mut(), &mut self.loss, &mut events) {}
+        self.follow_containers(&events);
+        events
+    }
+
+    /// Events lost since the last call, as events. Call it after the batch that the counts should follow.
+    pub fn take_lost(&mut self) -> Result<Vec<Event>, ProbeError> {
+        self.loss.take(&self.kernel.lost)
+    }
+
+    /// Tracks what is new while there is room.
+    fn follow_containers(&mut self, events: &[Event]) {
+        for event in events {
+            match &event.body {
+                Body::ContainerCreated { path } => {
+                    self.known.insert(event.cgroup);
+                    if self.tracked.len() >= self.track_new_up_to {
+                        continue;
+                    }
+                    let path = cgroup::path_of(path);
+                    if let Err(error) = self.track(event.cgroup, &path) {
+                        tracing::warn!(path = %path.display(), %error, "a new container is not tracked");
+                    }
+                }
+                Body::ContainerGone => {
+                    self.untrack(event.cgroup);
+                    self.known.remove(&event.cgroup);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Takes records until there are none (true) or the batch is full (false).
+fn drain(ring: &mut kernel::Ring, loss: &mut LossReader, events: &mut Vec<Event>) -> bool {
+    let end = events.len().saturating_add(BATCH);
+    while events.len() < end {
+        let Some(record) = ring.next() else { return true };
+        match decode::decode(&record) {
+            Ok(event) => events.push(event),
+            Err(undecodable) => loss.count_undecodable(undecodable),
+        }
+    }
+    false
+}
+
+fn check_capabilities() -> Result<(), ProbeError> {
+    let effective = host::effective_capabilities()
+        .map_err(|source| ProbeError::Host { what: "/proc/self/status", source })?;
+    let missing: Vec<&'static str> = host::CAPABILITIES
+        .iter()
+        .filter(|capability| matches!(capability.name, "CAP_BPF" | "CAP_PERFMON"))
+        .filter(|capability| !host::holds(effective, capability))
+        .map(|capability| capability.name)
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(ProbeError::MissingCapabilities { missing }) }
+}
+
+fn map_error(map: &'static str) -> impl Fn(aya::maps::MapError) -> ProbeError {
+    move |source| ProbeError::Map { map, source }
+}

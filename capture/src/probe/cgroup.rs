@@ -1,0 +1,96 @@
+//! The cgroup v2 tree as files.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use wsp_schemas::text::RawText;
+
+use crate::event::CgroupId;
+
+/// The id of a cgroup: the inode number of its directory.
+pub fn id_of(directory: &Path) -> io::Result<CgroupId> {
+    Ok(CgroupId(fs::metadata(directory)?.ino()))
+}
+
+/// A path as an event tells it, below the mount.
+pub fn path_of(path: &RawText) -> PathBuf {
+    PathBuf::from(OsString::from_vec(path.as_bytes().to_vec()))
+}
+
+/// The directory of a cgroup whose path is given below the mount, with or without a slash in front. `..` is dropped.
+pub(super) fn below(mount: &Path, path: &Path) -> PathBuf {
+    let names = path.components().filter(|component| matches!(component, Component::Normal(_)));
+    mount.iter().map(Path::new).chain(names.map(|name| Path::new(name.as_os_str()))).collect()
+}
+
+/// All cgroups under a cgroup, without itself. What goes away meanwhile is left out.
+pub(super) fn descendants(top: &Path) -> Vec<(CgroupId, PathBuf)> {
+    let mut found = Vec::new();
+    let mut open = vec![top.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let path = entry.path();
+                if let Ok(id) = id_of(&path) {
+                    found.push((id, path.clone()));
+                }
+                open.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// Containers that exist: the topmost cgroups whose name the kernel side would recognise, with their paths below the mount.
+pub fn containers(mount: &Path) -> Vec<(CgroupId, PathBuf)> {
+    let mut all = descendants(mount);
+    all.sort_by(|a, b| a.1.cmp(&b.1));
+    let mut found: Vec<(CgroupId, PathBuf)> = Vec::new();
+    for (id, path) in all {
+        let named = path.file_name().is_some_and(|name| names_container(name.as_bytes()));
+        if named && !found.iter().any(|(_, top)| path.starts_with(top)) {
+            found.push((id, path));
+        }
+    }
+    for (_, path) in &mut found {
+        if let Ok(relative) = path.strip_prefix(mount) {
+            *path = Path::new("/").join(relative);
+        }
+    }
+    found
+}
+
+/// The rule of `bpf/containers.h`: a run of 64 lower-case hex digits, and no monitor (`libpod-conmon-…`).
+pub fn names_container(name: &[u8]) -> bool {
+    let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let longest = name.split(|byte| !is_hex(byte)).map(<[u8]>::len).max().unwrap_or_default();
+    longest >= 64 && !name.windows(4).any(|window| window == b"conm")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_known_by_name() {
+        let id = "4f3c".repeat(16);
+        for name in ["docker-ID.scope", "cri-containerd-ID.scope", "crio-ID.scope", "libpod-ID.scope", "libpod-ID", "ID"] {
+            assert!(names_container(name.replace("ID", &id).as_bytes()), "{name}");
+        }
+        for name in ["libpod-conmon-ID.scope", "crio-conmon-ID.scope", "kubepods-burstable.slice", "container"] {
+            assert!(!names_container(name.replace("ID", &id).as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn paths_stay_below_the_mount() {
+        let mount = Path::new("/sys/fs/cgroup");
+        assert_eq!(below(mount, Path::new("/a/b")), Path::new("/sys/fs/cgroup/a/b"));
+        assert_eq!(below(mount, Path::new("../a")), Path::new("/sys/fs/cgroup/a"));
+    }
+}

@@ -1,0 +1,196 @@
+//! What the probe needs to know of the host before it loads anything.
+
+use std::ffi::CString;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// A kernel release, as far as it is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct KernelVersion {
+    /// 6 of 6.1.
+    pub major: u32,
+    /// 1 of 6.1.
+    pub minor: u32,
+}
+
+impl KernelVersion {
+    /// The oldest kernel that the probe runs on.
+    pub const FLOOR: Self = Self { major: 6, minor: 1 };
+    /// Overlay inodes hold a counted entry since.
+    pub(super) const OVERLAY_ENTRY: Self = Self { major: 6, minor: 5 };
+
+    /// Reads `6.1.0-28-cloud-amd64` and the like.
+    pub fn parse(release: &str) -> Option<Self> {
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+        Some(Self { major: numbers.next()?.ok()?, minor: numbers.next()?.ok()? })
+    }
+}
+
+impl fmt::Display for KernelVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// `uname -r`.
+pub fn kernel_release() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/osrelease")?.trim_end().to_owned())
+}
+
+/// Where the kernel shows its own types.
+pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// A capability by its number in `linux/capability.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Capability {
+    /// Name.
+    pub name: &'static str,
+    /// Bit.
+    #[serde(skip)]
+    pub bit: u32,
+    /// What for.
+    pub purpose: &'static str,
+}
+
+/// What the probe needs. `CAP_SYS_ADMIN` stands in for the first two.
+pub const CAPABILITIES: &[Capability] = &[
+    Capability { name: "CAP_BPF", bit: 39, purpose: "to load programs and maps" },
+    Capability { name: "CAP_PERFMON", bit: 38, purpose: "to read kernel memory and attach tracepoints" },
+    Capability { name: "CAP_NET_ADMIN", bit: 12, purpose: "to attach cgroup network programs (dns)" },
+    Capability { name: "CAP_SYS_PTRACE", bit: 19, purpose: "to read /proc of running containers" },
+];
+
+/// Bit of `CAP_SYS_ADMIN`.
+pub const CAP_SYS_ADMIN: u32 = 21;
+
+/// Effective capabilities of this process, one bit each.
+pub fn effective_capabilities() -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no CapEff in /proc/self/status"))
+}
+
+/// True where `capability` is held, or `CAP_SYS_ADMIN` in its place where that counts.
+pub fn holds(effective: u64, capability: &Capability) -> bool {
+    let bit = |bit: u32| effective >> bit & 1 == 1;
+    bit(capability.bit) || (matches!(capability.bit, 38 | 39) && bit(CAP_SYS_ADMIN))
+}
+
+/// Where cgroup v2 is mounted, as this process sees it: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` on hybrid hosts.
+pub fn cgroup2_mount() -> io::Result<Option<PathBuf>> {
+    Ok(cgroup2_mount_in(&fs::read("/proc/self/mountinfo")?))
+}
+
+/// A mount of the whole hierarchy is preferred to one of a part of it.
+fn cgroup2_mount_in(mountinfo: &[u8]) -> Option<PathBuf> {
+    let mut part = None;
+    for line in mountinfo.split(|byte| *byte == b'\n') {
+        let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+        let separator = fields.iter().position(|field| *field == b"-");
+        let (Some(separator), Some(root), Some(at)) = (separator, fields.get(3), fields.get(4)) else { continue };
+        if fields.get(separator + 1) != Some(&&b"cgroup2"[..]) {
+            continue;
+        }
+        let at = PathBuf::from(std::ffi::OsString::from_vec(unescape_octal(at)));
+        if *root == b"/" {
+            return Some(at);
+        }
+        part.get_or_insert(at);
+    }
+    part
+}
+
+/// mountinfo writes space, tab, newline and backslash as `\040` and the like.
+fn unescape_octal(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte == b'\\'
+            && let Some((digits, after)) = tail.split_first_chunk::<3>()
+            && let Some(value) = octal(digits)
+        {
+            out.push(value);
+            rest = after;
+        } else {
+            out.push(byte);
+        }
+    }
+    out
+}
+
+fn octal(digits: &[u8; 3]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
+}
+
+/// Inode number of the host's mount namespace: pid 1's, or this process's own where that may not be read.
+pub fn host_mount_namespace() -> io::Result<u64> {
+    fs::metadata("/proc/1/ns/mnt").or_else(|_| fs::metadata("/proc/self/ns/mnt")).map(|meta| meta.ino())
+}
+
+const TRACEFS: &str = "/sys/kernel/tracing";
+const TRACEFS_IN_DEBUGFS: &str = "/sys/kernel/debug/tracing";
+
+/// True where tracefs can be used as it is.
+pub fn tracefs_is_mounted() -> bool {
+    [TRACEFS, TRACEFS_IN_DEBUGFS].iter().any(|at| Path::new(at).join("events/syscalls").is_dir())
+}
+
+/// Mounts tracefs where it belongs, unless it is there.
+pub fn ensure_tracefs() -> io::Result<()> {
+    if tracefs_is_mounted() {
+        return Ok(());
+    }
+    let at = CString::new(TRACEFS)?;
+    // SAFETY: all pointers are to NUL-ended strings that live through the call; tracefs takes no data.
+    let result = unsafe {
+        libc::mount(c"tracefs".as_ptr(), at.as_ptr(), c"tracefs".as_ptr(), libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC, std::ptr::null())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// File system magic of an open file's file system, 0 where it cannot be had.
+pub(super) fn filesystem_magic(path: &Path) -> u32 {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return 0 };
+    let mut buffer = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the path is NUL-ended and the buffer is of the size that statfs fills.
+    if unsafe { libc::statfs(path.as_ptr(), buffer.as_mut_ptr()) } != 0 {
+        return 0;
+    }
+    // SAFETY: zeroed at first and filled by the call; every bit pattern is a valid statfs.
+    let magic = unsafe { buffer.assume_init() }.f_type;
+    u32::try_from(magic & 0xffff_ffff).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare() {
+        assert_eq!(KernelVersion::parse("6.1.0-28-cloud-amd64"), Some(KernelVersion { major: 6, minor: 1 }));
+        assert_eq!(KernelVersion::parse("6.18-rc1"), Some(KernelVersion { major: 6, minor: 18 }));
+        assert!(KernelVersion::parse("5.15.0").unwrap() < KernelVersion::FLOOR);
+        assert_eq!(KernelVersion::parse("linux"), None);
+    }
+
+    #[test]
+    fn the_cgroup2_mount_is_found() {
+        let hybrid = b"31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+            32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+            41 31 0:38 / /sys/fs/cgroup/uni\\040fied rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
+        assert_eq!(cgroup2_mount_in(hybrid), Some(PathBuf::from("/sys/fs/cgroup/uni fied")));
+        let twice = b"1 2 0:1 /a /b rw - cgroup2 x rw\n1 2 0:1 / /c rw - cgroup2 x rw\n";
+        assert_eq!(cgroup2_mount_in(twice), Some(PathBuf::from("/c")));
+        assert_eq!(cgroup2_mount_in(b""), None);
+    }
+}

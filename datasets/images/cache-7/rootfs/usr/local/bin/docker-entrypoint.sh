@@ -1,0 +1,9 @@
+#!/bin/sh
+# Gives the data to the user redis and becomes it.
+set -e
+if [ "$1" = redis-server ] && [ "$(id -u)" = 0 ]; then
+  find . \! -user redis -exec chown redis '{}' +
+  exec setpriv --reuid=redis --regid=redis --clear-groups "$0" "$@"
+fi
+umask 0077
+exec "$@"

@@ -1,0 +1,152 @@
+//! Workloads: one image name and tag, however the runtime spelled it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use oci_spec::distribution::Reference;
+
+/// The name and tag that a profile is about, normalised as `oci-spec` does it: `nginx` is `docker.io/library/nginx:latest`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workload {
+    name: String,
+    tag: String,
+}
+
+/// An image reference that names no workload.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{reference}` is not an image reference: {reason}")]
+pub struct ReferenceError {
+    /// The text that was given.
+    pub reference: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Workload {
+    /// Reads `NAME`, `NAME:TAG`, `NAME@sha256:…` or `NAME:TAG@sha256:…`. Where a tag stands, the digest is not part of
+    /// the workload; without one the tag is `@sha256:<digest>`; with neither it is `latest`, as the runtimes read it.
+    pub fn parse(reference: &str) -> Result<Self, ReferenceError> {
+        let parsed = Reference::from_str(reference)
+            .map_err(|error| ReferenceError { reference: reference.to_owned(), reason: error.to_string() })?;
+        let tag = match (parsed.tag(), parsed.digest()) {
+            (Some(tag), _) => tag.to_owned(),
+            (None, Some(digest)) => format!("@{digest}"),
+            (None, None) => "latest".to_owned(),
+        };
+        Ok(Self { name: format!("{}/{}", parsed.registry(), parsed.repository()), tag })
+    }
+
+    /// Takes the values of the columns `image_name` and `image_tag` of a file: they must be in normal form.
+    pub fn from_columns(name: &str, tag: &str) -> Result<Self, ReferenceError> {
+        let reference = if tag.starts_with('@') { format!("{name}{tag}") } else { format!("{name}:{tag}") };
+        let workload = Self::parse(&reference)?;
+        if workload.name == name && workload.tag == tag {
+            Ok(workload)
+        } else {
+            let reason = format!("not in normal form, which is `{workload}`");
+            Err(ReferenceError { reference, reason })
+        }
+    }
+
+    /// Registry and repository.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The tag, or `@sha256:<digest>`.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// The key by which object names and partitions know it.
+    pub fn key(&self) -> WorkloadKey {
+        let mut hash = blake3::Hasher::new();
+        hash.update(b"wsp.workload.v1");
+        for field in [&self.name, &self.tag] {
+            hash.update(&(field.len() as u64).to_le_bytes()).update(field.as_bytes());
+        }
+        let mut bytes = [0; 8];
+        hash.finalize_xof().fill(&mut bytes);
+        WorkloadKey(u64::from_be_bytes(bytes))
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.tag.starts_with('@') { "" } else { ":" };
+        write!(f, "{}{separator}{}", self.name, self.tag)
+    }
+}
+
+/// 16 hex digits of BLAKE3 over name and tag: object keys carry it, so that a merge plans from a listing alone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkloadKey(u64);
+
+impl WorkloadKey {
+    /// The key of snapshots whose workload is not known; they are kept and never merged.
+    pub const UNKEYED: Self = Self(0);
+
+    /// Reads 16 lower-case hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == 16 && text.bytes().all(hex)).then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
+
+    /// The partition of the profile tables in a store that has `buckets` of them.
+    pub fn bucket(self, buckets: u32) -> i32 {
+        // A remainder of a u32 that tables keep as signed; stores have at most a few thousand buckets.
+        i32::try_from(self.0 % u64::from(buckets.max(1))).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for WorkloadKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for WorkloadKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_normalised() {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        for (reference, name, tag) in [
+            ("nginx", "docker.io/library/nginx", "latest"),
+            ("nginx:1.25", "docker.io/library/nginx", "1.25"),
+            ("docker.io/nginx:1.25", "docker.io/library/nginx", "1.25"),
+            ("bitnami/redis:7", "docker.io/bitnami/redis", "7"),
+            ("localhost/demo/web:1.22", "localhost/demo/web", "1.22"),
+            ("registry:5000/a/b/c:t", "registry:5000/a/b/c", "t"),
+            (&format!("nginx@{digest}"), "docker.io/library/nginx", &format!("@{digest}")),
+            (&format!("nginx:1@{digest}"), "docker.io/library/nginx", "1"),
+        ] {
+            let workload = Workload::parse(reference).unwrap();
+            assert_eq!((workload.name(), workload.tag()), (name, tag), "{reference}");
+            assert_eq!(Workload::from_columns(name, tag), Ok(workload));
+        }
+    }
+
+    #[test]
+    fn what_is_no_reference_is_named() {
+        for reference in ["", "a b", "nginx:ta g", "../x", "a:b:c"] {
+            assert_eq!(Workload::parse(reference).unwrap_err().reference, reference);
+        }
+        assert!(Workload::from_columns("nginx", "1").unwrap_err().to_string().contains("docker.io/library/nginx:1"));
+    }
+
+    #[test]
+    fn keys_are_golden() {
+        assert_eq!(Workload::parse("nginx:1.25").unwrap().key().to_string(), "724ba9bc2c4cf759");
+        let key = WorkloadKey::parse("00000000000000ff").unwrap();
+        assert_eq!((key.bucket(16), key.bucket(1)), (15, 0));
+        assert_eq!(WorkloadKey::parse("00000000000000FF"), None);
+    }
+}

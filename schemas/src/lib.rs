@@ -1,0 +1,23 @@
+//! The stored format of Workload Security Profiles, declared once. No I/O, no async runtime.
+//!
+//! `capture` and `analyze` never depend on each other: they meet in the bytes that this crate describes.
+//!
+//! - [`tables`]: every table, declared as code; Arrow schemas, field ids and `TABLES.md` follow from it
+//! - [`snapshot`]: the snapshot file, written and read with every row verified
+//! - [`identity`]: what makes two nodes the same
+//! - [`image`]: what makes two containers the same workload
+//! - [`paths`]: the explicit path rules
+//! - [`keys`]: object keys
+//! - `store`: opening stores by URL (feature `store`)
+//! - [`text`]: the reversible escape of kernel strings
+
+pub mod identity;
+pub mod image;
+pub mod keys;
+pub mod paths;
+pub mod snapshot;
+#[cfg(feature = "store")]
+pub mod store;
+pub mod table;
+pub mod tables;
+pub mod text;

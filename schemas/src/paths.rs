@@ -1,0 +1,253 @@
+//! Explicit path rules: what differs between two containers of one image for reasons that say nothing about behaviour.
+//!
+//! Applied to files, scripts and executables before hashing. Rules are versioned and cumulative: applying a later version
+//! to the result of an earlier one gives the later version's result, and applying a version twice changes nothing. A
+//! profile revision pins the version that it was made with.
+
+use std::borrow::Cow;
+
+/// The version of the rules in this library; a file says which one its paths went through.
+pub const RULES_VERSION: i32 = 1;
+
+/// What each rule does, for the documentation: pattern of a path component, replacement, reason.
+pub const RULES_V1: [(&str, &str, &str); 10] = [
+    ("`N` after `proc`", "`<pid>`", "process ids"),
+    ("`N` after `task`, below `proc/<pid>`", "`<tid>`", "thread ids"),
+    ("`..YYYY_MM_DD_hh_mm_ss.N`", "`..<time>`", "generations of Kubernetes AtomicWriter volumes (ConfigMap, Secret, projected token, downward API)"),
+    ("64 hex digits", "`<id>`", "container ids, image digests, layer ids"),
+    ("UUID with `-` or `_`", "`<uid>`", "pod ids"),
+    ("32 hex digits after `pod`", "`<uid>`", "ids of static pods"),
+    ("`burstable`, `besteffort` in a `kubepods` component", "`<qos>`", "quality-of-service class of the pod"),
+    ("`kubepods` cgroup drivers' `burstable`, `besteffort` component after it", "`<qos>`", "the same, cgroupfs driver"),
+    ("`dm-N`", "`dm-<n>`", "device-mapper devices"),
+    ("`loopN`", "`loop<n>`", "loop devices"),
+];
+
+/// The path after all rules of [`RULES_VERSION`]; borrowed where none applies.
+pub fn normalise(path: &[u8]) -> Cow<'_, [u8]> {
+    let mut out: Option<Vec<u8>> = None;
+    let mut kept = 0;
+    let mut context = Context::default();
+    for part in path.split(|byte| *byte == b'/') {
+        let start = kept;
+        kept += part.len() + 1;
+        let new = component(part, &context);
+        if let (Cow::Owned(_), None) = (&new, &out) {
+            out = Some(path[..start].to_vec());
+        }
+        context = context.after(&new);
+        if let Some(out) = &mut out {
+            out.extend_from_slice(&new);
+            out.push(b'/');
+        }
+    }
+    match out {
+        Some(mut out) => {
+            out.pop();
+            Cow::Owned(out)
+        }
+        None => Cow::Borrowed(path),
+    }
+}
+
+/// What the components before the present one were.
+#[derive(Default)]
+struct Context {
+    after: After,
+    below_pid: bool,
+}
+
+#[derive(Default, Clone, Copy, PartialEq)]
+enum After {
+    #[default]
+    Other,
+    Proc,
+    Task,
+    Kubepods,
+}
+
+impl Context {
+    fn after(&self, part: &[u8]) -> Self {
+        let after = match part {
+            b"proc" => After::Proc,
+            b"task" => After::Task,
+            b"kubepods" => After::Kubepods,
+            _ => After::Other,
+        };
+        Self { after, below_pid: self.below_pid || (self.after == After::Proc && part == b"<pid>") }
+    }
+}
+
+fn component<'a>(part: &'a [u8], context: &Context) -> Cow<'a, [u8]> {
+    let number = !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    match context.after {
+        After::Proc if number => return Cow::Owned(b"<pid>".to_vec()),
+        After::Task if number && context.below_pid => return Cow::Owned(b"<tid>".to_vec()),
+        After::Kubepods if matches!(part, b"burstable" | b"besteffort") => return Cow::Owned(b"<qos>".to_vec()),
+        _ => {}
+    }
+    if is_atomic_writer(part) {
+        return Cow::Owned(b"..<time>".to_vec());
+    }
+    for (prefix, replacement) in [(&b"dm-"[..], &b"dm-<n>"[..]), (b"loop", b"loop<n>")] {
+        if part.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit)) {
+            return Cow::Owned(replacement.to_vec());
+        }
+    }
+    let ids = replace_ids(part);
+    if part.starts_with(b"kubepods") { replace_qos(ids) } else { ids }
+}
+
+/// `..2025_08_11_19_40_54.3618395207`, as k8s.io/kubernetes/pkg/volume/util/atomic_writer.go names its directories.
+fn is_atomic_writer(part: &[u8]) -> bool {
+    let Some(rest) = part.strip_prefix(b"..") else { return false };
+    let Some((date, fraction)) = rest.split_at_checked(19) else { return false };
+    let shape = date.iter().enumerate().all(|(at, byte)| match at {
+        4 | 7 | 10 | 13 | 16 => *byte == b'_',
+        _ => byte.is_ascii_digit(),
+    });
+    shape && fraction.strip_prefix(b".").is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit))
+}
+
+/// Replaces whole ids inside a component: `docker-<64 hex>.scope`, `kubepods-pod<uuid>.slice`.
+fn replace_ids(part: &[u8]) -> Cow<'_, [u8]> {
+    if part.len() < 32 {
+        return Cow::Borrowed(part);
+    }
+    let mut out: Option<Vec<u8>> = None;
+    let mut at = 0;
+    while at < part.len() {
+        let boundary = at == 0 || !is_hex(part[at - 1]) || part[..at].ends_with(b"pod");
+        let found = if boundary { id_at(part, at) } else { None };
+        match found {
+            Some((len, replacement)) => {
+                out.get_or_insert_with(|| part[..at].to_vec()).extend_from_slice(replacement);
+                at += len;
+            }
+            None => {
+                if let Some(out) = &mut out {
+                    out.push(part[at]);
+                }
+                at += 1;
+            }
+        }
+    }
+    out.map_or(Cow::Borrowed(part), Cow::Owned)
+}
+
+fn id_at(part: &[u8], at: usize) -> Option<(usize, &'static [u8])> {
+    let rest = &part[at..];
+    let run = rest.iter().take_while(|byte| is_hex(**byte)).count();
+    if run == 64 {
+        return Some((64, b"<id>"));
+    }
+    if run == 32 && part[..at].ends_with(b"pod") {
+        return Some((32, b"<uid>"));
+    }
+    if run == 8 && is_uuid(rest) && !rest.get(36).copied().is_some_and(is_hex) {
+        return Some((36, b"<uid>"));
+    }
+    None
+}
+
+fn is_uuid(rest: &[u8]) -> bool {
+    rest.len() >= 36
+        && matches!(rest[8], b'-' | b'_')
+        && rest[..36].iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == rest[8],
+            _ => is_hex(*byte),
+        })
+}
+
+fn replace_qos(part: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    for class in [&b"burstable"[..], b"besteffort"] {
+        if let Some(at) = part.windows(class.len()).position(|window| window == class) {
+            let mut out = part[..at].to_vec();
+            out.extend_from_slice(b"<qos>");
+            out.extend_from_slice(&part[at + class.len()..]);
+            return Cow::Owned(out);
+        }
+    }
+    part
+}
+
+fn is_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rules(path: &str) -> String {
+        String::from_utf8(normalise(path.as_bytes()).into_owned()).unwrap()
+    }
+
+    #[test]
+    fn vectors() {
+        let id = "0123456789abcdef".repeat(4);
+        let letters = "abcdefab".repeat(8);
+        for (raw, normal) in [
+            ("/etc/passwd", "/etc/passwd"),
+            ("", ""),
+            ("/", "/"),
+            ("/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/x86_64-linux-gnu/libc.so.6"),
+            ("/proc/1234/status", "/proc/<pid>/status"),
+            ("/proc/1/task/17/comm", "/proc/<pid>/task/<tid>/comm"),
+            ("/proc/self/task/17/comm", "/proc/self/task/17/comm"),
+            ("/host/proc/77/fd", "/host/proc/<pid>/fd"),
+            ("/proc/sys/net/core/somaxconn", "/proc/sys/net/core/somaxconn"),
+            ("/srv/task/17/x", "/srv/task/17/x"),
+            ("/opt/etc/..2025_08_11_19_40_54.3618395207/redis.conf", "/opt/etc/..<time>/redis.conf"),
+            ("/opt/etc/..2025_08_11_19_40_54/redis.conf", "/opt/etc/..2025_08_11_19_40_54/redis.conf"),
+            ("/opt/etc/..data/redis.conf", "/opt/etc/..data/redis.conf"),
+            ("/var/lib/x/0b7c4cf7-2a6b-4b53-8a8e-9d3cb2d0e011/f", "/var/lib/x/<uid>/f"),
+            ("/a/0b7c4cf7-2a6b-4b53-8a8e-9d3cb2d0e0112", "/a/0b7c4cf7-2a6b-4b53-8a8e-9d3cb2d0e0112"),
+            (
+                "/sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0b7c4cf7_2a6b_4b53_8a8e_9d3cb2d0e011.slice",
+                "/sys/fs/cgroup/kubepods.slice/kubepods-<qos>.slice/kubepods-<qos>-pod<uid>.slice",
+            ),
+            ("/c/kubepods/besteffort/pod0123456789abcdef0123456789abcdef/x", "/c/kubepods/<qos>/pod<uid>/x"),
+            ("/dev/dm-0", "/dev/dm-<n>"),
+            ("/sys/block/loop17/size", "/sys/block/loop<n>/size"),
+            ("/dev/loop-control", "/dev/loop-control"),
+        ] {
+            assert_eq!(rules(raw), normal);
+        }
+        for id in [id, letters] {
+            assert_eq!(rules(&format!("/c/docker-{id}.scope/x")), "/c/docker-<id>.scope/x");
+            assert_eq!(rules(&format!("/c/{id}")), "/c/<id>");
+            assert_eq!(rules(&format!("/c/{id}0")), format!("/c/{id}0"), "65 digits are no id");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_stay() {
+        assert_eq!(normalise(b"/proc/12/\xff\n"), &b"/proc/<pid>/\xff\n"[..]);
+    }
+
+    fn paths() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            Just("proc".to_owned()), Just("task".to_owned()), Just("kubepods".to_owned()), Just("burstable".to_owned()),
+            "[0-9]{1,6}", "[a-f0-9]{60,66}", "pod[a-f0-9]{30,34}", "dm-[0-9]{0,2}", "loop[0-9]{0,2}",
+            "kubepods-(burstable|besteffort)-pod[0-9a-f]{8}_[0-9a-f]{4}_[0-9a-f]{4}_[0-9a-f]{4}_[0-9a-f]{12}.slice",
+            "\\.\\.[0-9]{4}_[0-9]{2}_[0-9]{2}_[0-9]{2}_[0-9]{2}_[0-9]{2}\\.[0-9]{1,9}", "<pid>|<id>|<uid>|<tid>", ".{0,8}",
+        ];
+        proptest::collection::vec(part, 0..8).prop_map(|parts| format!("/{}", parts.join("/")))
+    }
+
+    proptest! {
+        #[test]
+        fn twice_is_once(path in paths()) {
+            let once = rules(&path);
+            prop_assert_eq!(rules(&once), once);
+        }
+
+        #[test]
+        fn components_stay_components(path in paths()) {
+            prop_assert_eq!(rules(&path).matches('/').count(), path.matches('/').count());
+        }
+    }
+}
