@@ -31,7 +31,10 @@ mod kernel_side {
         let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
         let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
         if arch != "x86_64" {
-            return Err(format!("the kernel side is written for x86_64, not for {arch}: build with --no-default-features").into());
+            return Err(format!(
+                "the kernel side is written for x86_64, not for {arch}: build with --no-default-features"
+            )
+            .into());
         }
         fs::write(out.join("wsp_abi.h"), header())?;
         compile(&out)

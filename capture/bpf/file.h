@@ -6,6 +6,10 @@
 #include "common.h"
 #include "path.h"
 
+#define O_CREAT 0100
+/* include/linux/fs.h, the same bit since 4.19. */
+#define FMODE_CREATED 0x100000
+
 /* The container of the current process, 0 where its activity is not wanted. */
 static __always_inline u64 tracked_cgroup(u32 *tgid)
 {
@@ -53,6 +57,9 @@ int file_opened(struct sys_exit_context *ctx)
 	opened = front_of(scratch, struct wsp_opened);
 	fill(&opened->record, WSP_KIND_OPEN, cgroup, tgid);
 	opened->flags = BPF_CORE_READ(file, f_flags);
+	/* The kernel drops O_CREAT from f_flags; this says more: that the call made the file. */
+	if (BPF_CORE_READ(file, f_mode) & FMODE_CREATED)
+		opened->flags |= O_CREAT;
 	opened->reserved = 0;
 	append_file_path(scratch, file, &opened->file);
 	/* Here, between walk and hand-over, is the place to drop what was seen already. Reserve before marking as seen. */

@@ -10,6 +10,9 @@
 #define SOCKFS_MAGIC 0x534f434b
 #define ANON_INODE_FS_MAGIC 0x09041934
 
+#define S_IFMT 0170000
+#define S_IFDIR 0040000
+
 /* The shortest component takes two bytes of a section; mount crossings take a step and no byte. */
 #define WALK_STEPS (WSP_PATH_BYTES / 2 + 1024)
 
@@ -108,6 +111,7 @@ static __always_inline void append_path(struct scratch *scratch, struct vfsmount
 	struct walk *walk = &scratch->walk;
 	struct mount *mount = mount_of(mnt);
 	u32 start = scratch->pos;
+	struct inode *inode;
 	u16 flags;
 
 	walk->dentry = (u64)dentry;
@@ -128,9 +132,12 @@ static __always_inline void append_path(struct scratch *scratch, struct vfsmount
 		flags |= WSP_PATH_ON_ROOT_MOUNT;
 	if (!BPF_CORE_READ(dentry, d_hash.pprev) && BPF_CORE_READ(dentry, d_parent) != dentry)
 		flags |= WSP_PATH_DELETED;
+	inode = BPF_CORE_READ(dentry, d_inode);
+	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFDIR)
+		flags |= WSP_PATH_DIRECTORY;
 	info->magic = BPF_CORE_READ(dentry, d_sb, s_magic);
 	if (info->magic == OVERLAYFS_SUPER_MAGIC)
-		flags |= overlay_flags(BPF_CORE_READ(dentry, d_inode));
+		flags |= overlay_flags(inode);
 	info->len = scratch->pos - start;
 	info->flags = flags;
 }

@@ -1,4 +1,5 @@
 //! Prints what containers do as an event log: `cargo run -p wsp-capture --example watch [seconds]`, as root.
+//! `WATCH_RING_BYTES` sets the size of the ring buffer, to see what loss looks like.
 #![allow(clippy::print_stdout, reason = "this is its output")]
 
 #[cfg(feature = "ebpf")]
@@ -10,10 +11,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     use tokio::time::{Instant, timeout_at};
     use wsp_capture::probe::{Probe, ProbeOptions};
 
+    print!("{}", wsp_capture::doctor::examine());
     let seconds = std::env::args().nth(1).map_or(Ok(10), |text| text.parse())?;
-    let mut probe = Probe::load(&ProbeOptions { track_new_up_to: 5, ..ProbeOptions::default() })?;
+    let mut options = ProbeOptions { track_new_up_to: 5, ..ProbeOptions::default() };
+    if let Ok(bytes) = std::env::var("WATCH_RING_BYTES") {
+        options.ring_bytes = bytes.parse()?;
+    }
+    let mut probe = Probe::load(&options)?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     writeln!(out, "{}", serde_json::to_string(&probe.sensors())?)?;
+    let mount = probe.cgroup_mount().to_path_buf();
+    for (cgroup, path) in wsp_capture::probe::cgroup::containers(&mount) {
+        probe.track(cgroup, &path)?;
+        for event in probe.initial_state(cgroup, &path)? {
+            writeln!(out, "{}", serde_json::to_string(&event)?)?;
+        }
+    }
     out.flush()?;
     let end = Instant::now() + Duration::from_secs(seconds);
     while let Ok(batch) = timeout_at(end, probe.next_batch()).await {

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use wsp_schemas::text::RawText;
 
@@ -14,6 +15,23 @@ use wsp_schemas::text::RawText;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BootTime(pub u64);
+
+/// Relates kernel time to wall time, as of one moment: steps of the wall clock need a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Clock {
+    /// Wall-clock time (nanoseconds since the epoch, UTC) at which [`BootTime`] was 0.
+    pub wall_at_boot_ns: u64,
+}
+
+impl Clock {
+    /// Wall-clock time of an event, whole milliseconds.
+    pub fn wall(&self, at: BootTime) -> DateTime<Utc> {
+        let ms = self.wall_at_boot_ns.saturating_add(at.0) / 1_000_000;
+        // 2^64 ns are 584 years: always a time.
+        i64::try_from(ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default()
+    }
+}
 
 /// A process (thread group) as the initial pid namespace numbers it. Reused by the kernel after its exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

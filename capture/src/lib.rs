@@ -2,4 +2,7 @@
 
 pub mod event;
 #[cfg(feature = "ebpf")]
+pub mod doctor;
+#[cfg(feature = "ebpf")]
 pub mod probe;
+pub mod recorder;

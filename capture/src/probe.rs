@@ -12,6 +12,7 @@ pub mod host;
 pub mod initial;
 mod kernel;
 mod loss;
+mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -22,6 +23,7 @@ use tokio::io::unix::AsyncFd;
 
 use self::hooks::Sensor;
 use self::host::KernelVersion;
+pub(crate) use self::kernel::try_hooks;
 use self::kernel::{Kernel, Links};
 use self::loss::LossReader;
 use crate::event::{Body, CgroupId, Event};
@@ -55,7 +57,10 @@ pub enum ProbeError {
         release: String,
     },
     /// The kernel does not describe its types.
-    #[error("the kernel has no BTF ({} is missing): run a kernel built with CONFIG_DEBUG_INFO_BTF=y", host::BTF_PATH)]
+    #[error(
+        "the kernel has no BTF ({} is missing): run a kernel built with CONFIG_DEBUG_INFO_BTF=y",
+        host::BTF_PATH
+    )]
     NoBtf,
     /// The kernel's description of its types is not readable.
     #[error("the kernel's BTF ({}) cannot be read", host::BTF_PATH)]
@@ -67,7 +72,9 @@ pub enum ProbeError {
         missing: Vec<&'static str>,
     },
     /// No cgroup v2.
-    #[error("no cgroup v2 file system is mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1")]
+    #[error(
+        "no cgroup v2 file system is mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1"
+    )]
     NoCgroup2,
     /// No tracefs.
     #[error("tracefs is not mounted and could not be: mount -t tracefs tracefs /sys/kernel/tracing")]
@@ -167,8 +174,8 @@ const BATCH: usize = 4096;
 impl Probe {
     /// Checks the host, loads the kernel side and attaches lineage. Must be called within a tokio runtime with I/O enabled.
     pub fn load(options: &ProbeOptions) -> Result<Self, ProbeError> {
-        let release =
-            host::kernel_release().map_err(|source| ProbeError::Host { what: "the kernel's version", source })?;
+        let release = host::kernel_release()
+            .map_err(|source| ProbeError::Host { what: "the kernel's version", source })?;
         let version = KernelVersion::parse(&release);
         if version.is_none_or(|version| version < KernelVersion::FLOOR) {
             return Err(ProbeError::KernelTooOld { release });
@@ -186,8 +193,12 @@ impl Probe {
 
         let mut kernel = Kernel::load(options, version, host_mnt_ns)?;
         let loss = LossReader::new(&mut kernel.lost)?;
-        let ring = AsyncFd::with_interest(kernel.take_ring()?, Interest::READABLE)
-            .map_err(|source| ProbeError::Host { what: "the ring buffer", source })?;
+        // SAFETY: `Ring` owns its descriptor, never replaces it, and closes it when dropped, which is after the `AsyncFd`
+        // has deregistered it.
+        let ring =
+            unsafe { AsyncFd::register_with_interest(kernel.take_ring()?, Interest::READABLE) }.map_err(
+                |refused| ProbeError::Host { what: "the ring buffer", source: refused.into_parts().1 },
+            )?;
         // The consumer is in place: from here on events may come.
         kernel.attach_lineage()?;
         Ok(Self {
@@ -364,7 +375,7 @@ fn check_capabilities() -> Result<(), ProbeError> {
         .map_err(|source| ProbeError::Host { what: "/proc/self/status", source })?;
     let missing: Vec<&'static str> = host::CAPABILITIES
         .iter()
-        .filter(|capability| matches!(capability.name, "CAP_BPF" | "CAP_PERFMON"))
+        .filter(|capability| capability.is_essential())
         .filter(|capability| !host::holds(effective, capability))
         .map(|capability| capability.name)
         .collect();

@@ -21,3 +21,8 @@ pub mod store;
 pub mod table;
 pub mod tables;
 pub mod text;
+
+/// The hash of a whole object, as the ledger has it: BLAKE3, hex.
+pub fn content_hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}

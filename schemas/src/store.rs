@@ -18,8 +18,10 @@ use url::Url;
 /// An opened store. Keys are relative to its root.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// The objects.
+    /// The objects, by keys relative to the store's root.
     pub objects: Arc<dyn ObjectStore>,
+    /// The same objects, by keys relative to the root of the bucket or file system: what Delta tables are opened with.
+    pub root: Arc<dyn ObjectStore>,
     /// The root, for messages and for table locations; always ends in `/`.
     pub url: Url,
 }
@@ -88,7 +90,10 @@ pub fn open(location: &str, missing: Missing) -> Result<Store, StoreError> {
     let url = Url::parse(location).map_err(|_| bad())?;
     match url.scheme() {
         "file" => open_folder(&url.to_file_path().map_err(|()| bad())?, missing),
-        "memory" => Ok(Store { objects: Arc::new(InMemory::new()), url: directory(url) }),
+        "memory" => {
+            let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+            Ok(Store { objects: Arc::clone(&objects), root: objects, url: directory(url) })
+        }
         "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" if url.host_str().is_some_and(|host| !host.is_empty()) => {
             open_cloud(location, url)
         }
@@ -107,9 +112,8 @@ fn open_folder(path: &Path, missing: Missing) -> Result<Store, StoreError> {
     }
     let url = Url::from_directory_path(&path).map_err(|()| failed(std::io::ErrorKind::InvalidFilename.into()))?;
     let objects = LocalFileSystem::new_with_prefix(&path)
-        .map_err(|source| StoreError::Client { url: url.to_string(), source })?
-        .with_fsync(true);
-    Ok(Store { objects: Arc::new(objects), url })
+        .map_err(|source| StoreError::Client { url: url.to_string(), source })?;
+    Ok(Store { objects: Arc::new(objects), root: Arc::new(LocalFileSystem::new()), url })
 }
 
 fn directory(mut url: Url) -> Url {
@@ -123,13 +127,13 @@ fn open_cloud(location: &str, url: Url) -> Result<Store, StoreError> {
     let failed = |source| StoreError::Client { url: location.to_owned(), source };
     let url = directory(url);
     let prefix = Key::from_url_path(url.path()).map_err(|error| failed(error.into()))?;
-    let objects = client(location, &url)?;
+    let root = client(location, &url)?;
     let objects: Arc<dyn ObjectStore> = if prefix.as_ref().is_empty() {
-        objects
+        Arc::clone(&root)
     } else {
-        Arc::new(PrefixStore::new(objects, prefix))
+        Arc::new(PrefixStore::new(Arc::clone(&root), prefix))
     };
-    Ok(Store { objects, url })
+    Ok(Store { objects, root, url })
 }
 
 #[cfg(feature = "cloud")]

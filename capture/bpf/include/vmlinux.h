@@ -94,6 +94,7 @@ struct path {
 };
 
 struct file {
+	unsigned int f_mode;
 	void *private_data;
 	struct inode *f_inode;
 	unsigned int f_flags;

@@ -163,6 +163,8 @@ constants! {
     PATH_OVERLAY_UPPER = 16;
     /// Overlayfs: has (or was copied up from) a file in a lower layer.
     PATH_OVERLAY_LOWER = 32;
+    /// A directory.
+    PATH_DIRECTORY = 64;
 
     /// [`Executed::flags`]: the argument vector was longer than [`ARGV_BYTES`], or not readable.
     EXEC_ARGV_TRUNCATED = 1;
@@ -268,7 +270,7 @@ structs! {
         record: Record,
         /// The file.
         file: PathInfo,
-        /// `f_flags`.
+        /// `f_flags`, and `O_CREAT` where the call made the file.
         flags: u32,
         /// Zero.
         reserved: u32,

@@ -79,10 +79,19 @@ mod tests {
     #[test]
     fn containers_are_known_by_name() {
         let id = "4f3c".repeat(16);
-        for name in ["docker-ID.scope", "cri-containerd-ID.scope", "crio-ID.scope", "libpod-ID.scope", "libpod-ID", "ID"] {
+        for name in [
+            "docker-ID.scope",
+            "cri-containerd-ID.scope",
+            "crio-ID.scope",
+            "libpod-ID.scope",
+            "libpod-ID",
+            "ID",
+        ] {
             assert!(names_container(name.replace("ID", &id).as_bytes()), "{name}");
         }
-        for name in ["libpod-conmon-ID.scope", "crio-conmon-ID.scope", "kubepods-burstable.slice", "container"] {
+        for name in
+            ["libpod-conmon-ID.scope", "crio-conmon-ID.scope", "kubepods-burstable.slice", "container"]
+        {
             assert!(!names_container(name.replace("ID", &id).as_bytes()), "{name}");
         }
     }

@@ -8,7 +8,8 @@ use wsp_schemas::text::RawText;
 
 use super::abi::{self, Wire};
 use crate::event::{
-    Address, Body, BootTime, CgroupId, Endpoint, Event, Exec, FilePath, LostKind, Origin, Pid, StdioKind, Transport,
+    Address, Body, BootTime, CgroupId, Endpoint, Event, Exec, FilePath, LostKind, Origin, Pid, StdioKind,
+    Transport,
 };
 
 /// A record that this version does not understand. It is counted as lost.
@@ -27,8 +28,8 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Undecodable> {
     let Some(record) = abi::Record::read(&mut front) else {
         return Err(Undecodable { cgroup: CgroupId(0), kind: 0 });
     };
-    let body = body(record.kind, bytes)
-        .ok_or(Undecodable { cgroup: CgroupId(record.cgroup), kind: record.kind })?;
+    let body =
+        body(record.kind, bytes).ok_or(Undecodable { cgroup: CgroupId(record.cgroup), kind: record.kind })?;
     Ok(Event { at: BootTime(record.at), cgroup: CgroupId(record.cgroup), pid: Pid(record.pid), body })
 }
 
@@ -150,7 +151,7 @@ fn file_path(bytes: &mut &[u8], info: abi::PathInfo) -> Option<FilePath> {
         }
         path.extend_from_slice(component);
     }
-    Some(FilePath { origin: origin(&info, &path), path: path.into(), truncated })
+    Some(FilePath { origin: origin(info.magic, u32::from(info.flags), &path), path: path.into(), truncated })
 }
 
 /// File systems by `statfs(2)` magic, in groups.
@@ -181,23 +182,26 @@ mod magic {
     ];
 }
 
-fn origin(info: &abi::PathInfo, path: &[u8]) -> Origin {
-    let has = |flag: u32| u32::from(info.flags) & flag != 0;
+/// What holds a file, by its file system and the `PATH_*` flags.
+pub(super) fn origin(magic: u32, flags: u32, path: &[u8]) -> Origin {
+    let has = |flag: u32| flags & flag != 0;
     if has(abi::PATH_DETACHED) && path.starts_with(b"/memfd:") {
         return Origin::Memfd;
     }
-    if magic::PSEUDO.contains(&info.magic) {
+    if magic::PSEUDO.contains(&magic) {
         return Origin::Pseudo;
     }
     if has(abi::PATH_DELETED) {
         return Origin::Deleted;
     }
-    match info.magic {
+    match magic {
         0 => Origin::Unknown,
         magic::TMPFS => Origin::Tmpfs,
         _ if !has(abi::PATH_ON_ROOT_MOUNT) => Origin::Volume,
         magic::OVERLAY => match (has(abi::PATH_OVERLAY_UPPER), has(abi::PATH_OVERLAY_LOWER)) {
             (false, true) => Origin::Image,
+            // A directory of several layers is not copied, its entries are.
+            (true, true) if has(abi::PATH_DIRECTORY) => Origin::Image,
             (true, true) => Origin::CopiedUp,
             (true, false) => Origin::Upper,
             (false, false) => Origin::Unknown,
@@ -277,9 +281,11 @@ mod tests {
 
     #[test]
     fn paths_are_turned_round() {
-        let info = |len, flags: u32| abi::PathInfo { magic: magic::OVERLAY, len, flags: flags.try_into().unwrap() };
+        let info =
+            |len, flags: u32| abi::PathInfo { magic: magic::OVERLAY, len, flags: flags.try_into().unwrap() };
         let mut bytes: &[u8] = b"passwd\0etc\0";
-        let path = file_path(&mut bytes, info(11, abi::PATH_ON_ROOT_MOUNT | abi::PATH_OVERLAY_LOWER)).unwrap();
+        let path =
+            file_path(&mut bytes, info(11, abi::PATH_ON_ROOT_MOUNT | abi::PATH_OVERLAY_LOWER)).unwrap();
         assert_eq!(path, FilePath { path: "/etc/passwd".into(), origin: Origin::Image, truncated: false });
         let mut bytes: &[u8] = b"passwd\0etc\0";
         let path = file_path(&mut bytes, info(11, abi::PATH_TRUNCATED)).unwrap();

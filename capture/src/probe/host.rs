@@ -58,6 +58,13 @@ pub struct Capability {
     pub purpose: &'static str,
 }
 
+impl Capability {
+    /// Without it nothing runs; without the others a sensor less.
+    pub fn is_essential(&self) -> bool {
+        matches!(self.bit, 38 | 39)
+    }
+}
+
 /// What the probe needs. `CAP_SYS_ADMIN` stands in for the first two.
 pub const CAPABILITIES: &[Capability] = &[
     Capability { name: "CAP_BPF", bit: 39, purpose: "to load programs and maps" },
@@ -82,7 +89,7 @@ pub fn effective_capabilities() -> io::Result<u64> {
 /// True where `capability` is held, or `CAP_SYS_ADMIN` in its place where that counts.
 pub fn holds(effective: u64, capability: &Capability) -> bool {
     let bit = |bit: u32| effective >> bit & 1 == 1;
-    bit(capability.bit) || (matches!(capability.bit, 38 | 39) && bit(CAP_SYS_ADMIN))
+    bit(capability.bit) || (capability.is_essential() && bit(CAP_SYS_ADMIN))
 }
 
 /// Where cgroup v2 is mounted, as this process sees it: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` on hybrid hosts.
@@ -96,7 +103,9 @@ fn cgroup2_mount_in(mountinfo: &[u8]) -> Option<PathBuf> {
     for line in mountinfo.split(|byte| *byte == b'\n') {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
         let separator = fields.iter().position(|field| *field == b"-");
-        let (Some(separator), Some(root), Some(at)) = (separator, fields.get(3), fields.get(4)) else { continue };
+        let (Some(separator), Some(root), Some(at)) = (separator, fields.get(3), fields.get(4)) else {
+            continue;
+        };
         if fields.get(separator + 1) != Some(&&b"cgroup2"[..]) {
             continue;
         }
@@ -153,7 +162,13 @@ pub fn ensure_tracefs() -> io::Result<()> {
     let at = CString::new(TRACEFS)?;
     // SAFETY: all pointers are to NUL-ended strings that live through the call; tracefs takes no data.
     let result = unsafe {
-        libc::mount(c"tracefs".as_ptr(), at.as_ptr(), c"tracefs".as_ptr(), libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC, std::ptr::null())
+        libc::mount(
+            c"tracefs".as_ptr(),
+            at.as_ptr(),
+            c"tracefs".as_ptr(),
+            libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC,
+            std::ptr::null(),
+        )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -78,20 +78,7 @@ impl Kernel {
         version: Option<KernelVersion>,
         host_mnt_ns: u64,
     ) -> Result<Self, ProbeError> {
-        let btf = Btf::from_sys_fs().map_err(ProbeError::BadBtf)?;
-        // Namespaces have 32-bit inode numbers.
-        let host_mnt_ns = u32::try_from(host_mnt_ns).unwrap_or(0);
-        let ovl_has_entry = u32::from(version.is_some_and(|version| version >= KernelVersion::OVERLAY_ENTRY));
-        let discover = u32::from(options.discover);
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
-            .map_max_entries("events", options.ring_bytes)
-            .map_max_entries("processes", options.max_processes)
-            .override_global("host_mnt_ns", &host_mnt_ns, true)
-            .override_global("ovl_has_entry", &ovl_has_entry, true)
-            .override_global("discover", &discover, true)
-            .load(OBJECT)
-            .map_err(|error| ProbeError::Object(Box::new(error)))?;
+        let (mut ebpf, btf) = open(options, version, host_mnt_ns)?;
         let mut refused = Vec::new();
         for hook in HOOKS.iter().filter(|hook| hook.point != Point::NotInThisVersion) {
             match load_program(&mut ebpf, hook, &btf)? {
@@ -127,7 +114,9 @@ impl Kernel {
             let Program::BtfTracePoint(program) = program(&mut self.ebpf, hook)? else {
                 return Err(ProbeError::Missing(hook.program));
             };
-            program.attach().map_err(|source| ProbeError::Hook { hook: hook.name, source: Box::new(source) })?;
+            program
+                .attach()
+                .map_err(|source| ProbeError::Hook { hook: hook.name, source: Box::new(source) })?;
         }
         Ok(())
     }
@@ -173,7 +162,8 @@ impl Kernel {
     pub(super) fn sensors(&self) -> Tracked {
         let mut tracked = Tracked::default();
         for sensor in Sensor::ALL {
-            let mut hooks = HOOKS.iter().filter(|hook| hook.sensor == sensor && hook.point != Point::NotInThisVersion);
+            let mut hooks =
+                HOOKS.iter().filter(|hook| hook.sensor == sensor && hook.point != Point::NotInThisVersion);
             let refused = self.refused.iter().find(|(hook, _)| hook.sensor == sensor);
             let name = match sensor {
                 Sensor::Process => LINEAGE_HOOK,
@@ -192,8 +182,13 @@ impl Kernel {
 
     /// Removes a container's cgroups from the table.
     pub(super) fn forget_container(&mut self, cgroup: CgroupId) {
-        let ids: Vec<u64> =
-            self.containers.iter().filter_map(Result::ok).filter(|(_, top)| *top == cgroup.0).map(|(id, _)| id).collect();
+        let ids: Vec<u64> = self
+            .containers
+            .iter()
+            .filter_map(Result::ok)
+            .filter(|(_, top)| *top == cgroup.0)
+            .map(|(id, _)| id)
+            .collect();
         for id in ids {
             // The kernel side may have removed it meanwhile.
             let _ = self.containers.remove(&id);
@@ -201,11 +196,73 @@ impl Kernel {
     }
 
     fn note_refused(&self, hook: &'static Hook, tracked: &mut Tracked) -> bool {
-        let Some((_, reason)) = self.refused.iter().find(|(refused, _)| refused.program == hook.program) else {
+        let Some((_, reason)) = self.refused.iter().find(|(refused, _)| refused.program == hook.program)
+        else {
             return false;
         };
         tracked.dead.push(DeadSensor { sensor: hook.sensor, hook: hook.name, reason: reason.clone() });
         true
+    }
+}
+
+/// Creates the maps; no program is loaded yet.
+fn open(
+    options: &ProbeOptions,
+    version: Option<KernelVersion>,
+    host_mnt_ns: u64,
+) -> Result<(Ebpf, Btf), ProbeError> {
+    let btf = Btf::from_sys_fs().map_err(ProbeError::BadBtf)?;
+    // Namespaces have 32-bit inode numbers.
+    let host_mnt_ns = u32::try_from(host_mnt_ns).unwrap_or(0);
+    let ovl_has_entry = u32::from(version.is_some_and(|version| version >= KernelVersion::OVERLAY_ENTRY));
+    let discover = u32::from(options.discover);
+    let ebpf = EbpfLoader::new()
+        .btf(Some(&btf))
+        .map_max_entries("events", options.ring_bytes)
+        .map_max_entries("processes", options.max_processes)
+        .override_global("host_mnt_ns", &host_mnt_ns, true)
+        .override_global("ovl_has_entry", &ovl_has_entry, true)
+        .override_global("discover", &discover, true)
+        .load(OBJECT)
+        .map_err(|error| ProbeError::Object(Box::new(error)))?;
+    Ok((ebpf, btf))
+}
+
+/// A hook and what the kernel said to it.
+pub(crate) type Tried = (&'static Hook, Result<(), String>);
+
+/// Loads and attaches every program of the table, one by one, and lets go of them: what each says. `cgroup` is one that may be
+/// attached to. Hooks that this version does not have are left out.
+pub(crate) fn try_hooks(cgroup: Option<&File>) -> Result<Vec<Tried>, ProbeError> {
+    let options =
+        ProbeOptions { ring_bytes: 1 << 16, max_processes: 16, discover: false, track_new_up_to: 0 };
+    let (mut ebpf, btf) = open(&options, None, 0)?;
+    let mut said = Vec::new();
+    for hook in HOOKS.iter().filter(|hook| hook.point != Point::NotInThisVersion) {
+        let loaded = load_program(&mut ebpf, hook, &btf)?.map_err(|error| describe(&error));
+        let attached = loaded.and_then(|()| try_attach(&mut ebpf, hook, cgroup));
+        said.push((hook, attached));
+    }
+    Ok(said)
+}
+
+fn try_attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: Option<&File>) -> Result<(), String> {
+    let mut links = Links::default();
+    match (hook.point, cgroup) {
+        (Point::Btf(_), _) => match ebpf.program_mut(hook.program) {
+            Some(Program::BtfTracePoint(program)) => {
+                program.attach().and_then(|id| program.detach(id)).map_err(|error| describe(&error))
+            }
+            _ => Err(format!("the kernel side has no {}", hook.program)),
+        },
+        (Point::SyscallExits(calls), _) => attach_exits(ebpf, hook, calls, &mut links),
+        (Point::CgroupAddress | Point::CgroupPackets, Some(cgroup)) => {
+            attach_to_cgroup(ebpf, hook, cgroup, &mut links)
+        }
+        (Point::CgroupAddress | Point::CgroupPackets, None) => {
+            Err("loads; there was no cgroup to attach it to".to_owned())
+        }
+        (Point::NotInThisVersion, _) => Err("not in this version".to_owned()),
     }
 }
 
@@ -253,9 +310,10 @@ fn attach_to_cgroup(ebpf: &mut Ebpf, hook: &Hook, cgroup: &File, links: &mut Lin
             program.attach(cgroup, mode).and_then(|id| program.take_link(id)).map(|link| Box::new(link) as _)
         }
         Some(Program::CgroupSkb(program)) => match *program.expected_attach_type() {
-            Some(kind) => {
-                program.attach(cgroup, kind, mode).and_then(|id| program.take_link(id)).map(|link| Box::new(link) as _)
-            }
+            Some(kind) => program
+                .attach(cgroup, kind, mode)
+                .and_then(|id| program.take_link(id))
+                .map(|link| Box::new(link) as _),
             None => return Err(format!("{} has no direction", hook.program)),
         },
         _ => return Err(format!("the kernel side has no {}", hook.program)),

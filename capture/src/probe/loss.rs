@@ -61,7 +61,8 @@ impl LossReader {
     }
 
     pub(super) fn forget(&mut self, table: &mut Table, cgroup: CgroupId) {
-        let keys: Vec<_> = self.seen.range((cgroup.0, 0, 0)..=(cgroup.0, u32::MAX, u32::MAX)).map(|(key, _)| *key).collect();
+        let keys: Vec<_> =
+            self.seen.range((cgroup.0, 0, 0)..=(cgroup.0, u32::MAX, u32::MAX)).map(|(key, _)| *key).collect();
         for (cgroup, kind, cause) in keys {
             // Not there is as good.
             let _ = table.remove(&abi::LostKey { cgroup, kind, cause });

@@ -118,7 +118,7 @@ pub const PROFILE_NODES: Table = Table {
 /// The ledger.
 pub const PROFILE_SNAPSHOTS: Table = Table {
     name: "profile_snapshots",
-    doc: "The ledger: one row a snapshot object that a merge decided on. Written by `wsp merge`, first of the three. Admitted \
+    doc: "The ledger: one row a snapshot object that a merge decided on, and one row where a revision was frozen. Written by `wsp merge`, first of the three. Admitted \
           rows never change: a profile is a function of them.",
     partitions: &["bucket"],
     columns: &[
@@ -126,14 +126,14 @@ pub const PROFILE_SNAPSHOTS: Table = Table {
         optional(2, "workload_key", Text, "as in the object's key; null where the key is not one of ours"),
         optional(3, "image_name", Text, "null where the object could not be read"),
         optional(4, "image_tag", Text, "null where the object could not be read"),
-        optional(5, "revision", Int32, "revision that it was admitted to; null where refused"),
-        required(10, "outcome", Text, "`admitted`, `duplicate`, `conflict`, `damaged`, `out_of_range`, `unkeyed`"),
-        optional(11, "reason", Text, "why it was refused; null where admitted"),
+        optional(5, "revision", Int32, "revision that it was admitted to, or that was frozen; null where refused"),
+        required(10, "outcome", Text, "`admitted`, `duplicate`, `conflict`, `damaged`, `unkeyed`; `frozen`: the revision became stable with this batch"),
+        optional(11, "reason", Text, "why it was refused; of `frozen`: `snapshots` or `age`; null where admitted"),
         optional(12, "ordinal", Int32, "position in the revision, from 0: its bit in `members`; null where refused"),
         required(13, "batch", Int64, "merge batch of the bucket that decided"),
         required(14, "decided_at", Timestamp, "when, clock of the merging host"),
-        required(20, "object_key", Text, "key of the object, from the store's root"),
-        required(21, "object_size", Int64, "bytes"),
+        optional(20, "object_key", Text, "key of the object, from the store's root; null for `frozen`"),
+        optional(21, "object_size", Int64, "bytes; null for `frozen`"),
         optional(22, "content_hash", Text, "BLAKE3 of the object, hex; null where it could not be fetched"),
         optional(23, "snapshot_id", Text, "UUIDv7; null where neither key nor content tells"),
         optional(24, "rows", Int32, "node rows"),

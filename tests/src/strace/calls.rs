@@ -52,7 +52,7 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn new(rootfs: &'a Path) -> Self {
         Self {
-            rootfs: Rootfs(rootfs),
+            rootfs: Rootfs::new(rootfs),
             truth: Truth::default(),
             started: false,
             tasks: HashMap::new(),
@@ -136,7 +136,15 @@ impl<'a> Reader<'a> {
             "bind" | "getsockname" => self.local(call),
             "connect" => self.connect(call),
             "listen" => self.listen(call),
-            "write" | "writev" | "sendto" | "sendmsg" | "sendmmsg" => self.send(call),
+            "sendto" | "sendmsg" | "sendmmsg" => self.send(call),
+            "write" | "writev" => {
+                self.send(call);
+                self.written(call);
+            }
+            "pwrite64" => self.written(call),
+            "copy_file_range" => self.copied(call, 0, 2),
+            "sendfile" => self.copied(call, 1, 0),
+            "symlink" | "symlinkat" | "link" | "linkat" | "rename" | "renameat" | "renameat2" => self.named(call),
             _ => {}
         }
     }
@@ -228,10 +236,62 @@ impl<'a> Reader<'a> {
                 if deleted && asked.is_some_and(|asked| asked.ends_with(suffix)) && !path.ends_with(suffix) {
                     path.extend_from_slice(suffix);
                 }
+                let flags = call.args.iter().find(|arg| arg.starts_with(b"O_")).map_or(&b""[..], Vec::as_slice);
+                if call.name == "creat" || flags.windows(7).any(|window| window == b"O_TRUNC") {
+                    self.rootfs.truncated(&path);
+                }
                 self.truth.files.insert(RawText::new(path));
             }
             Some(Target::Memory(_) | Target::Socket(_) | Target::Anonymous) => {}
             None => self.unresolved(format!("{} returned a file without a path: {}", call.name, values::shown(call.arg(1)))),
+        }
+    }
+
+    fn written(&mut self, call: &Call) {
+        let bytes = if call.name == "writev" { gather(call.arg(1)) } else { start_of_string(call.arg(1)) };
+        let at_start = call.name != "pwrite64" || call.arg(3) == b"0";
+        if let (Some(_), Some(Target::Path(path, _)), Some(bytes)) = (call.ok(), values::target(call.arg(0)), bytes)
+            && at_start
+        {
+            self.rootfs.written(&path, &bytes);
+        }
+    }
+
+    fn copied(&mut self, call: &Call, from: usize, to: usize) {
+        if let (Some(Target::Path(from, _)), Some(Target::Path(to, _)), Some(1..)) =
+            (values::target(call.arg(from)), values::target(call.arg(to)), call.ok())
+        {
+            self.rootfs.copied(&from, &to);
+        }
+    }
+
+    /// Another name for a file, or a symbolic link.
+    fn named(&mut self, call: &Call) {
+        if call.ok() != Some(0) {
+            return;
+        }
+        let cwd = self.task(call.tid).cwd.clone();
+        let path = |at: usize, directory: Option<usize>| {
+            let base = match directory.and_then(|at| values::target(call.arg(at))) {
+                Some(Target::Path(path, _)) => path,
+                _ => cwd.clone(),
+            };
+            values::string(call.arg(at)).map(|path| absolute(&path, &base))
+        };
+        let (from, to) = match call.name.as_str() {
+            "symlink" | "symlinkat" => {
+                let at = call.name == "symlinkat";
+                let link = if at { path(2, Some(1)) } else { path(1, None) };
+                if let (Some(link), Some(target)) = (link, values::string(call.arg(0))) {
+                    self.rootfs.linked(&link, target);
+                }
+                return;
+            }
+            "link" | "rename" => (path(0, None), path(1, None)),
+            _ => (path(1, Some(0)), path(3, Some(2))),
+        };
+        if let (Some(from), Some(to)) = (from, to) {
+            self.rootfs.renamed(&from, &to, call.name.starts_with("rename"));
         }
     }
 
@@ -368,6 +428,11 @@ impl<'a> Reader<'a> {
         }
         Some(found)
     }
+}
+
+/// A string, or as much of it as strace printed.
+fn start_of_string(text: &[u8]) -> Option<Vec<u8>> {
+    values::string(text.strip_suffix(b"...").unwrap_or(text))
 }
 
 fn port_of(address: &[u8]) -> Option<u16> {

@@ -99,7 +99,7 @@ pub(super) fn join(trace: &[u8]) -> Vec<Entry> {
                 split_call(tid, &whole)
             });
             entries.push(whole.map_or_else(|| unreadable(line), Entry::Call));
-        } else if let Some(part) = body.strip_suffix(b" <unfinished ...>") {
+        } else if let Some(part) = begun(body) {
             if [&b"clone"[..], b"fork", b"vfork"].iter().any(|name| part.starts_with(name)) {
                 entries.push(Entry::Enter { tid });
             }
@@ -109,6 +109,15 @@ pub(super) fn join(trace: &[u8]) -> Vec<Entry> {
         }
     }
     entries
+}
+
+/// The part of a call that is on this line, where it ends on another one. A thread that executes a program ends its
+/// call as another thread: `<pid changed to 7 ...>`.
+fn begun(body: &[u8]) -> Option<&[u8]> {
+    let inner = body.strip_suffix(b" ...>")?;
+    let at = inner.windows(2).rposition(|window| window == b" <")?;
+    let known = [&b" <unfinished"[..], b" <detached", b" <pid changed to "].iter().any(|mark| inner[at..].starts_with(mark));
+    known.then_some(&inner[..at])
 }
 
 fn unreadable(line: &[u8]) -> Entry {

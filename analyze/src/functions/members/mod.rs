@@ -1,0 +1,119 @@
+//! `members_union(ordinal, members)`: the set of snapshot ordinals that showed a node.
+//!
+//! A row brings one ordinal (a sighting), a set (an earlier result), both, or neither. The result is never null: no rows
+//! give the empty set.
+
+mod groups;
+mod state;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Int32Type};
+use datafusion::common::{Result, ScalarValue, exec_datafusion_err};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
+
+pub use state::MemberSet;
+
+/// The aggregate, for registration and for plans built in code.
+pub fn members_union() -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::from(MembersUnion::new()))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct MembersUnion {
+    signature: Signature,
+}
+
+impl MembersUnion {
+    fn new() -> Self {
+        Self { signature: Signature::exact(vec![DataType::Int32, DataType::Binary], Volatility::Immutable) }
+    }
+}
+
+impl AggregateUDFImpl for MembersUnion {
+    fn name(&self) -> &str {
+        "members_union"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Binary)
+    }
+
+    fn is_nullable(&self) -> bool {
+        false
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        Ok(vec![Arc::new(Field::new(format!("{}[members]", args.name), DataType::Binary, true))])
+    }
+
+    fn accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(MembersAccumulator::default()))
+    }
+
+    fn groups_accumulator_supported(&self, _: AccumulatorArgs<'_>) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+        Ok(Box::new(groups::MembersGroups::default()))
+    }
+
+    fn default_value(&self, _: &DataType) -> Result<ScalarValue> {
+        Ok(ScalarValue::Binary(Some(Vec::new())))
+    }
+}
+
+#[derive(Debug, Default)]
+struct MembersAccumulator(MemberSet);
+
+impl Accumulator for MembersAccumulator {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let rows = values.first().map_or(0, |array| array.len());
+        (0..rows).try_for_each(|row| add(&mut self.0, values, row))
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let sets: &BinaryArray = states[0].as_binary();
+        sets.iter().flatten().try_for_each(|set| union(&mut self.0, set))
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        Ok(ScalarValue::Binary(Some(self.0.as_bytes().to_vec())))
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.0.heap_size()
+    }
+}
+
+/// Adds what one row of the arguments brings.
+fn add(set: &mut MemberSet, arguments: &[ArrayRef], row: usize) -> Result<()> {
+    let (ordinals, sets) = (arguments[0].as_primitive::<Int32Type>(), arguments[1].as_binary::<i32>());
+    if ordinals.is_valid(row) {
+        let ordinal = ordinals.value(row);
+        let ordinal = u32::try_from(ordinal).map_err(|_| exec_datafusion_err!("ordinal {ordinal} is negative"))?;
+        set.insert(ordinal).map_err(|error| exec_datafusion_err!("{error}"))?;
+    }
+    if sets.is_valid(row) {
+        union(set, sets.value(row))?;
+    }
+    Ok(())
+}
+
+fn union(set: &mut MemberSet, bytes: &[u8]) -> Result<()> {
+    set.union(bytes).map_err(|error| exec_datafusion_err!("{error}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Counts, commonality and flags of every node: a function of its members and the ledger.
+
+use std::collections::HashMap;
+
+use wsp_schemas::identity::Kind;
+
+use super::ledger::LedgerRow;
+use crate::functions::MemberSet;
+use crate::stats::{fisher_exact, wilson};
+
+/// A node's flags need at least this many containers.
+const STABLE_CONTAINERS: u32 = 6;
+const LATE_CONTAINERS: u32 = 5;
+/// `stable`: half the width of the Wilson interval is at most this …
+const STABLE_HALF_WIDTH: f64 = 0.1;
+/// … and the two halves of the containers do not differ at this level.
+const STABLE_P: f64 = 0.01;
+
+/// What the ledger says about the snapshots of one revision.
+#[derive(Debug)]
+pub(super) struct Observers {
+    /// By ordinal.
+    snapshots: Vec<Observer>,
+    containers: u32,
+    hosts: u32,
+    eligible: HashMap<(Kind, bool), Eligible>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Observer {
+    /// Number of its container, by first appearance.
+    container: u32,
+    /// Number of its host, by first appearance.
+    host: u32,
+}
+
+/// The snapshots that could have shown a node of one kind and phase.
+#[derive(Debug)]
+struct Eligible {
+    /// By ordinal: nothing of the kind was lost.
+    lossless: Vec<bool>,
+    /// By ordinal: eligible.
+    snapshots: Vec<bool>,
+    snapshot_count: u32,
+    containers: u32,
+    first_half: u32,
+}
+
+/// What follows for one node.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Score {
+    pub(super) snapshot_count: u32,
+    pub(super) container_count: u32,
+    pub(super) host_count: u32,
+    pub(super) eligible_containers: u32,
+    pub(super) commonality: Option<f64>,
+    pub(super) interval: Option<(f64, f64)>,
+    pub(super) snapshot_commonality: Option<f64>,
+    pub(super) lossy_count: u32,
+    pub(super) stable: Option<bool>,
+    pub(super) rare: bool,
+    pub(super) late: Option<bool>,
+}
+
+impl Observers {
+    /// From the admitted rows of a revision, in order of their ordinals.
+    pub(super) fn new(admitted: &[&LedgerRow]) -> Self {
+        let mut numbers = (HashMap::new(), HashMap::new());
+        let number = |map: &mut HashMap<String, u32>, name: &str| {
+            let next = u32::try_from(map.len()).unwrap_or(u32::MAX);
+            *map.entry(name.to_owned()).or_insert(next)
+        };
+        let snapshots: Vec<Observer> = admitted
+            .iter()
+            .filter_map(|row| row.seen.as_ref())
+            .map(|seen| Observer {
+                // Container ids are unique on a host only where a runtime makes them short.
+                container: number(&mut numbers.0, &format!("{}\0{}", seen.host, seen.container_id)),
+                host: number(&mut numbers.1, &seen.host),
+            })
+            .collect();
+        let count = |map: &HashMap<String, u32>| u32::try_from(map.len()).unwrap_or(u32::MAX);
+        let mut observers = Self {
+            snapshots,
+            containers: count(&numbers.0),
+            hosts: count(&numbers.1),
+            eligible: HashMap::new(),
+        };
+        for kind in Kind::ALL {
+            for startup in [false, true] {
+                let eligible = observers.eligible(admitted, kind, startup);
+                observers.eligible.insert((kind, startup), eligible);
+            }
+        }
+        observers
+    }
+
+    fn eligible(&self, admitted: &[&LedgerRow], kind: Kind, startup: bool) -> Eligible {
+        let seen = || admitted.iter().filter_map(|row| row.seen.as_ref());
+        let lossless: Vec<bool> = seen().map(|seen| seen.lossless(kind)).collect();
+        let snapshots: Vec<bool> =
+            seen().zip(&lossless).map(|(seen, lossless)| *lossless && (seen.covers_start || !startup)).collect();
+        let mut containers = vec![false; self.containers as usize];
+        for (observer, _) in self.snapshots.iter().zip(&snapshots).filter(|(_, eligible)| **eligible) {
+            containers[observer.container as usize] = true;
+        }
+        let count = |flags: &mut dyn Iterator<Item = &bool>| {
+            u32::try_from(flags.filter(|flag| **flag).count()).unwrap_or(u32::MAX)
+        };
+        Eligible {
+            snapshot_count: count(&mut snapshots.iter()),
+            containers: count(&mut containers.iter()),
+            first_half: count(&mut containers.iter().take(self.half() as usize)),
+            lossless,
+            snapshots,
+        }
+    }
+
+    /// Containers of the first half; the middle one of an odd number belongs to it.
+    fn half(&self) -> u32 {
+        self.containers.div_ceil(2)
+    }
+
+    pub(super) fn containers(&self) -> u32 {
+        self.containers
+    }
+
+    pub(super) fn hosts(&self) -> u32 {
+        self.hosts
+    }
+
+    /// Share of the containers with a lossless snapshot of a kind; none where its sensor was never live.
+    pub(super) fn completeness(&self, kind: Kind) -> Option<f64> {
+        let eligible = self.eligible.get(&(kind, false))?;
+        (self.containers > 0 && eligible.snapshot_count > 0)
+            .then(|| f64::from(eligible.containers) / f64::from(self.containers))
+    }
+
+    /// Scores one node.
+    pub(super) fn score(&self, kind: Kind, startup: bool, members: &MemberSet) -> Option<Score> {
+        let eligible = self.eligible.get(&(kind, startup))?;
+        let mut seen = Seen::new(self);
+        let mut lossy_count = 0;
+        let mut snapshot_count = 0;
+        for ordinal in members.iter().map(|ordinal| ordinal as usize) {
+            let observer = *self.snapshots.get(ordinal)?;
+            seen.any.insert(observer.container);
+            lossy_count += u32::from(!eligible.lossless[ordinal]);
+            if eligible.snapshots[ordinal] {
+                snapshot_count += 1;
+                seen.eligible.insert(observer.container);
+                seen.hosts.insert(observer.host);
+            }
+        }
+        let (n, total) = (seen.eligible.count, eligible.containers);
+        let first = seen.eligible.below(self.half());
+        let interval = wilson(n, total);
+        let share = |n: u32, total: u32| (total > 0).then(|| f64::from(n) / f64::from(total));
+        Some(Score {
+            snapshot_count,
+            container_count: n,
+            host_count: seen.hosts.count,
+            eligible_containers: total,
+            commonality: share(n, total),
+            interval,
+            snapshot_commonality: share(snapshot_count, eligible.snapshot_count),
+            lossy_count,
+            stable: interval.filter(|_| total >= STABLE_CONTAINERS).map(|(low, high)| {
+                (high - low) / 2.0 <= STABLE_HALF_WIDTH
+                    && fisher_exact(first, eligible.first_half, n - first, total - eligible.first_half) >= STABLE_P
+            }),
+            rare: seen.any.count == 1,
+            // The first container of the last quarter: 4 (c) >= 3 C.
+            late: (self.containers >= LATE_CONTAINERS)
+                .then(|| seen.any.lowest.is_some_and(|container| 4 * u64::from(container) >= 3 * u64::from(self.containers))),
+        })
+    }
+}
+
+struct Seen {
+    any: Numbers,
+    eligible: Numbers,
+    hosts: Numbers,
+}
+
+impl Seen {
+    fn new(observers: &Observers) -> Self {
+        Self {
+            any: Numbers::new(observers.containers),
+            eligible: Numbers::new(observers.containers),
+            hosts: Numbers::new(observers.hosts),
+        }
+    }
+}
+
+/// A set of small numbers.
+struct Numbers {
+    words: Vec<u64>,
+    count: u32,
+    lowest: Option<u32>,
+}
+
+impl Numbers {
+    fn new(size: u32) -> Self {
+        Self { words: vec![0; size.div_ceil(64) as usize], count: 0, lowest: None }
+    }
+
+    fn insert(&mut self, number: u32) {
+        let (word, bit) = (&mut self.words[number as usize / 64], 1_u64 << (number % 64));
+        if *word & bit == 0 {
+            *word |= bit;
+            self.count += 1;
+            self.lowest = Some(self.lowest.map_or(number, |lowest| lowest.min(number)));
+        }
+    }
+
+    fn below(&self, end: u32) -> u32 {
+        let (full, rest) = (end as usize / 64, end % 64);
+        let whole: u32 = self.words.iter().take(full).map(|word| word.count_ones()).sum();
+        let part = self.words.get(full).map_or(0, |word| (word & ((1 << rest) - 1)).count_ones());
+        whole + part
+    }
+}

@@ -1,0 +1,3 @@
+//! Jobs: each is idempotent, and reports what it skipped.
+
+pub mod merge;

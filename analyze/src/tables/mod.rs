@@ -1,0 +1,262 @@
+//! The Delta tables of a store: made, opened at a version, read by partition, changed by one hand-built commit.
+//!
+//! A commit is built by hand because one must remove the learning files of a bucket, add its new ones and set the
+//! bucket's application transaction in one step. Who reads through [`ProfileTables`] sees one consistent batch: the commit to `profiles`
+//! names the versions of the other two tables that belong to it.
+
+mod commit;
+mod file;
+mod schema;
+
+use std::sync::Arc;
+
+use deltalake_core::kernel::Transaction;
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::protocol::SaveMode;
+use deltalake_core::{DeltaTable, DeltaTableError};
+use futures::StreamExt;
+use object_store::prefix::PrefixStore;
+use wsp_schemas::keys;
+use wsp_schemas::store::Store;
+use wsp_schemas::table::Table;
+use wsp_schemas::tables::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
+
+pub use commit::Change;
+pub use file::read_partition;
+pub use schema::partition_value;
+
+/// Name of the table property that fixes the number of buckets.
+const BUCKETS: &str = "wsp.buckets";
+/// Names of the commit metadata that tie the tables of one batch together.
+const LEDGER_VERSION: &str = "wsp.profileSnapshotsVersion";
+const NODES_VERSION: &str = "wsp.profileNodesVersion";
+
+/// A table that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// No merge has run on the store.
+    #[error("the store {store} has no profiles")]
+    NoProfiles {
+        /// The store.
+        store: String,
+    },
+    /// Delta said no.
+    #[error("the table `{table}` of {store} cannot be {action}")]
+    Delta {
+        /// The table.
+        table: &'static str,
+        /// The store.
+        store: String,
+        /// `opened`, `read`, `changed`, `made`.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: Box<DeltaTableError>,
+    },
+    /// Somebody else changed the same buckets.
+    #[error("another merge changed the table `{table}` of {store} at the same time; nothing of this one's batch is lost or doubled")]
+    Conflict {
+        /// The table.
+        table: &'static str,
+        /// The store.
+        store: String,
+    },
+    /// A data file that does not hold what it must.
+    #[error("the file `{path}` of the table `{table}` cannot be used: {reason}")]
+    File {
+        /// The table.
+        table: &'static str,
+        /// The file, from the table's folder.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The table says something that this version does not understand.
+    #[error("the table `{table}` of {store}: {reason}")]
+    Malformed {
+        /// The table.
+        table: &'static str,
+        /// The store.
+        store: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// One opened Delta table.
+#[derive(Debug, Clone)]
+pub struct OpenTable {
+    declared: &'static Table,
+    store: Store,
+    delta: DeltaTable,
+}
+
+impl OpenTable {
+    /// Opens a table at a version (the newest where none is given); none where it was never made.
+    pub async fn open(
+        store: &Store,
+        declared: &'static Table,
+        version: Option<u64>,
+    ) -> Result<Option<Self>, TableError> {
+        let mut delta = DeltaTable::new(log_store(store, declared)?);
+        let loaded = match version {
+            Some(version) => delta.load_version(version).await,
+            None => delta.load().await,
+        };
+        match loaded {
+            Ok(()) => Ok(Some(Self { declared, store: store.clone(), delta })),
+            Err(DeltaTableError::NotATable(_)) if version.is_none() => Ok(None),
+            Err(DeltaTableError::InvalidTableLocation(_)) if version.is_none() => Ok(None),
+            Err(source) => Err(failed(store, declared, "opened", source)),
+        }
+    }
+
+    async fn create(store: &Store, declared: &'static Table, buckets: u32) -> Result<Self, TableError> {
+        let made = CreateBuilder::new()
+            .with_log_store(log_store(store, declared)?)
+            .with_table_name(declared.name)
+            .with_columns(schema::delta_columns(declared))
+            .with_partition_columns(declared.partitions.iter().copied())
+            .with_configuration([(BUCKETS.to_owned(), Some(buckets.to_string()))])
+            .with_raise_if_key_not_exists(false)
+            .with_save_mode(SaveMode::Ignore)
+            .await;
+        match (made, Self::open(store, declared, None).await?) {
+            // Somebody else made it first: theirs counts.
+            (_, Some(table)) => Ok(table),
+            (Err(source), None) => Err(failed(store, declared, "made", source)),
+            (Ok(delta), None) => Ok(Self { declared, store: store.clone(), delta }),
+        }
+    }
+
+    /// The version that is open.
+    pub fn version(&self) -> u64 {
+        self.delta.version().unwrap_or_default()
+    }
+
+    /// How many buckets the store was made with.
+    pub fn buckets(&self) -> Result<u32, TableError> {
+        let text = self.state()?.metadata().configuration().get(BUCKETS).cloned();
+        text.and_then(|text| text.parse().ok())
+            .filter(|buckets| (1..=65_536).contains(buckets))
+            .ok_or_else(|| self.malformed(format!("the table property `{BUCKETS}` is no number of buckets")))
+    }
+
+    /// The last batch of a bucket that stands in this table; 0 before the first.
+    pub async fn batch(&self, bucket: i32) -> Result<i64, TableError> {
+        let version = self.state()?.transaction_version(&*self.delta.log_store(), app_id(bucket)).await;
+        Ok(version.map_err(|source| self.failed("read", source))?.unwrap_or(0))
+    }
+
+    /// As a DataFusion table, at the opened version.
+    pub async fn provider(&self) -> Result<Arc<dyn datafusion::catalog::TableProvider>, TableError> {
+        let snapshot = self.state()?.snapshot().clone();
+        let scan = self.delta.table_provider().with_eager_snapshot(snapshot).build().await;
+        Ok(Arc::new(scan.map_err(|source| self.failed("read", source.into()))?))
+    }
+
+    fn state(&self) -> Result<&deltalake_core::table::state::DeltaTableState, TableError> {
+        self.delta.snapshot().map_err(|source| self.failed("read", source))
+    }
+
+    fn failed(&self, action: &'static str, source: DeltaTableError) -> TableError {
+        failed(&self.store, self.declared, action, source)
+    }
+
+    fn malformed(&self, reason: String) -> TableError {
+        TableError::Malformed { table: self.declared.name, store: self.store.to_string(), reason }
+    }
+}
+
+/// The three tables of the merge, open at versions that belong together.
+#[derive(Debug, Clone)]
+pub struct ProfileTables {
+    /// The ledger.
+    pub ledger: OpenTable,
+    /// Node rows.
+    pub nodes: OpenTable,
+    /// Profile rows.
+    pub profiles: OpenTable,
+}
+
+impl ProfileTables {
+    /// Opens the newest consistent batch: what readers want.
+    pub async fn open(store: &Store) -> Result<Self, TableError> {
+        let missing = || TableError::NoProfiles { store: store.to_string() };
+        let profiles = OpenTable::open(store, &PROFILES, None).await?.ok_or_else(missing)?;
+        let (ledger, nodes) = profiles.pinned().await?.ok_or_else(missing)?;
+        let ledger = OpenTable::open(store, &PROFILE_SNAPSHOTS, Some(ledger)).await?.ok_or_else(missing)?;
+        let nodes = OpenTable::open(store, &PROFILE_NODES, Some(nodes)).await?.ok_or_else(missing)?;
+        Ok(Self { ledger, nodes, profiles })
+    }
+
+    /// Opens the newest version of each, making what is missing: what the merge wants.
+    pub async fn open_or_create(store: &Store, buckets: u32) -> Result<Self, TableError> {
+        // The ledger comes first: its number of buckets holds for the others.
+        let ledger = match OpenTable::open(store, &PROFILE_SNAPSHOTS, None).await? {
+            Some(table) => table,
+            None => OpenTable::create(store, &PROFILE_SNAPSHOTS, buckets).await?,
+        };
+        let buckets = ledger.buckets()?;
+        let mut others = Vec::with_capacity(2);
+        for declared in [&PROFILE_NODES, &PROFILES] {
+            let table = match OpenTable::open(store, declared, None).await? {
+                Some(table) => table,
+                None => OpenTable::create(store, declared, buckets).await?,
+            };
+            if table.buckets()? != buckets {
+                return Err(table.malformed(format!("has {} buckets, the ledger {buckets}", table.buckets()?)));
+            }
+            others.push(table);
+        }
+        match <[OpenTable; 2]>::try_from(others) {
+            Ok([nodes, profiles]) => Ok(Self { ledger, nodes, profiles }),
+            Err(_) => Err(TableError::NoProfiles { store: store.to_string() }),
+        }
+    }
+}
+
+impl OpenTable {
+    /// Versions of ledger and nodes that the newest commit of `profiles` names; none where no batch was committed.
+    async fn pinned(&self) -> Result<Option<(u64, u64)>, TableError> {
+        let mut history = self.delta.history(None);
+        while let Some(commit) = history.next().await {
+            let info = commit.map_err(|source| self.failed("read", source))?.info;
+            let number = |name: &str| info.get(name).and_then(serde_json::Value::as_u64);
+            if let (Some(ledger), Some(nodes)) = (number(LEDGER_VERSION), number(NODES_VERSION)) {
+                return Ok(Some((ledger, nodes)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The metadata of a commit to `profiles`.
+pub fn pins(ledger: &OpenTable, nodes: &OpenTable) -> Vec<(String, serde_json::Value)> {
+    vec![(LEDGER_VERSION.to_owned(), ledger.version().into()), (NODES_VERSION.to_owned(), nodes.version().into())]
+}
+
+/// The application transaction that says which batch of a bucket a table stands at.
+pub fn transaction(bucket: i32, batch: i64) -> Transaction {
+    Transaction::new(app_id(bucket), batch)
+}
+
+fn app_id(bucket: i32) -> String {
+    format!("merge/{bucket}")
+}
+
+fn failed(store: &Store, declared: &Table, action: &'static str, source: DeltaTableError) -> TableError {
+    TableError::Delta { table: declared.name, store: store.to_string(), action, source: Box::new(source) }
+}
+
+/// The log store of a table, on our own object store: one way to open stores serves capture, merge and tables.
+fn log_store(store: &Store, declared: &Table) -> Result<LogStoreRef, TableError> {
+    let folder = keys::table(declared.name);
+    let invalid = |error: url::ParseError| {
+        failed(store, declared, "opened", DeltaTableError::InvalidTableLocation(error.to_string()))
+    };
+    let location = store.url.join(&format!("{folder}/")).map_err(invalid)?;
+    let prefixed = PrefixStore::new(Arc::clone(&store.objects), folder);
+    Ok(default_logstore(Arc::new(prefixed), Arc::clone(&store.root), &location, &StorageConfig::default()))
+}

@@ -1,0 +1,457 @@
+//! From events to one container's behaviour tree.
+//!
+//! A [`Recorder`] lives as long as its container: it keeps who is whose child across windows. A window starts with only
+//! what is seen in it; ancestors and owners that were known before stand in it as `initial`, seen once at its opening.
+//!
+//! What it cannot place is not lost: a fact of a process that is not known (its fork or exec was lost) stands without an
+//! owner, and a program of such a process is a root of its own. Both have `lineage_complete` false. To hang them from a
+//! guess would make a statement about a process that nobody saw.
+
+mod access;
+pub mod args;
+mod closed;
+mod dns;
+mod net;
+mod process;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod window;
+
+use std::sync::Arc;
+
+use wsp_schemas::identity::{self, Kind, NodeId, Parent, RootKind};
+use wsp_schemas::snapshot::{Fact, File, Socket};
+use wsp_schemas::text::RawText;
+
+pub use self::args::ArgsMode;
+pub use self::closed::{ClosedWindow, Setting};
+pub use self::tree::MAX_DEPTH;
+
+use self::process::{Sample, normal, origin_name};
+use self::tree::{Place, Process, Tree};
+use self::window::{LIMIT, Window};
+use crate::event::{
+    Address, Body, BootTime, Endpoint, Event, Exec, FilePath, LostCause, LostKind, Origin, Pid, Transport,
+};
+
+/// Addresses that are kept behind a name.
+const REMOTE_IPS: usize = 16;
+
+/// How a container is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// What of command lines is kept.
+    pub args: ArgsMode,
+    /// Most nodes of a window; what would be more is counted as lost.
+    pub max_nodes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { args: ArgsMode::default(), max_nodes: 100_000 }
+    }
+}
+
+/// How the container was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Met {
+    /// Before its first exec.
+    Unstarted,
+    /// Running; its processes come as initial events.
+    Running,
+}
+
+/// Builds the behaviour tree of one container, window by window.
+#[derive(Debug)]
+pub struct Recorder {
+    options: Options,
+    met: Met,
+    init_hint: Option<Pid>,
+    init: Option<Pid>,
+    init_mnt_ns: Option<u32>,
+    any_root: bool,
+    /// The first exec, where the container was met before it.
+    start: Option<BootTime>,
+    tree: Tree,
+    names: dns::Names,
+    window: Window,
+    /// Initial processes, until all of them are there: only then the earliest is known.
+    initial: Vec<Initial>,
+}
+
+#[derive(Debug)]
+struct Initial {
+    at: BootTime,
+    pid: Pid,
+    parent: Option<Pid>,
+    parent_is_guess: bool,
+    exec: Box<Exec>,
+}
+
+impl Recorder {
+    /// Starts with the first window. `init` is the container's init task where the runtime tells it.
+    pub fn new(options: Options, met: Met, init: Option<Pid>, opened: BootTime) -> Self {
+        Self {
+            options,
+            met,
+            init_hint: init,
+            init: None,
+            init_mnt_ns: None,
+            any_root: false,
+            start: None,
+            tree: Tree::default(),
+            names: dns::Names::default(),
+            window: Window::new(0, opened, options.max_nodes),
+            initial: Vec::new(),
+        }
+    }
+
+    /// Closes the window and opens the next one at the same moment.
+    pub fn turn(&mut self, at: BootTime) -> ClosedWindow {
+        self.flush_initial();
+        let at = at.max(self.window.opened);
+        if self.window.lost_lineage() {
+            for root in &self.window.entered {
+                self.tree.doubt(*root);
+            }
+        }
+        let next = Window::new(self.window.number + 1, at, self.options.max_nodes);
+        let window = std::mem::replace(&mut self.window, next);
+        let closed = ClosedWindow::new(window, &self.tree, self.start, at);
+        self.tree.forget_unused(std::iter::empty());
+        closed
+    }
+
+    /// When the window was opened.
+    pub fn opened(&self) -> BootTime {
+        self.window.opened
+    }
+
+    /// Takes one event of this container.
+    pub fn record(&mut self, event: &Event) {
+        let (at, pid) = (event.at, event.pid);
+        if let Body::InitialProcess { parent, parent_is_guess, exec } = &event.body {
+            let (parent, parent_is_guess, exec) = (*parent, *parent_is_guess, exec.clone());
+            self.initial.push(Initial { at, pid, parent, parent_is_guess, exec });
+            return;
+        }
+        self.flush_initial();
+        match &event.body {
+            Body::ContainerCreated { .. } | Body::ContainerGone | Body::InitialProcess { .. } => {}
+            Body::Fork { child } => self.fork(at, pid, *child),
+            Body::Exec(exec) => self.exec(at, pid, exec),
+            Body::Exit => {
+                if let Some(node) = self.tree.process(pid).and_then(|process| process.node) {
+                    self.window.reach(node, at);
+                }
+                self.tree.exit(pid);
+            }
+            Body::Open { file, flags } => self.file(at, pid, file, *flags, false),
+            Body::InitialFile { file, flags } => self.file(at, pid, file, *flags, true),
+            Body::Connect { remote, .. } => self.connect(at, pid, remote),
+            Body::Listen { local } => self.listen(at, pid, local, false),
+            Body::InitialListen { local } => self.listen(at, pid, local, true),
+            Body::Dns { socket, answer, message, .. } => self.dns(at, pid, *socket, *answer, message),
+            Body::Title { argv } => self.title(at, pid, argv),
+            Body::Lost { kind, cause, events } => self.window.lose(*kind, cause_name(*cause), *events),
+        }
+        if self.tree.known_count() > self.options.max_nodes.saturating_mul(2) {
+            self.tree.forget_unused(self.window.processes.keys().copied());
+        }
+    }
+
+    fn fork(&mut self, at: BootTime, pid: Pid, child: Pid) {
+        let parent = self.tree.process(pid);
+        let node = parent.and_then(|parent| parent.node);
+        let process = Process {
+            node,
+            place: node.map_or(Place::LOST, |id| Place { parent: Parent::Process(id), certain: true }),
+            executed: false,
+            cwd: parent.map(|parent| parent.cwd.clone()).unwrap_or_default(),
+            started: Some(at),
+            counted_in: Some(self.window.number),
+        };
+        if let Some(id) = node {
+            if self.window.ensure(&self.tree, id) {
+                self.window.reach(id, at);
+                // Until it executes, the child is one more process of its parent's node.
+                self.count_process(id, 1);
+            } else {
+                self.window.lose(LostKind::Fork, LIMIT, 1);
+            }
+        }
+        self.put(child, process);
+    }
+
+    fn count_process(&mut self, id: NodeId, by: i64) {
+        if let Some(row) = self.window.processes.get_mut(&id) {
+            row.attributes.processes += by;
+        }
+    }
+
+    fn put(&mut self, pid: Pid, process: Process) {
+        if !self.tree.insert(pid, process) {
+            self.window.limits_hit.insert("processes");
+            self.window.lose(LostKind::Fork, LIMIT, 1);
+        }
+    }
+
+    fn exec(&mut self, at: BootTime, pid: Pid, exec: &Exec) {
+        let program = process::program(exec);
+        let known = self.tree.same(pid, exec.started).cloned();
+        let entered = known.is_none();
+        let (place, replaced) = match &known {
+            Some(process) => {
+                let replaced = process.node.filter(|_| process.executed);
+                let replaced = replaced.and_then(|id| self.tree.known(id)).map(|node| node.program.exe.clone());
+                (process.place, replaced.filter(|exe| *exe != program.exe))
+            }
+            None => (Place { parent: Parent::Root(self.root_kind(pid, exec)), certain: true }, None),
+        };
+        if let Some(Process { node: Some(before), counted_in: Some(window), .. }) = known
+            && window == self.window.number
+        {
+            self.count_process(before, -1);
+        }
+        if self.met == Met::Unstarted && !self.any_root {
+            self.window.first_exec = Some(at);
+            self.start = Some(at);
+        }
+        self.any_root = true;
+        let written = self.window.written.contains(&program.exe);
+        let sample = self.sample(exec).replacing(replaced).written(written);
+        let id = self.tree.enter(place, program, Arc::new(sample));
+        if entered && self.init != Some(pid) {
+            self.window.entered.insert(id);
+        }
+        if !self.window.ran(&self.tree, id, at, false) {
+            self.window.lose(LostKind::Exec, LIMIT, 1);
+        }
+        self.put(pid, executed(id, place, exec, known.and_then(|process| process.started)));
+    }
+
+    fn sample(&self, exec: &Exec) -> Sample {
+        let changed = self.init_mnt_ns.is_some_and(|init| exec.mnt_ns != 0 && init != exec.mnt_ns);
+        Sample::new(exec, self.options.args).with_namespace(changed)
+    }
+
+    /// What kind of root a process is that entered from outside, by executing.
+    fn root_kind(&mut self, pid: Pid, exec: &Exec) -> RootKind {
+        let private_init = exec.pid_ns_level > 0 && exec.ns_pid == 1;
+        let told = self.init_hint == Some(pid);
+        // Where the pid namespace is shared, with a pod or the host, the first that enters is the init.
+        let first = self.init.is_none() && self.init_hint.is_none() && !self.any_root;
+        if self.init == Some(pid) || private_init || (self.init.is_none() && (told || first)) {
+            self.become_init(pid, exec);
+            RootKind::Init
+        } else {
+            RootKind::ExecSession
+        }
+    }
+
+    fn become_init(&mut self, pid: Pid, exec: &Exec) {
+        self.init = Some(pid);
+        if exec.mnt_ns != 0 {
+            self.init_mnt_ns.get_or_insert(exec.mnt_ns);
+        }
+    }
+
+    /// Takes the processes that were read from `/proc`.
+    fn flush_initial(&mut self) {
+        let processes = std::mem::take(&mut self.initial);
+        if processes.is_empty() {
+            return;
+        }
+        if self.init.is_none() {
+            let roots = || processes.iter().filter(|process| process.parent.is_none());
+            let init = processes
+                .iter()
+                .find(|process| self.init_hint == Some(process.pid))
+                .or_else(|| roots().find(|process| process.exec.pid_ns_level > 0 && process.exec.ns_pid == 1))
+                .or_else(|| roots().min_by_key(|process| process.exec.started.unwrap_or(BootTime(u64::MAX))));
+            if let Some(init) = init {
+                self.become_init(init.pid, &init.exec);
+            }
+        }
+        for process in processes {
+            self.initial_process(process);
+        }
+    }
+
+    fn initial_process(&mut self, Initial { at, pid, parent, parent_is_guess, exec }: Initial) {
+        self.any_root = true;
+        if self.tree.same(pid, exec.started).is_some_and(|process| process.node.is_some()) {
+            // It was seen happening since; that is the better account.
+            return;
+        }
+        let parent = parent.filter(|_| self.init != Some(pid));
+        let place = match parent.and_then(|parent| self.tree.process(parent)).map(|parent| parent.node) {
+            Some(Some(id)) => Place { parent: Parent::Process(id), certain: !parent_is_guess },
+            Some(None) => Place::LOST,
+            None if self.init == Some(pid) => Place { parent: Parent::Root(RootKind::Init), certain: true },
+            None => Place { parent: Parent::Root(RootKind::ExecSession), certain: parent.is_none() && !parent_is_guess },
+        };
+        let sample = Arc::new(self.sample(&exec));
+        let id = self.tree.enter(place, process::program(&exec), sample);
+        if !self.window.ran(&self.tree, id, at, true) {
+            self.window.lose(LostKind::Exec, LIMIT, 1);
+        }
+        let mut process = executed(id, place, &exec, None);
+        // What equals its parent's program is a fork of it that has not executed.
+        process.executed = place.parent != Parent::Process(id);
+        self.put(pid, process);
+    }
+
+    fn title(&mut self, at: BootTime, pid: Pid, argv: &[RawText]) {
+        let Some(id) = self.owner(pid).0 else { return };
+        let Some(line) = args::render(argv, false, self.options.args) else { return };
+        // A title alone is no reason for a row.
+        if let Some(row) = self.window.processes.get_mut(&id) {
+            row.attributes.add_args(line);
+            self.window.reach(id, at);
+        }
+    }
+
+    /// The node of a process, and its working directory; none where it is not known.
+    fn owner(&self, pid: Pid) -> (Option<NodeId>, RawText) {
+        self.tree.process(pid).map_or((None, RawText::default()), |process| (process.node, process.cwd.clone()))
+    }
+
+    fn file(&mut self, at: BootTime, pid: Pid, file: &FilePath, flags: u32, initial: bool) {
+        let path = normal(&file.path);
+        let owner = self.owner(pid).0;
+        if initial && owner.and_then(|id| self.tree.known(id)).is_some_and(|node| node.program.exe == path) {
+            // The process node says it.
+            return;
+        }
+        if access::writes(flags) && !initial && self.window.written.len() < self.options.max_nodes {
+            self.window.written.insert(path.clone());
+        }
+        let id = identity::file_id(owner, path.as_bytes());
+        let fact = Fact::File(File {
+            path_raw: (path != file.path).then(|| file.path.clone()),
+            path,
+            access: access::words(flags),
+            mode: None,
+            path_source: if file.truncated { "truncated" } else { "kernel" },
+            file_origin: origin_name(file.origin),
+        });
+        let origin = file.origin;
+        let unite = |old: &mut Fact, new: Fact| {
+            if let (Fact::File(old), Fact::File(new)) = (old, new) {
+                access::unite(&mut old.access, &new.access);
+                if new.path_source == "kernel" {
+                    old.path_source = new.path_source;
+                }
+                // The latest: a file of the image that was written to is a copy from then on.
+                if origin != Origin::Unknown {
+                    old.file_origin = new.file_origin;
+                }
+                if old.path_raw.is_none() {
+                    old.path_raw = new.path_raw;
+                }
+            }
+        };
+        if !self.window.saw(&self.tree, id, owner, (at, initial), fact, unite) {
+            self.window.lose(LostKind::Open, LIMIT, 1);
+        }
+    }
+
+    fn connect(&mut self, at: BootTime, pid: Pid, remote: &Endpoint) {
+        let (owner, cwd) = self.owner(pid);
+        let mut remote_ips = Vec::new();
+        let mut name_source = None;
+        let address = match &remote.address {
+            Address::Ip(ip) => match self.names.name_of(*ip).filter(|_| dns::is_nameable(*ip)) {
+                Some(name) => {
+                    remote_ips.push(ip.to_string());
+                    name_source = Some("dns");
+                    name.clone()
+                }
+                None => net::ip_text(*ip),
+            },
+            other => net::unix_address(other, &cwd).unwrap_or_default(),
+        };
+        let socket = Socket { protocol: net::protocol(remote.protocol), address, port: port(remote), remote_ips, name_source };
+        self.socket(at, Kind::Connect, owner, socket, false, LostKind::Connect);
+    }
+
+    fn listen(&mut self, at: BootTime, pid: Pid, local: &Endpoint, initial: bool) {
+        let (owner, cwd) = self.owner(pid);
+        let socket = Socket {
+            protocol: net::protocol(local.protocol),
+            address: net::own_address(local, &cwd),
+            port: port(local),
+            ..Socket::default()
+        };
+        self.socket(at, Kind::Listen, owner, socket, initial, LostKind::Listen);
+    }
+
+    fn socket(&mut self, at: BootTime, kind: Kind, owner: Option<NodeId>, socket: Socket, initial: bool, lost: LostKind) {
+        let id = identity::socket_id(kind, owner, &socket.protocol, socket.address.as_bytes(), socket.port);
+        let fact = if kind == Kind::Listen { Fact::Listen(socket) } else { Fact::Connect(socket) };
+        let unite = |old: &mut Fact, new: Fact| {
+            if let (Fact::Connect(old), Fact::Connect(new)) = (old, new) {
+                for ip in new.remote_ips {
+                    if old.remote_ips.len() < REMOTE_IPS && !old.remote_ips.contains(&ip) {
+                        old.remote_ips.push(ip);
+                    }
+                }
+            }
+        };
+        if !self.window.saw(&self.tree, id, owner, (at, initial), fact, unite) {
+            self.window.lose(lost, LIMIT, 1);
+        }
+    }
+
+    /// A search suffix that led nowhere is a node of its own: which name resolved is not joined in this version.
+    fn dns(&mut self, at: BootTime, pid: Pid, socket: u64, answer: bool, bytes: &[u8]) {
+        let Ok(message) = dns::Message::parse(bytes) else {
+            // What a container sends to port 53 without its being DNS is not a lost name; an answer is not a node at all.
+            tracing::debug!(bytes = bytes.len(), answer, "not a DNS message");
+            if !answer {
+                self.window.lose(LostKind::Dns, cause_name(LostCause::Undecodable), 1);
+            }
+            return;
+        };
+        if answer {
+            self.names.answered(socket, &message);
+            return;
+        }
+        self.names.asked(socket, &message);
+        let owner = self.owner(pid).0;
+        for dns::Question { name, rtype } in message.questions {
+            let rtype = dns::type_name(rtype);
+            let id = identity::dns_id(owner, name.as_bytes(), &rtype);
+            let fact = Fact::Dns { name, rtype };
+            if !self.window.saw(&self.tree, id, owner, (at, false), fact, |_, _| {}) {
+                self.window.lose(LostKind::Dns, LIMIT, 1);
+            }
+        }
+    }
+}
+
+fn executed(id: NodeId, place: Place, exec: &Exec, started: Option<BootTime>) -> Process {
+    Process {
+        node: Some(id),
+        place,
+        executed: true,
+        cwd: exec.cwd.clone(),
+        started: exec.started.or(started),
+        counted_in: None,
+    }
+}
+
+fn port(end: &Endpoint) -> u16 {
+    if end.protocol == Transport::Unix { 0 } else { end.port }
+}
+
+/// Name of a cause of loss in snapshot files.
+fn cause_name(cause: LostCause) -> &'static str {
+    match cause {
+        LostCause::RingFull => "ring_full",
+        LostCause::MapFull => "map_full",
+        LostCause::Undecodable => "undecodable",
+    }
+}
