@@ -152,9 +152,6 @@ impl<'a> Reader<'a> {
         Some(self.valid(name, row)?.as_string_opt::<i32>()?.value(row))
     }
 
-    pub(crate) fn bytes(&self, name: &str, row: usize) -> Option<&'a [u8]> {
-        Some(self.valid(name, row)?.as_binary_opt::<i32>()?.value(row))
-    }
 
     pub(crate) fn int32(&self, name: &str, row: usize) -> Option<i32> {
         Some(self.valid(name, row)?.as_primitive_opt::<Int32Type>()?.value(row))

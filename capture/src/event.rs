@@ -39,7 +39,7 @@ impl Clock {
 pub struct Pid(pub u32);
 
 /// The container that an event belongs to: the cgroup v2 id of the container's top cgroup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CgroupId(pub u64);
 

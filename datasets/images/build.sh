@@ -56,7 +56,10 @@ make_base() {
   else
     local slim=() path
     for path in doc man locale info; do slim+=("--dpkgopt=path-exclude=/usr/share/$path/*"); done
-    mmdebstrap --quiet --variant=minbase "--include=$packages" "${slim[@]}" "$suite" "$work/base.tar" >&2
+    # mmdebstrap leaves this machine's resolver and name in there.
+    # shellcheck disable=SC2016  # mmdebstrap sets $1
+    mmdebstrap --quiet --variant=minbase "--include=$packages" "${slim[@]}" \
+      --customize-hook='rm -f "$1/etc/resolv.conf"; echo localhost >"$1/etc/hostname"' "$suite" "$work/base.tar" >&2
     mv "$work/base.tar" "$tar.part"
   fi
   mv "$tar.part" "$tar"
@@ -67,7 +70,8 @@ build() {
   local name=$1 image packages base tar recipe
   image=localhost/demo/${name%%-*}:${name#*-}
   packages=$(packages_of "$name")
-  base=$(sha256sum <<<"$suite $packages" | cut -c1-16)
+  # A change of how bases are made is a new base.
+  base=$({ echo "$suite $packages" && declare -f make_base; } | sha256sum | cut -c1-16)
   recipe=$(cd "$here/$name" && { echo "$base"; find . -type f -print0 | sort -z | xargs -0 sha256sum; } | sha256sum | cut -c1-16)
   if [[ -z $force && $(podman image inspect -f '{{index .Labels "wsp.recipe"}}' "$image" 2>/dev/null) == "$recipe" ]]; then
     echo "$image: there already"

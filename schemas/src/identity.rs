@@ -187,17 +187,41 @@ fn owned(kind: Kind, process: Option<NodeId>) -> NodeHasher {
     hash
 }
 
-struct NodeHasher(blake3::Hasher);
+/// Collects the input on the stack and hashes it at once: for the few dozen bytes of a node, setting up an incremental
+/// hasher costs more than hashing.
+struct NodeHasher {
+    start: [u8; Self::AT_ONCE],
+    filled: usize,
+    /// Takes over where the input is longer.
+    long: Option<Box<blake3::Hasher>>,
+}
 
 impl NodeHasher {
+    const AT_ONCE: usize = 512;
+
     fn new(kind: Kind) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(DOMAIN).update(&[kind.tag()]);
-        Self(hasher)
+        let mut hasher = Self { start: [0; Self::AT_ONCE], filled: 0, long: None };
+        hasher.update(DOMAIN);
+        hasher.update(&[kind.tag()]);
+        hasher
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        if let Some(long) = &mut self.long {
+            long.update(bytes);
+        } else if let Some(space) = self.start.get_mut(self.filled..self.filled + bytes.len()) {
+            space.copy_from_slice(bytes);
+            self.filled += bytes.len();
+        } else {
+            let mut long = Box::new(blake3::Hasher::new());
+            long.update(&self.start[..self.filled]).update(bytes);
+            self.long = Some(long);
+        }
     }
 
     fn field(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        self.update(&(bytes.len() as u64).to_le_bytes());
+        self.update(bytes);
         self
     }
 
@@ -206,15 +230,16 @@ impl NodeHasher {
         match bytes {
             Some(bytes) => self.field(bytes),
             None => {
-                self.0.update(&u64::MAX.to_le_bytes());
+                self.update(&u64::MAX.to_le_bytes());
                 self
             }
         }
     }
 
     fn finish(&self) -> NodeId {
+        let hash = self.long.as_ref().map_or_else(|| blake3::hash(&self.start[..self.filled]), |long| long.finalize());
         let mut id = [0; 16];
-        self.0.finalize_xof().fill(&mut id);
+        id.copy_from_slice(&hash.as_bytes()[..16]);
         NodeId(id)
     }
 }

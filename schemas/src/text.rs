@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for RawText {
 
 /// A text column holds an escape that [`escape`] does not produce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("byte {offset}: a backslash starts neither `\\\\` nor `\\xNN` with two lower-case hex digits of a byte >= 0x80")]
+#[error("byte {offset}: a backslash starts neither `\\\\` nor `\\xNN` with two lower-case hex digits of a byte that is not UTF-8")]
 pub struct UnescapeError {
     /// Where the broken escape starts, in bytes.
     pub offset: usize,
@@ -112,7 +112,15 @@ pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
 
 /// The bytes that [`escape`] made this text of; anything that it does not produce is an error.
 pub fn unescape(text: &str) -> Result<Vec<u8>, UnescapeError> {
+    unescape_cow(text).map(Cow::into_owned)
+}
+
+/// As [`unescape`], borrowed where nothing is escaped, which is nearly always.
+pub fn unescape_cow(text: &str) -> Result<Cow<'_, [u8]>, UnescapeError> {
     let bytes = text.as_bytes();
+    if !bytes.contains(&b'\\') {
+        return Ok(Cow::Borrowed(bytes));
+    }
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
@@ -132,7 +140,14 @@ pub fn unescape(text: &str) -> Result<Vec<u8>, UnescapeError> {
             at += 4;
         }
     }
-    Ok(out)
+    // Bytes that are UTF-8 together must not stand escaped: one string would have two texts, and one node two faces.
+    let canonical = escape(&out);
+    if canonical != text {
+        let offset = canonical.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
+        return Err(UnescapeError { offset });
+    }
+    drop(canonical);
+    Ok(Cow::Owned(out))
 }
 
 /// The text with control characters (terminal escapes, newlines, bidirectional overrides) as visible `\u{..}` escapes.
@@ -191,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_escape_does_not_write_is_refused() {
-        for text in ["\\", "\\x", "\\x4", "\\x41", "\\xFF", "\\n", "ok\\q"] {
+        for text in ["\\", "\\x", "\\x4", "\\x41", "\\xFF", "\\n", "ok\\q", "\\xc3\\xa9", "\\xe2\\x82\\xac"] {
             assert!(unescape(text).is_err(), "{text:?}");
         }
         assert_eq!(unescape("ab\\q"), Err(UnescapeError { offset: 2 }));

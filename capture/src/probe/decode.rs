@@ -197,7 +197,8 @@ pub(super) fn origin(magic: u32, flags: u32, path: &[u8]) -> Origin {
     match magic {
         0 => Origin::Unknown,
         magic::TMPFS => Origin::Tmpfs,
-        _ if !has(abi::PATH_ON_ROOT_MOUNT) => Origin::Volume,
+        // Of a path that was not walked to its top it is not known what it is on.
+        _ if !has(abi::PATH_ON_ROOT_MOUNT) && !has(abi::PATH_TRUNCATED) => Origin::Volume,
         magic::OVERLAY => match (has(abi::PATH_OVERLAY_UPPER), has(abi::PATH_OVERLAY_LOWER)) {
             (false, true) => Origin::Image,
             // A directory of several layers is not copied, its entries are.
@@ -290,6 +291,7 @@ mod tests {
         let mut bytes: &[u8] = b"passwd\0etc\0";
         let path = file_path(&mut bytes, info(11, abi::PATH_TRUNCATED)).unwrap();
         assert_eq!((path.path, path.truncated), ("etc/passwd".into(), true));
+        assert_eq!(path.origin, Origin::Unknown);
         let mut bytes: &[u8] = b"";
         assert_eq!(file_path(&mut bytes, info(0, 0)).unwrap().path, "/".into());
     }

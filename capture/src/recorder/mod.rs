@@ -128,6 +128,13 @@ impl Recorder {
         self.window.opened
     }
 
+    /// Processes that live, in order.
+    pub fn pids(&self) -> Vec<Pid> {
+        let mut pids: Vec<Pid> = self.tree.pids().collect();
+        pids.sort_unstable();
+        pids
+    }
+
     /// Takes one event of this container.
     pub fn record(&mut self, event: &Event) {
         let (at, pid) = (event.at, event.pid);

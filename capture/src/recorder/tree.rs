@@ -93,9 +93,9 @@ impl Tree {
         self.processes.get(&pid).or_else(|| self.exited.get(&pid))
     }
 
-    /// A process that lives.
-    pub(super) fn live(&mut self, pid: Pid) -> Option<&mut Process> {
-        self.processes.get_mut(&pid)
+    /// All processes that live.
+    pub(super) fn pids(&self) -> impl Iterator<Item = Pid> + '_ {
+        self.processes.keys().copied()
     }
 
     /// A process that lives, unless it started noticeably before `started`: then its exit was lost and the pid is

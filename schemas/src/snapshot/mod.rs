@@ -3,6 +3,7 @@
 //! [`encode`] and [`decode`] work on bytes in memory; where the bytes live is the caller's business. `decode` gives
 //! nothing that it did not verify: whoever holds a [`Verified`] needs no further checks.
 
+mod look;
 mod meta;
 mod node;
 mod read;

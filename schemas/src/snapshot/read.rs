@@ -1,27 +1,35 @@
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, GenericListArray, MapArray, RecordBatch, StringArray, StringViewArray, StructArray,
+    new_null_array,
+};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
+use super::look;
 use super::meta::{MetaError, SnapshotMeta};
 use super::verify::{self, RowError};
 use crate::paths::RULES_VERSION;
 use crate::tables::SNAPSHOT;
 
-/// Bounds on what a file may make its reader hold.
+/// Bounds on what a file may make its reader hold: the file, and about twice [`Limits::decompressed_bytes`].
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Bytes of the file.
     pub file_bytes: usize,
     /// Rows.
     pub rows: usize,
-    /// Bytes of all columns after decompression.
+    /// Bytes of all pages after decompression, and again of all rows after decoding.
     pub decompressed_bytes: i64,
 }
 
@@ -86,43 +94,73 @@ pub enum DecodeError {
     Row(#[from] RowError),
 }
 
+/// Rows that are decoded at a time: whole files of the usual size, and a bound on what lies between pages and rows.
+const BATCH_ROWS: usize = 8192;
+
 /// Reads a snapshot file and verifies every row: node ids are the hashes of their rows, parents exist, values are known
 /// ones, offsets lie in the window, constant columns agree with the footer.
+///
+/// Any bytes give a result: what the Parquet reader would reserve memory for or recurse into is bounded before it starts,
+/// and a panic inside it (it has assertions on what stands in files) is an error of this file. The panic hook still runs.
 pub fn decode(file: Bytes, limits: &Limits) -> Result<Verified, DecodeError> {
+    catch_unwind(AssertUnwindSafe(|| try_decode(file, limits))).unwrap_or_else(|panic| {
+        Err(DecodeError::Parquet(ParquetError::General(format!("the Parquet reader gave up: {}", said(&*panic)))))
+    })
+}
+
+fn said(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied()).unwrap_or("no message")
+}
+
+fn try_decode(file: Bytes, limits: &Limits) -> Result<Verified, DecodeError> {
     let size = file.len();
     bound("the file's size in bytes", size, limits.file_bytes)?;
-    let content_hash = blake3::hash(&file);
-    // The embedded Arrow schema could ask for other types than the declared ones: only Parquet's own counts.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(DecodeError::Parquet)?;
-    let footer = Arc::clone(builder.metadata());
+    look::footer(&file)?;
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(DecodeError::Parquet)?;
     let meta = SnapshotMeta::from_footer(footer.file_metadata().key_value_metadata())?;
     if meta.path_rules > RULES_VERSION {
         return Err(DecodeError::PathRules { found: meta.path_rules });
     }
-    check_sizes(&footer, limits)?;
-    let schema = Arc::new(SNAPSHOT.arrow_schema());
-    check_schema(builder.schema(), &schema)?;
-
-    // Small batches: a dictionary value may be long and repeated in every row.
-    let reader = builder.with_batch_size(1024).build().map_err(DecodeError::Parquet)?;
-    let mut batches = Vec::new();
-    let mut rows = 0;
-    let mut bytes = 0_usize;
-    for batch in reader {
-        let batch = batch.map_err(DecodeError::Arrow)?;
-        rows += batch.num_rows();
-        bytes = bytes.saturating_add(batch.get_array_memory_size());
-        bound("the number of rows", rows, limits.rows)?;
-        bound("the decoded size in bytes", bytes, usize::try_from(limits.decompressed_bytes).unwrap_or(usize::MAX))?;
-        batches.push(declared(&batch, &schema)?);
-    }
-    let rows = concat_batches(&schema, &batches).map_err(DecodeError::Arrow)?;
+    look::pages(&file, &footer, limits)?;
+    let content_hash = blake3::hash(&file);
+    let rows = read(file, footer, limits)?;
     verify::rows(&meta, &rows)?;
     Ok(Verified { meta, rows, content_hash, size })
 }
 
-fn bound(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeError> {
+fn read(file: Bytes, footer: ParquetMetaData, limits: &Limits) -> Result<RecordBatch, DecodeError> {
+    let declared = Arc::new(SNAPSHOT.arrow_schema());
+    // The embedded Arrow schema could ask for other types than the declared ones: only Parquet's own counts.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let footer = Arc::new(footer);
+    let found = ArrowReaderMetadata::try_new(Arc::clone(&footer), options.clone()).map_err(DecodeError::Parquet)?;
+    check_schema(found.schema(), &declared)?;
+    // As views, a text that is repeated in every row is in memory once; what it is as plain text is counted before it is made.
+    let views = Arc::new(Schema::new(found.schema().fields().iter().map(as_view).collect::<Fields>()));
+    let found = ArrowReaderMetadata::try_new(footer, options.with_schema(views)).map_err(DecodeError::Parquet)?;
+    let known = found.schema().fields().iter().enumerate().filter(|(_, field)| declared.column_with_name(field.name()).is_some());
+    let mask = ProjectionMask::roots(found.parquet_schema(), known.map(|(at, _)| at).collect::<Vec<_>>());
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, found)
+        .with_projection(mask)
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .map_err(DecodeError::Parquet)?;
+    let mut batches = Vec::new();
+    let mut budget = Budget { bytes: 0, limit: usize::try_from(limits.decompressed_bytes).unwrap_or(0) };
+    let mut rows = 0;
+    for batch in reader {
+        let batch = batch.map_err(DecodeError::Arrow)?;
+        rows += batch.num_rows();
+        bound("the number of rows", rows, limits.rows)?;
+        batches.push(as_declared(&batch, &declared, &mut budget)?);
+    }
+    match batches.len() {
+        1 => Ok(batches.swap_remove(0)),
+        _ => concat_batches(&declared, &batches).map_err(DecodeError::Arrow),
+    }
+}
+
+pub(super) fn bound(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeError> {
     if found <= limit {
         return Ok(());
     }
@@ -130,47 +168,102 @@ fn bound(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeErr
     Err(DecodeError::TooLarge { what, found: shown(found), limit: shown(limit) })
 }
 
-fn check_sizes(footer: &ParquetMetaData, limits: &Limits) -> Result<(), DecodeError> {
-    let rows = footer.file_metadata().num_rows();
-    bound("the number of rows", usize::try_from(rows).unwrap_or(usize::MAX), limits.rows)?;
-    let mut total: i64 = 0;
-    for group in footer.row_groups() {
-        for column in group.columns() {
-            total = total.saturating_add(column.uncompressed_size().max(0));
-        }
-    }
-    if total > limits.decompressed_bytes {
-        let what = "the decompressed size in bytes";
-        return Err(DecodeError::TooLarge { what, found: total, limit: limits.decompressed_bytes });
-    }
-    Ok(())
-}
-
 fn check_schema(found: &Schema, declared: &Schema) -> Result<(), DecodeError> {
     for (column, field) in SNAPSHOT.columns.iter().zip(declared.fields()) {
-        let reason = match found.field_with_name(column.name) {
-            Ok(other) if other.data_type() == field.data_type() => continue,
-            Ok(other) => format!("has the type {}, not {}", other.data_type(), field.data_type()),
-            Err(_) if column.nullable => continue,
-            Err(_) => "is missing".to_owned(),
+        let mut same_name = found.fields().iter().filter(|other| other.name() == column.name);
+        let reason = match (same_name.next(), same_name.next()) {
+            (Some(_), Some(_)) => "is there twice".to_owned(),
+            (Some(other), None) if other.data_type() == field.data_type() => continue,
+            (Some(other), None) => format!("has the type {}, not {}", other.data_type(), field.data_type()),
+            (None, _) if column.nullable => continue,
+            (None, _) => "is missing".to_owned(),
         };
         return Err(DecodeError::Schema { column: column.name, reason });
     }
     Ok(())
 }
 
-/// The declared columns of a batch, in order; an absent nullable one as nulls.
-fn declared(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DecodeError> {
-    let column = |field: &arrow::datatypes::FieldRef| -> ArrayRef {
-        batch
-            .column_by_name(field.name())
-            .map_or_else(|| new_null_array(field.data_type(), batch.num_rows()), Arc::clone)
+/// The field with views in place of all text.
+fn as_view(field: &FieldRef) -> FieldRef {
+    let kind = match field.data_type() {
+        DataType::Utf8 => DataType::Utf8View,
+        DataType::List(items) => DataType::List(as_view(items)),
+        DataType::Map(entries, sorted) => DataType::Map(as_view(entries), *sorted),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(as_view).collect()),
+        other => other.clone(),
     };
-    let columns: Vec<ArrayRef> = schema.fields().iter().map(column).collect();
-    for (column, array) in SNAPSHOT.columns.iter().zip(&columns) {
+    Arc::new(Field::new(field.name(), kind, field.is_nullable()))
+}
+
+/// What the rows may still take.
+struct Budget {
+    bytes: usize,
+    limit: usize,
+}
+
+impl Budget {
+    fn take(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        bound("the decoded size in bytes", self.bytes, self.limit)
+    }
+}
+
+/// The declared columns of a batch, in order, text in place of views; an absent nullable one as nulls.
+fn as_declared(batch: &RecordBatch, declared: &SchemaRef, budget: &mut Budget) -> Result<RecordBatch, DecodeError> {
+    let mut columns = Vec::with_capacity(declared.fields().len());
+    for (column, field) in SNAPSHOT.columns.iter().zip(declared.fields()) {
+        let array = match batch.column_by_name(column.name) {
+            Some(array) => plain(array, field.data_type(), budget)?,
+            None => new_null_array(field.data_type(), batch.num_rows()),
+        };
         if !column.nullable && array.null_count() > 0 {
             return Err(DecodeError::Schema { column: column.name, reason: "has nulls".to_owned() });
         }
+        columns.push(array);
     }
-    RecordBatch::try_new(Arc::clone(schema), columns).map_err(DecodeError::Arrow)
+    RecordBatch::try_new(Arc::clone(declared), columns).map_err(DecodeError::Arrow)
+}
+
+/// The array as its declared type; `kind` differs from the array's by views only.
+fn plain(array: &ArrayRef, kind: &DataType, budget: &mut Budget) -> Result<ArrayRef, DecodeError> {
+    Ok(match kind {
+        DataType::Utf8 => Arc::new(plain_text(array.as_string_view(), budget)?),
+        DataType::List(items) => {
+            let list: &GenericListArray<i32> = array.as_list();
+            let values = plain(list.values(), items.data_type(), budget)?;
+            budget.take(list.offsets().len() * 4)?;
+            let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+            Arc::new(GenericListArray::try_new(Arc::clone(items), offsets, values, nulls).map_err(DecodeError::Arrow)?)
+        }
+        DataType::Map(entries, sorted) => {
+            let map: &MapArray = array.as_map();
+            let DataType::Struct(fields) = entries.data_type() else { return Ok(Arc::clone(array)) };
+            let columns = map.entries().columns().iter().zip(fields).map(|(column, field)| plain(column, field.data_type(), budget));
+            let values = StructArray::try_new(fields.clone(), columns.collect::<Result<_, _>>()?, map.entries().nulls().cloned());
+            budget.take(map.offsets().len() * 4)?;
+            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
+            let array = values.and_then(|values| MapArray::try_new(Arc::clone(entries), offsets, values, nulls, *sorted));
+            Arc::new(array.map_err(DecodeError::Arrow)?)
+        }
+        _ => {
+            budget.take(array.get_array_memory_size())?;
+            Arc::clone(array)
+        }
+    })
+}
+
+fn plain_text(views: &StringViewArray, budget: &mut Budget) -> Result<StringArray, DecodeError> {
+    let bytes = views.lengths().map(|bytes| bytes as usize).sum::<usize>();
+    budget.take(bytes + views.len() * 4)?;
+    if i32::try_from(bytes).is_err() {
+        let error = ArrowError::OffsetOverflowError(bytes);
+        return Err(DecodeError::Arrow(error));
+    }
+    let mut values = Vec::with_capacity(bytes);
+    let offsets = OffsetBuffer::from_lengths(views.views().iter().enumerate().map(|(row, _)| {
+        let value = if views.is_valid(row) { views.value(row) } else { "" };
+        values.extend_from_slice(value.as_bytes());
+        value.len()
+    }));
+    StringArray::try_new(offsets, values.into(), views.nulls().cloned()).map_err(DecodeError::Arrow)
 }

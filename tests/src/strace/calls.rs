@@ -90,7 +90,9 @@ impl<'a> Reader<'a> {
                 Some((address, port)) if port != 0 || protocol == "unix" => {
                     self.truth.listens.insert(Endpoint { protocol, address, port });
                 }
-                other => self.unresolved(format!("{protocol} socket {inode} listens on {other:?}: its port is not in the log")),
+                other => self.unresolved(format!(
+                    "{protocol} socket {inode} listens on {other:?}: its port is not in the log"
+                )),
             }
         }
         if !self.started {
@@ -118,7 +120,9 @@ impl<'a> Reader<'a> {
 
     fn call(&mut self, call: &Call) {
         // A working directory that strace shows is better than one that is worked out.
-        if let Some(Target::Path(cwd, _)) = call.arg(0).starts_with(b"AT_FDCWD<").then(|| values::target(call.arg(0))).flatten() {
+        if let Some(Target::Path(cwd, _)) =
+            call.arg(0).starts_with(b"AT_FDCWD<").then(|| values::target(call.arg(0))).flatten()
+        {
             self.task(call.tid).cwd = cwd;
         } else {
             self.task(call.tid);
@@ -129,7 +133,10 @@ impl<'a> Reader<'a> {
             "execve" | "execveat" => self.exec(call),
             _ if !self.started => {}
             "chroot" | "pivot_root" if call.ok().is_some() => {
-                self.unresolved(format!("{}: execs are looked up from the container's first root", call.name));
+                self.unresolved(format!(
+                    "{}: execs are looked up from the container's first root",
+                    call.name
+                ));
             }
             "open" | "openat" | "openat2" | "creat" | "open_by_handle_at" => self.open(call),
             "socket" => self.socket(call),
@@ -144,7 +151,9 @@ impl<'a> Reader<'a> {
             "pwrite64" => self.written(call),
             "copy_file_range" => self.copied(call, 0, 2),
             "sendfile" => self.copied(call, 1, 0),
-            "symlink" | "symlinkat" | "link" | "linkat" | "rename" | "renameat" | "renameat2" => self.named(call),
+            "symlink" | "symlinkat" | "link" | "linkat" | "rename" | "renameat" | "renameat2" => {
+                self.named(call)
+            }
             _ => {}
         }
     }
@@ -186,7 +195,10 @@ impl<'a> Reader<'a> {
             _ => (values::target(call.arg(0)), values::string(call.arg(1))),
         };
         let Some(path) = path else {
-            return self.unresolved(format!("exec of a path that is not in the log: {}", values::shown(call.arg(0))));
+            return self.unresolved(format!(
+                "exec of a path that is not in the log: {}",
+                values::shown(call.arg(0))
+            ));
         };
         if path.is_empty() {
             return match directory {
@@ -211,7 +223,10 @@ impl<'a> Reader<'a> {
     fn ran(&mut self, tid: u32, path: &[u8], cwd: &[u8]) {
         let program = self.rootfs.program(path, cwd);
         if !program.found {
-            self.unresolved(format!("exec of {}, which is not there any more", RawText::new(path).to_escaped()));
+            self.unresolved(format!(
+                "exec of {}, which is not there any more",
+                RawText::new(path).to_escaped()
+            ));
         }
         if program.is_script {
             self.truth.scripts.insert(RawText::new(path));
@@ -232,25 +247,32 @@ impl<'a> Reader<'a> {
             Some(Target::Path(mut path, deleted)) => {
                 let suffix = b" (deleted)";
                 // strace takes a name that really ends so for the kernel's mark.
-                let asked = values::string(call.arg(usize::from(call.name != "open" && call.name != "creat")));
+                let asked =
+                    values::string(call.arg(usize::from(call.name != "open" && call.name != "creat")));
                 if deleted && asked.is_some_and(|asked| asked.ends_with(suffix)) && !path.ends_with(suffix) {
                     path.extend_from_slice(suffix);
                 }
-                let flags = call.args.iter().find(|arg| arg.starts_with(b"O_")).map_or(&b""[..], Vec::as_slice);
-                if call.name == "creat" || flags.windows(7).any(|window| window == b"O_TRUNC") {
+                let truncates =
+                    |arg: &Vec<u8>| !arg.starts_with(b"\"") && arg.windows(7).any(|part| part == b"O_TRUNC");
+                if call.name == "creat" || call.args.iter().any(truncates) {
                     self.rootfs.truncated(&path);
                 }
                 self.truth.files.insert(RawText::new(path));
             }
             Some(Target::Memory(_) | Target::Socket(_) | Target::Anonymous) => {}
-            None => self.unresolved(format!("{} returned a file without a path: {}", call.name, values::shown(call.arg(1)))),
+            None => self.unresolved(format!(
+                "{} returned a file without a path: {}",
+                call.name,
+                values::shown(call.arg(1))
+            )),
         }
     }
 
     fn written(&mut self, call: &Call) {
         let bytes = if call.name == "writev" { gather(call.arg(1)) } else { start_of_string(call.arg(1)) };
         let at_start = call.name != "pwrite64" || call.arg(3) == b"0";
-        if let (Some(_), Some(Target::Path(path, _)), Some(bytes)) = (call.ok(), values::target(call.arg(0)), bytes)
+        if let (Some(_), Some(Target::Path(path, _)), Some(bytes)) =
+            (call.ok(), values::target(call.arg(0)), bytes)
             && at_start
         {
             self.rootfs.written(&path, &bytes);
@@ -396,8 +418,13 @@ impl<'a> Reader<'a> {
             "sendto" => vec![(port_of(call.arg(4)).or(peer_port), values::string(call.arg(1)))],
             "sendmsg" => vec![message(call.arg(1), peer_port)],
             _ => {
-                let headers = values::members(call.arg(1)).into_iter().filter_map(|entry| values::member(entry, "msg_hdr"));
-                headers.map(|header| message(header, peer_port)).take(usize::try_from(sent).unwrap_or(usize::MAX)).collect()
+                let headers = values::members(call.arg(1))
+                    .into_iter()
+                    .filter_map(|entry| values::member(entry, "msg_hdr"));
+                headers
+                    .map(|header| message(header, peer_port))
+                    .take(usize::try_from(sent).unwrap_or(usize::MAX))
+                    .collect()
             }
         };
         for (_, payload) in messages.into_iter().filter(|(port, _)| *port == Some(53)) {
@@ -450,7 +477,9 @@ fn message(header: &[u8], peer_port: Option<u16>) -> (Option<u16>, Option<Vec<u8
 
 /// The bytes of an array of `struct iovec`.
 fn gather(vectors: &[u8]) -> Option<Vec<u8>> {
-    let parts: Option<Vec<Vec<u8>>> =
-        values::members(vectors).into_iter().map(|v| values::string(values::member(v, "iov_base")?)).collect();
+    let parts: Option<Vec<Vec<u8>>> = values::members(vectors)
+        .into_iter()
+        .map(|v| values::string(values::member(v, "iov_base")?))
+        .collect();
     parts.map(|parts| parts.concat())
 }

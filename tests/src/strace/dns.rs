@@ -34,7 +34,6 @@ pub(super) fn questions(message: &[u8]) -> Option<Vec<(RawText, String)>> {
     (at <= message.len()).then_some(questions)
 }
 
-
 fn type_name(number: u16) -> String {
     let name = match number {
         1 => "A",

@@ -116,7 +116,9 @@ pub(super) fn join(trace: &[u8]) -> Vec<Entry> {
 fn begun(body: &[u8]) -> Option<&[u8]> {
     let inner = body.strip_suffix(b" ...>")?;
     let at = inner.windows(2).rposition(|window| window == b" <")?;
-    let known = [&b" <unfinished"[..], b" <detached", b" <pid changed to "].iter().any(|mark| inner[at..].starts_with(mark));
+    let known = [&b" <unfinished"[..], b" <detached", b" <pid changed to "]
+        .iter()
+        .any(|mark| inner[at..].starts_with(mark));
     known.then_some(&inner[..at])
 }
 

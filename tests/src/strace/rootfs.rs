@@ -72,7 +72,9 @@ impl<'a> Rootfs<'a> {
         let Self { heads, links, .. } = self;
         for map in [heads, links] {
             map.remove(&to);
-            let inside = |path: &&Vec<u8>| path.strip_prefix(&from[..]).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+            let inside = |path: &&Vec<u8>| {
+                path.strip_prefix(&from[..]).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+            };
             for old in map.keys().filter(inside).cloned().collect::<Vec<_>>() {
                 let new = [&to[..], &old[from.len()..]].concat();
                 let value = if moved { map.remove(&old) } else { map.get(&old).cloned() };

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{BooleanArray, Int32Array, RecordBatch};
 use arrow::datatypes::Schema;
+use datafusion::logical_expr::EmitTo;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use proptest::prelude::*;
 

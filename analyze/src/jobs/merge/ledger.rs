@@ -131,13 +131,16 @@ pub(super) struct Revision {
 
 impl Ledger {
     pub(super) async fn read(table: &OpenTable) -> Result<Self, MergeError> {
-        let mut ledger = Self::default();
+        let mut rows = Vec::new();
         for batch in read_partition(table, |_| true).await? {
-            ledger.extend(from_batch(&batch)?);
+            rows.extend(from_batch(&batch)?);
         }
+        let mut ledger = Self::default();
+        ledger.extend(rows);
         Ok(ledger)
     }
 
+    /// Adds rows of batches later than all that are there.
     pub(super) fn extend(&mut self, mut rows: Vec<LedgerRow>) {
         // Files of a table come in no order; ordinals and freezes must be taken in theirs.
         rows.sort_by_key(|row| (row.batch, row.outcome == Outcome::Frozen, row.ordinal));

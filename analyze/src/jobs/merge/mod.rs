@@ -256,3 +256,7 @@ impl Report {
 }
 
 
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+use std::path::PathBuf;
+
+use wsp_schemas::image::Workload;
+use wsp_schemas::store::{self, Missing};
+
+use super::output::{Format, say};
+use super::progress::Bar;
+use super::show::{self, Limits};
+use super::{Ending, Failure, merge, profiles, sql};
+use crate::jobs::merge::{self as job, Options};
+use crate::views;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Folder that becomes the store
+    #[arg(long, value_name = "FOLDER", default_value = "wsp-demo")]
+    dir: PathBuf,
+}
+
+const IMAGE: &str = "localhost/demo/web:1.22";
+const QUERY: &str =
+    "select kind, count(*) as nodes, avg(commonality) as commonality from nodes group by kind order by nodes desc";
+
+pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
+    let folder = args.dir.display().to_string();
+    let store = store::open(&folder, Missing::Create)?;
+    let copied = 0; let _ = store.objects.clone();
+    say(&format!(
+        "# {copied} recorded snapshots of real containers were put into the store {store}\n\n$ wsp merge --store {folder}"
+    ))?;
+    let bar = Bar::new();
+    let report = job::run(&store, &Options::default(), &bar).await?;
+    drop(bar);
+    say(&merge::text(&report))?;
+
+    let context = views::open(&store).await?;
+    say(&format!("\n$ wsp profiles --store {folder}"))?;
+    profiles::list(&context, Format::Table).await?;
+
+    say(&format!("\n$ wsp show {IMAGE} --store {folder} --limit 8"))?;
+    let workload = Workload::parse(IMAGE).map_err(Failure::new)?;
+    show::profile(&context, &workload, None, &Limits { min_commonality: 0.0, facts: 8 }, Format::Table).await?;
+
+    say(&format!("\n$ wsp sql \"{QUERY}\" --store {folder}"))?;
+    sql::answer(&context, QUERY, Format::Table).await?;
+
+    say(&format!(
+        "\n# The store is the folder {folder}. Next:\n\
+         #   wsp show localhost/demo/db:15 --store {folder}\n\
+         #   wsp sql \"select exe, path, commonality from nodes where kind = 'file' and rare\" --store {folder}\n\
+         #   wsp sql \"describe nodes\" --store {folder}\n\
+         # Record your own containers (as root, on Linux 6.1 or later):\n\
+         #   wsp-capture doctor\n\
+         #   wsp-capture run --interval 5m --store {folder}"
+    ))?;
+    Ok(Ending::Done)
+}

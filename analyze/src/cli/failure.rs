@@ -1,0 +1,145 @@
+//! How errors are told, and which exit code they get. The one place that prints them.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use wsp_schemas::store::StoreError;
+use wsp_schemas::text::for_display;
+
+use crate::jobs::merge::MergeError;
+use crate::tables::TableError;
+use crate::views::QueryError;
+
+/// A command that did not do its work.
+#[derive(Debug)]
+pub struct Failure {
+    error: Box<dyn Error + Send + Sync>,
+    hints: Vec<String>,
+    code: u8,
+}
+
+const FAILED: u8 = 1;
+const OUR_BUG: u8 = 70;
+
+impl Failure {
+    /// An error with what to do about it.
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { error: error.into(), hints: Vec::new(), code: FAILED }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Prints to standard error and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        // `wsp … | head` is no failure.
+        if is_broken_pipe(&*self.error) {
+            return ExitCode::SUCCESS;
+        }
+        let mut text = format!("error: {}\n", self.error);
+        let mut shown = self.error.to_string();
+        let mut source = self.error.source();
+        while let Some(cause) = source {
+            let message = cause.to_string();
+            // Some libraries repeat their source in their own text.
+            if !shown.contains(&message) {
+                text += &format!("caused by: {message}\n");
+                shown += &message;
+            }
+            source = cause.source();
+        }
+        for hint in &self.hints {
+            text += &format!("hint: {hint}\n");
+        }
+        if self.code == OUR_BUG {
+            text += "this is a bug in wsp: please report it with the command and the text above\n";
+        }
+        let safe: Vec<_> = text.lines().map(for_display).collect();
+        let _ = writeln!(std::io::stderr().lock(), "{}", safe.join("\n"));
+        ExitCode::from(self.code)
+    }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<TableError> for Failure {
+    fn from(error: TableError) -> Self {
+        let hint = table_hint(&error);
+        let failure = Self::new(error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+fn table_hint(error: &TableError) -> Option<String> {
+    match error {
+        TableError::NoProfiles { store } => Some(format!("`wsp merge --store {store}` makes them from its snapshots")),
+        TableError::Conflict { .. } => Some("run the same command again".to_owned()),
+        TableError::Delta { .. } => Some("check the URL, the network and the credentials".to_owned()),
+        TableError::File { .. } | TableError::Malformed { .. } => None,
+    }
+}
+
+impl From<MergeError> for Failure {
+    fn from(error: MergeError) -> Self {
+        match error {
+            MergeError::Table(error) => error.into(),
+            error @ MergeError::List { .. } => {
+                Self::new(error).hint("check the URL, the network and the credentials; nothing was changed")
+            }
+            error @ (MergeError::Engine(_) | MergeError::Rows(_)) => Self { code: OUR_BUG, ..Self::new(error) },
+            error => Self::new(error),
+        }
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Table(error) => error.into(),
+            QueryError::Engine(error) => error.into(),
+        }
+    }
+}
+
+impl From<datafusion::error::DataFusionError> for Failure {
+    fn from(error: datafusion::error::DataFusionError) -> Self {
+        let internal = matches!(error.find_root(), datafusion::error::DataFusionError::Internal(_));
+        let failure = Self::new(error.strip_backtrace());
+        if internal { Self { code: OUR_BUG, ..failure } } else { failure }
+    }
+}
+
+impl From<arrow::error::ArrowError> for Failure {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self { code: OUR_BUG, ..Self::new(error) }
+    }
+}

@@ -1,0 +1,153 @@
+//! The command line. Typed arguments become options of the library here; nothing else knows clap.
+
+mod demo;
+mod failure;
+mod merge;
+mod output;
+mod profiles;
+mod progress;
+mod show;
+mod sql;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use wsp_schemas::store::{self, Missing, Store};
+
+pub use failure::Failure;
+pub use output::Format;
+
+/// Workload Security Profiles: what containers of one image normally do, learned from their snapshots.
+#[derive(Debug, Parser)]
+#[command(name = "wsp", version, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but some input was damaged or lossy, 70 a bug of ours")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say more on standard error; twice for much more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Try it: merge bundled recordings of real containers and look at the profiles
+    Demo(demo::Args),
+    /// Merge new snapshots into profiles
+    Merge(merge::Args),
+    /// List profiles
+    Profiles(profiles::Args),
+    /// Show one profile: its process tree with files, DNS and network
+    Show(show::Args),
+    /// Query profiles with SQL: views `profiles`, `nodes`, `snapshots`
+    Sql(sql::Args),
+}
+
+/// Where everything lives.
+#[derive(Debug, clap::Args)]
+struct StoreArgs {
+    /// Folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    #[arg(long, env = "WSP_STORE", value_name = "URL")]
+    store: String,
+}
+
+impl StoreArgs {
+    /// A store to read: it must be there.
+    fn open(&self) -> Result<Store, Failure> {
+        Ok(store::open(&self.store, Missing::Refuse)?)
+    }
+}
+
+/// How a command that did its work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Done,
+    /// Done, but some input was damaged, lossy or not available.
+    Partial,
+}
+
+/// Runs the program.
+pub async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(cli.verbose);
+    let ending = match cli.command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Merge(args) => merge::run(args).await,
+        Command::Profiles(args) => profiles::run(args).await,
+        Command::Show(args) => show::run(args).await,
+        Command::Sql(args) => sql::run(args).await,
+    };
+    match ending {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Partial) => ExitCode::from(3),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn start_logging(verbose: u8) {
+    let level = match verbose {
+        0 => "error",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WSP_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Reads `30s`, `90m`, `48h`, `7d`.
+fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let expected = || format!("`{text}` is no duration: a whole number and s, m, h or d, as in 48h");
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(expected)?;
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(expected()),
+    };
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    number.checked_mul(seconds).map(std::time::Duration::from_secs).ok_or_else(expected)
+}
+
+/// Reads an RFC 3339 time or a date.
+fn parse_time(text: &str) -> Result<chrono::DateTime<chrono::Utc>, String> {
+    let full = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    chrono::DateTime::parse_from_rfc3339(&full)
+        .map(|time| time.with_timezone(&chrono::Utc))
+        .map_err(|_| format!("`{text}` is no time: 2026-11-24 or 2026-11-24T03:00:00Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_and_times() {
+        assert_eq!(parse_duration("48h"), Ok(std::time::Duration::from_secs(172_800)));
+        for text in ["", "h", "-1h", "1w", "1.5h", "é", "99999999999999999999d"] {
+            assert!(parse_duration(text).unwrap_err().contains("as in 48h"), "{text}");
+        }
+        assert_eq!(parse_time("2026-11-24").unwrap(), parse_time("2026-11-24T01:00:00+01:00").unwrap());
+        assert!(parse_time("yesterday").is_err());
+    }
+
+    #[test]
+    fn the_reference_of_commands_is_current() {
+        let mut text = String::new();
+        let mut command = Cli::command();
+        command.build();
+        text += &command.render_long_help().to_string();
+        for sub in command.get_subcommands_mut() {
+            text += &format!("\n==== wsp {}\n\n{}", sub.get_name().to_owned(), sub.render_long_help());
+        }
+        insta::assert_snapshot!(text);
+    }
+}

@@ -1,0 +1,119 @@
+//! Results on standard output: tables for people, JSON and CSV for programs.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use clap::ValueEnum;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, Table};
+use wsp_schemas::text::for_display;
+
+use super::Failure;
+
+/// Form of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// One array of objects
+    Json,
+    /// With a header line
+    Csv,
+}
+
+/// Prints rows; `schema` gives the columns of a result without rows.
+pub(super) fn print(schema: &Schema, batches: &[RecordBatch], format: Format) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Table => writeln!(out, "{}", table(schema, batches)?)?,
+        Format::Json => {
+            let mut writer = arrow::json::WriterBuilder::new()
+                .with_explicit_nulls(true)
+                .build::<_, arrow::json::writer::JsonArray>(&mut out);
+            writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
+            writer.finish()?;
+            writeln!(out)?;
+        }
+        Format::Csv => {
+            let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(&mut out);
+            if batches.is_empty() {
+                writer.write(&as_text(&RecordBatch::new_empty(Arc::new(schema.clone())))?)?;
+            }
+            for batch in batches {
+                writer.write(&as_text(batch)?)?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints a value that is no table.
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Prints text for people. Whatever comes from a container must have gone through [`for_display`].
+pub(super) fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(())
+}
+
+fn table(schema: &Schema, batches: &[RecordBatch]) -> Result<Table, ArrowError> {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.set_header(schema.fields().iter().map(|field| for_display(field.name()).into_owned()));
+    let options = FormatOptions::default().with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%SZ"));
+    for batch in batches {
+        let formatters = formatters(batch, &options)?;
+        for row in 0..batch.num_rows() {
+            table.add_row(formatters.iter().zip(batch.columns()).map(|(formatter, column)| {
+                let text = match column.data_type() {
+                    // Three digits: what a person reads of a share.
+                    DataType::Float64 if column.is_valid(row) => shorten(&formatter.value(row).to_string()),
+                    _ => formatter.value(row).to_string(),
+                };
+                for_display(&text).into_owned()
+            }));
+        }
+    }
+    for (field, column) in schema.fields().iter().zip(table.column_iter_mut()) {
+        if field.data_type().is_numeric() {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    Ok(table)
+}
+
+fn shorten(number: &str) -> String {
+    number.parse::<f64>().map_or_else(|_| number.to_owned(), |number| format!("{number:.3}"))
+}
+
+fn formatters<'a>(
+    batch: &'a RecordBatch,
+    options: &'a FormatOptions<'_>,
+) -> Result<Vec<ArrayFormatter<'a>>, ArrowError> {
+    batch.columns().iter().map(|column| ArrayFormatter::try_new(column, options)).collect()
+}
+
+/// All columns as text: CSV has no lists, maps or bytes.
+fn as_text(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let options = FormatOptions::default();
+    let formatters = formatters(batch, &options)?;
+    let columns = formatters.iter().zip(batch.columns()).map(|(formatter, column)| -> ArrayRef {
+        let cells = (0..batch.num_rows()).map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()));
+        Arc::new(cells.collect::<StringArray>())
+    });
+    let fields: Vec<Field> =
+        batch.schema().fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.collect())
+}

@@ -1,0 +1,130 @@
+//! `wsp show`: one profile as people read it.
+
+mod tree;
+
+use datafusion::common::ScalarValue;
+use datafusion::prelude::SessionContext;
+use wsp_schemas::image::Workload;
+use wsp_schemas::keys::show_time;
+use wsp_schemas::text::for_display;
+
+use super::output::{Format, print, say};
+use super::{Ending, Failure, StoreArgs};
+use crate::rows::Reader;
+use crate::views;
+use tree::{Node, Tree};
+
+pub(super) use tree::Limits;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The image, as in nginx:1.25
+    #[arg(value_name = "IMAGE:TAG")]
+    image: String,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Show this revision [default: the newest]
+    #[arg(long, value_name = "N")]
+    revision: Option<i32>,
+    /// Leave out nodes below this commonality, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    min_commonality: f64,
+    /// Files, names or connections shown under one process; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 25)]
+    limit: usize,
+    /// Form of the output; JSON and CSV have one row a node
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+const NODES: &str = include_str!("nodes.sql");
+const PROFILE: &str = include_str!("profile.sql");
+
+pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
+    let store = args.store.open()?;
+    let context = views::open(&store).await?;
+    let workload = Workload::parse(&args.image).map_err(Failure::new)?;
+    let limits = Limits { min_commonality: args.min_commonality, facts: args.limit };
+    profile(&context, &workload, args.revision, &limits, args.format).await?;
+    Ok(Ending::Done)
+}
+
+/// Shows one profile of an opened store.
+pub(super) async fn profile(
+    context: &SessionContext,
+    workload: &Workload,
+    revision: Option<i32>,
+    limits: &Limits,
+    format: Format,
+) -> Result<(), Failure> {
+    let parameters = |revision: Option<i32>| {
+        vec![
+            ("name", ScalarValue::from(workload.name())),
+            ("tag", ScalarValue::from(workload.tag())),
+            ("revision", ScalarValue::Int32(revision)),
+        ]
+    };
+    let heads = views::query(context, PROFILE).await?.with_param_values(parameters(revision))?.collect().await?;
+    let Some(head) = heads.iter().find(|batch| batch.num_rows() > 0) else {
+        return Err(unknown(context, workload, revision).await?);
+    };
+    let head = Reader::new(head);
+    let revision = head.int32("revision", 0);
+    let frame = views::query(context, NODES).await?.with_param_values(parameters(revision))?;
+    let schema = frame.schema().as_arrow().clone();
+    let batches = frame.collect().await?;
+    if format != Format::Table {
+        return print(&schema, &batches, format);
+    }
+    let nodes = batches.iter().flat_map(|batch| {
+        let read = Reader::new(batch);
+        (0..batch.num_rows()).map(move |row| Node::read(&read, row)).collect::<Vec<_>>()
+    });
+    say(&header(&head, workload))?;
+    say(&Tree::new(nodes.collect()).render(limits))
+}
+
+fn header(head: &Reader<'_>, workload: &Workload) -> String {
+    let count = |name: &str| head.int32(name, 0).unwrap_or_default();
+    let share = |name: &str| head.float(name, 0).map_or_else(|| "unknown".to_owned(), |share| format!("{share:.2}"));
+    let status = match (head.text("status", 0), head.text("stable_reason", 0), head.time("stable_at", 0)) {
+        (Some("stable"), Some(reason), Some(at)) => format!("stable since {} (by {reason})", show_time(at)),
+        (Some(status), ..) => status.to_owned(),
+        _ => String::new(),
+    };
+    let mut text = format!(
+        "{}  revision {}, {status}\n{} snapshots of {} containers on {} hosts; {} nodes, commonality {}, coverage {}",
+        for_display(&workload.to_string()),
+        count("revision"),
+        count("snapshot_count"),
+        count("container_count"),
+        count("host_count"),
+        head.int64("nodes", 0).unwrap_or_default(),
+        share("commonality"),
+        share("coverage"),
+    );
+    if head.bool("tag_reused", 0) == Some(true) {
+        text += "\nthe tag was reused: more than one image digest was seen under it";
+    }
+    text + "\n\ncommonality, containers that have it / could have shown it\n"
+}
+
+/// The error for a profile that is not there, with what is.
+async fn unknown(context: &SessionContext, workload: &Workload, revision: Option<i32>) -> Result<Failure, Failure> {
+    let mut images = Vec::new();
+    for batch in views::query(context, "SELECT DISTINCT image FROM profiles ORDER BY image").await?.collect().await? {
+        let read = Reader::new(&batch);
+        images.extend((0..batch.num_rows()).filter_map(|row| read.text("image", row).map(str::to_owned)));
+    }
+    let wanted = workload.to_string();
+    if images.contains(&wanted) {
+        let revision = revision.unwrap_or_default();
+        return Ok(Failure::new(format!("the profile {wanted} has no revision {revision}")).hint("leave --revision out for the newest"));
+    }
+    images.sort_by_cached_key(|image| strsim::damerau_levenshtein(image, &wanted));
+    let failure = Failure::new(format!("the store has no profile of {wanted}"));
+    Ok(match images.as_slice() {
+        [] => failure.hint("the store has no profiles at all: merge snapshots first"),
+        near => failure.hint(format!("it has {}", near.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", "))),
+    })
+}

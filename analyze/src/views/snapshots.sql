@@ -1,0 +1,30 @@
+-- One row a snapshot object that a merge decided on.
+SELECT
+    image_name || CASE WHEN starts_with(image_tag, '@') THEN '' ELSE ':' END || image_tag AS image,
+    snapshot_id,
+    outcome,
+    reason,
+    ordinal,
+    container_name,
+    container_id,
+    container_started,
+    host,
+    window_start,
+    window_end,
+    covers_start,
+    completeness,
+    rows,
+    image_digest,
+    labels,
+    object_key,
+    object_size,
+    content_hash,
+    path_rules,
+    image_name,
+    image_tag,
+    revision,
+    batch,
+    decided_at,
+    workload_key
+FROM raw.profile_snapshots
+WHERE outcome <> 'frozen'

@@ -1,0 +1,107 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use super::duration;
+use crate::recorder::ArgsMode;
+
+/// Records what containers do, as snapshot files in object storage.
+#[derive(Debug, Parser)]
+#[command(name = "wsp-capture", version, after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but events were lost, 70 a bug of this program.\nCredentials and endpoints of object stores come from the environment, as their own tools read them.\nWSP_LOG=debug shows more.")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "parsed in every build, so that the error can say what is missing"))]
+pub(super) enum Command {
+    /// Record one container for a while
+    Once(OnceArgs),
+    /// Record all containers until stopped
+    Run(RunArgs),
+    /// Make snapshots from an event log, without root or eBPF
+    Replay(ReplayArgs),
+    /// Say what this host allows, and which sensors will run
+    Doctor(DoctorArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RecordArgs {
+    /// Where snapshots go: a folder, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    #[arg(long, value_name = "URL", env = "WSP_STORE")]
+    pub(super) store: String,
+    /// Name of this host in the snapshots [default: its own]
+    #[arg(long, value_name = "NAME", env = "WSP_HOST")]
+    pub(super) host: Option<String>,
+    /// What is kept of command lines: scrubbed, hashed or off
+    #[arg(long, value_name = "MODE", env = "WSP_ARGS", default_value = "scrubbed")]
+    pub(super) args: ArgsMode,
+    /// Most nodes of one snapshot; what would be more is counted as lost
+    #[arg(long, value_name = "N", env = "WSP_MAX_NODES", default_value_t = 100_000)]
+    pub(super) max_nodes: usize,
+    /// Folder for snapshots that cannot be uploaded [default: wsp-unsent in the temporary folder]
+    #[arg(long, value_name = "FOLDER", env = "WSP_UNSENT")]
+    pub(super) unsent: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "see Command"))]
+pub(super) struct RuntimeArgs {
+    /// The container runtime's Docker-compatible API [default: DOCKER_HOST, or the usual sockets of podman and Docker]
+    #[arg(long, value_name = "URL", env = "WSP_RUNTIME_SOCKET")]
+    pub(super) runtime_socket: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "see Command"))]
+pub(super) struct OnceArgs {
+    /// The container, by id, start of its id, or name
+    #[arg(long, value_name = "ID|NAME", env = "WSP_CONTAINER")]
+    pub(super) container: String,
+    /// For how long; it ends earlier when the container does
+    #[arg(long = "for", value_name = "TIME", env = "WSP_FOR", default_value = "30s", value_parser = duration::window)]
+    pub(super) length: Duration,
+    /// Write all events to this file too, for `replay`; command lines stand in it as they are
+    #[arg(long, value_name = "FILE", env = "WSP_EVENT_LOG")]
+    pub(super) event_log: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) record: RecordArgs,
+    #[command(flatten)]
+    pub(super) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "see Command"))]
+pub(super) struct RunArgs {
+    /// Length of a snapshot's window
+    #[arg(long, value_name = "TIME", env = "WSP_INTERVAL", default_value = "30m", value_parser = duration::window)]
+    pub(super) interval: Duration,
+    #[command(flatten)]
+    pub(super) record: RecordArgs,
+    #[command(flatten)]
+    pub(super) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ReplayArgs {
+    /// The event log, as `once --event-log` writes it
+    #[arg(value_name = "LOG")]
+    pub(super) log: PathBuf,
+    /// Id of the container, where the log does not tell
+    #[arg(long, value_name = "ID")]
+    pub(super) container_id: Option<String>,
+    #[command(flatten)]
+    pub(super) record: RecordArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "see Command"))]
+pub(super) struct DoctorArgs {
+    /// For programs
+    #[arg(long)]
+    pub(super) json: bool,
+}

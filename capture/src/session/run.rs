@@ -1,0 +1,314 @@
+//! All containers, window after window.
+//!
+//! Every container has a window at any time; its windows follow each other without a gap from when it was met, and the last
+//! one closes when it ends. A window without events becomes a snapshot too: that nothing happened is something seen.
+//!
+//! Slots (how many containers are recorded at once, and whose turn it is) are to come in at [`Fleet::meet`]; a spool between
+//! closed windows and the store at [`Fleet::upload`].
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use futures::future::join_all;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use super::snapshot::{Frame, Host, Recorded, new_id, store};
+use super::{EventSource, SourceError};
+use crate::event::{Body, BootTime, CgroupId, Event};
+use crate::identity::{Identity, Pending, Sources, State, container_of, resolve, short_id};
+use crate::recorder::{ClosedWindow, Met, Options, Recorder};
+use crate::sink::{Sink, SinkError};
+
+/// Uploads at once.
+const UPLOADS: usize = 8;
+/// How long the start waits for the names of the containers that run already.
+const NAMES_AT_START: Duration = Duration::from_secs(10);
+
+/// How all containers are recorded.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// How each is recorded.
+    pub options: Options,
+    /// Length of a window.
+    pub interval: Duration,
+    /// Name of the host.
+    pub host: String,
+    /// `uname -r`.
+    pub kernel: String,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Snapshots in the store.
+    pub snapshots: u64,
+    /// Events that are not in them.
+    pub lost: u64,
+    /// Snapshots that could not be uploaded.
+    pub failed: u64,
+}
+
+/// A run that ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The source of events.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+struct Container {
+    id: String,
+    recorder: Recorder,
+    identity: Pending,
+    frame: Frame,
+    /// When its window closes.
+    due: Instant,
+}
+
+struct Fleet<'a, S> {
+    config: Run,
+    source: &'a mut S,
+    sources: Sources,
+    sink: Sink,
+    containers: HashMap<CgroupId, Container>,
+    uploads: JoinSet<Result<Recorded, SinkError>>,
+    places: Arc<Semaphore>,
+    summary: Summary,
+}
+
+/// Records all containers until `stop` ends; then closes all windows and uploads them.
+pub async fn run<S: EventSource>(
+    config: Run,
+    source: &mut S,
+    sources: Sources,
+    sink: Sink,
+    attached: impl FnOnce(usize),
+    stop: impl Future<Output = ()>,
+) -> Result<Summary, RunError> {
+    let mut fleet = Fleet {
+        config,
+        source,
+        sources,
+        sink,
+        containers: HashMap::new(),
+        uploads: JoinSet::new(),
+        places: Arc::new(Semaphore::new(UPLOADS)),
+        summary: Summary::default(),
+    };
+    fleet.meet_existing().await?;
+    attached(fleet.containers.len());
+    let mut stop = std::pin::pin!(stop);
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let result = loop {
+        let due = fleet.containers.values().map(|container| container.due).min();
+        let due = due.unwrap_or_else(|| Instant::now() + fleet.config.interval);
+        tokio::select! {
+            batch = fleet.source.next_batch() => match batch {
+                Ok(events) => fleet.take(&events),
+                Err(error) => break Err(error),
+            },
+            _ = ticks.tick() => match fleet.source.take_lost() {
+                Ok(events) => fleet.take(&events),
+                Err(error) => break Err(error),
+            },
+            () = sleep_until(due) => fleet.turn_due(),
+            Some(done) = fleet.uploads.join_next(), if !fleet.uploads.is_empty() => fleet.uploaded(done),
+            () = &mut stop => break Ok(()),
+        }
+    };
+    // Also after an error: what was seen until then is kept.
+    fleet.close_all().await;
+    result?;
+    Ok(fleet.summary)
+}
+
+impl<S: EventSource> Fleet<'_, S> {
+    /// Takes in the containers that run already.
+    async fn meet_existing(&mut self) -> Result<(), SourceError> {
+        let found: Vec<(CgroupId, PathBuf, String)> = self
+            .source
+            .existing()
+            .into_iter()
+            .filter_map(|(cgroup, path)| {
+                let (id, _) = container_of(path.as_os_str().as_encoded_bytes())?;
+                Some((cgroup, path, id))
+            })
+            .collect();
+        let identities = found.iter().map(|(_, _, id)| {
+            let mut pending = resolve(self.sources.clone(), id.clone());
+            async move {
+                let identity = timeout(NAMES_AT_START, pending.get(id)).await.ok();
+                (identity, pending)
+            }
+        });
+        let identities = join_all(identities).await;
+        for ((cgroup, path, id), (identity, pending)) in found.into_iter().zip(identities) {
+            if let Err(error) = self.source.track(cgroup, &path) {
+                tracing::warn!(container = id, %error, "a container cannot be recorded");
+                continue;
+            }
+            let opened = self.source.now();
+            let initial = match self.source.initial_state(cgroup, &path) {
+                Ok(initial) => initial,
+                Err(error) => {
+                    tracing::warn!(container = id, %error, "what runs in a container cannot be read");
+                    Vec::new()
+                }
+            };
+            let identity = identity.unwrap_or_else(|| Identity::unknown(&id));
+            let ran = initial.iter().any(|event| matches!(event.body, Body::InitialProcess { .. }));
+            let unstarted = identity.state == State::Unstarted && !ran;
+            let met = if unstarted { Met::Unstarted } else { Met::Running };
+            self.meet(cgroup, id, met, &identity, pending, opened);
+            self.take(&initial);
+        }
+        Ok(())
+    }
+
+    /// Opens the first window of a container.
+    fn meet(&mut self, cgroup: CgroupId, id: String, met: Met, identity: &Identity, pending: Pending, opened: BootTime) {
+        tracing::info!(container = %identity.display(), running = met == Met::Running, "recording");
+        let container = Container {
+            id,
+            recorder: Recorder::new(self.config.options, met, identity.init, opened),
+            identity: pending,
+            frame: self.frame(cgroup),
+            due: Instant::now() + self.config.interval,
+        };
+        self.containers.insert(cgroup, container);
+    }
+
+    fn frame(&self, cgroup: CgroupId) -> Frame {
+        Frame { snapshot: new_id(), clock: self.source.clock(), sensors: self.source.sensors(cgroup) }
+    }
+
+    fn take(&mut self, events: &[Event]) {
+        for event in events {
+            if let Body::ContainerCreated { path } = &event.body {
+                self.created(event, path.as_bytes());
+            }
+            if event.cgroup == CgroupId(0) {
+                // Lost of no known container: it may have been anyone's.
+                self.containers.values_mut().for_each(|container| container.recorder.record(event));
+            } else if let Some(container) = self.containers.get_mut(&event.cgroup) {
+                container.recorder.record(event);
+            }
+            if matches!(event.body, Body::ContainerGone) {
+                self.gone(event.cgroup, event.at);
+            }
+        }
+    }
+
+    fn created(&mut self, event: &Event, path: &[u8]) {
+        let Some((id, _)) = container_of(path) else { return };
+        if self.containers.contains_key(&event.cgroup) {
+            return;
+        }
+        let pending = resolve(self.sources.clone(), id.clone());
+        let identity = Identity::unknown(&id);
+        self.meet(event.cgroup, id, Met::Unstarted, &identity, pending, event.at);
+    }
+
+    fn gone(&mut self, cgroup: CgroupId, at: BootTime) {
+        if let Ok(lost) = self.source.take_lost() {
+            self.take(&lost);
+        }
+        if let Some(mut container) = self.containers.remove(&cgroup) {
+            let window = container.recorder.turn(at);
+            self.upload(container.id, container.identity, window, container.frame);
+        }
+        self.source.forget(cgroup);
+    }
+
+    /// Closes the windows whose time is over and opens the next ones.
+    fn turn_due(&mut self) {
+        let now = Instant::now();
+        let due: Vec<CgroupId> =
+            self.containers.iter().filter(|(_, container)| container.due <= now).map(|(cgroup, _)| *cgroup).collect();
+        for cgroup in due {
+            self.add_titles(cgroup);
+            let (frame, at) = (self.frame(cgroup), self.source.now());
+            let length = self.config.interval;
+            let Some(container) = self.containers.get_mut(&cgroup) else { continue };
+            let window = container.recorder.turn(at);
+            let mut frame = std::mem::replace(&mut container.frame, frame);
+            // What was live at its end: a new container's sensors come up in its first window.
+            frame.sensors.clone_from(&container.frame.sensors);
+            container.due += length;
+            let (id, identity) = (container.id.clone(), container.identity.clone());
+            self.upload(id, identity, window, frame);
+        }
+    }
+
+    fn add_titles(&mut self, cgroup: CgroupId) {
+        let pids = self.containers.get(&cgroup).map(|container| container.recorder.pids()).unwrap_or_default();
+        for event in self.source.titles(cgroup, &pids) {
+            if let Some(container) = self.containers.get_mut(&cgroup) {
+                container.recorder.record(&event);
+            }
+        }
+    }
+
+    fn upload(&mut self, id: String, mut identity: Pending, window: ClosedWindow, frame: Frame) {
+        let (sink, places) = (self.sink.clone(), Arc::clone(&self.places));
+        let host = Host { name: self.config.host.clone(), kernel: self.config.kernel.clone() };
+        self.uploads.spawn(async move {
+            // The semaphore is never closed; without a place the upload would only be less polite.
+            let _place = places.acquire().await;
+            let identity = identity.get(&id).await;
+            store(&sink, &host, window, &identity, frame, |_| Utc::now()).await
+        });
+    }
+
+    fn uploaded(&mut self, done: Result<Result<Recorded, SinkError>, tokio::task::JoinError>) {
+        match done {
+            Ok(Ok(recorded)) => {
+                self.summary.snapshots += 1;
+                self.summary.lost = self.summary.lost.saturating_add(recorded.lost);
+                let Recorded { stored, lost, container } = recorded;
+                tracing::info!(container, key = stored.key, nodes = stored.nodes, lost, "snapshot stored");
+            }
+            Ok(Err(error)) => {
+                self.summary.failed += 1;
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                tracing::error!(%error, cause, "a snapshot was not stored");
+            }
+            Err(error) => {
+                self.summary.failed += 1;
+                tracing::error!(%error, "an upload broke: this is a bug");
+            }
+        }
+    }
+
+    async fn close_all(&mut self) {
+        let rest = self.source.drain();
+        self.take(&rest);
+        if let Ok(lost) = self.source.take_lost() {
+            self.take(&lost);
+        }
+        let mut open: Vec<CgroupId> = self.containers.keys().copied().collect();
+        open.sort_unstable();
+        for cgroup in open {
+            self.add_titles(cgroup);
+            let (at, sensors) = (self.source.now(), self.source.sensors(cgroup));
+            let Some(mut container) = self.containers.remove(&cgroup) else { continue };
+            let window = container.recorder.turn(at);
+            let mut frame = container.frame;
+            if !sensors.is_empty() {
+                frame.sensors = sensors;
+            }
+            tracing::debug!(container = short_id(&container.id), "the last window closes");
+            self.upload(container.id, container.identity, window, frame);
+        }
+        while let Some(done) = self.uploads.join_next().await {
+            self.uploaded(done);
+        }
+    }
+}
