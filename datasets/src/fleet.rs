@@ -55,6 +55,11 @@ impl Fleet {
         &self.spec
     }
 
+    /// Names and tags of the workloads, in the order of [`Fleet::workloads`].
+    pub fn workload_names(&self) -> impl ExactSizeIterator<Item = &Workload> {
+        self.workloads.iter()
+    }
+
     /// The workloads, image by image and tag by tag; the catalogue of each is made when it is reached.
     pub fn workloads(&self) -> impl ExactSizeIterator<Item = FleetWorkload> + '_ {
         self.workloads.iter().enumerate().map(|(index, workload)| {
@@ -90,6 +95,10 @@ impl FleetWorkload {
     /// Its key.
     pub fn key(&self) -> WorkloadKey {
         self.workload.key()
+    }
+
+    pub(crate) fn snapshots_per_container(&self) -> usize {
+        self.spec.snapshots
     }
 
     /// One of its containers; `index` counts up to [`FleetSpec::containers`].

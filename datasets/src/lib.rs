@@ -19,4 +19,4 @@ pub use catalogue::{Alphabet, Class, Scope};
 pub use fleet::{Fleet, FleetContainer, FleetWorkload, Snapshot};
 pub use spec::{FleetSpec, SpecError};
 pub use truth::Truth;
-pub use write::{Progress, TruthOption, WriteError, WriteOptions, Written, write_fleet};
+pub use write::{TruthOption, WriteError, WriteOptions, Written, write_fleet};

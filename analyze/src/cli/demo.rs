@@ -24,9 +24,10 @@ const QUERY: &str =
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let folder = args.dir.display().to_string();
     let store = store::open(&folder, Missing::Create)?;
-    let copied = 0; let _ = store.objects.clone();
+    let copied = wsp_datasets::recordings::copy_to(&store).await.map_err(Failure::new)?;
     say(&format!(
-        "# {copied} recorded snapshots of real containers were put into the store {store}\n\n$ wsp merge --store {folder}"
+        "# The store {store} has {} recorded snapshots of real containers\n\n$ wsp merge --store {folder}",
+        copied.written + copied.present
     ))?;
     let bar = Bar::new();
     let report = job::run(&store, &Options::default(), &bar).await?;

@@ -176,13 +176,13 @@ fn scrub_words(arg: &[u8]) -> (Vec<u8>, Next) {
                 out.extend_from_slice(if only_sign { word } else { MASK });
                 next = if only_sign { Next::HideWord } else { Next::Show };
             }
-            _ => next = scrub_word(word, &mut out),
+            _ => next = scrub_word(word, rest, &mut out),
         }
     }
     (out, next)
 }
 
-fn scrub_word(word: &[u8], out: &mut Vec<u8>) -> Next {
+fn scrub_word(word: &[u8], rest: &[u8], out: &mut Vec<u8>) -> Next {
     let dashes = word.iter().take_while(|byte| **byte == b'-').count();
     let name_len = word[dashes..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte)).count();
     let (name, after) = word[dashes..].split_at(name_len);
@@ -205,7 +205,8 @@ fn scrub_word(word: &[u8], out: &mut Vec<u8>) -> Next {
                 out.extend_from_slice(word);
                 return Next::HideWord;
             }
-            None if dashes > 0 => {
+            // `--token X`, `"token": "X"`
+            None if dashes > 0 || is_json_name(rest) => {
                 out.extend_from_slice(word);
                 return Next::HideWord;
             }
@@ -214,6 +215,11 @@ fn scrub_word(word: &[u8], out: &mut Vec<u8>) -> Next {
     }
     scrub_url(word, out);
     Next::Show
+}
+
+/// True where what follows a word makes it a name in JSON.
+fn is_json_name(rest: &[u8]) -> bool {
+    rest.strip_prefix(b"\"").is_some_and(|rest| rest.trim_ascii_start().starts_with(b":"))
 }
 
 /// `scheme://user:secret@host` loses the secret.

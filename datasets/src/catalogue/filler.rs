@@ -33,11 +33,11 @@ pub(super) fn add(b: &mut Builder, main: &Owner, archetype: &Archetype, nodes: u
     let missing = (count(nodes) - b.weight()).max(0.0);
     fill_always(b, main, archetype, b.weight() + missing * ALWAYS, &mut serial);
     fill_optional(b, main, archetype, count(nodes), &mut serial);
-    let startup = b.startup_weight() + (count(nodes) * STARTUP - b.startup_weight()).max(0.0);
     let mut step = 0;
-    while b.startup_weight() + 1.0 < startup {
+    while b.startup_weight() + 1.0 < count(nodes) * STARTUP {
         step += 1;
-        let g = b.startup(format!("startup-{step}"), *pick(&mut b.rng, &[1.0, 1.0, 0.9, 0.5]));
+        let p_container = *pick(&mut b.rng, &[1.0, 1.0, 0.9, 0.5]);
+        let g = b.startup(format!("startup-{step}"), p_container);
         for _ in 0..b.rng.random_range(4..12_u8) {
             let path = path(b, archetype, &mut serial);
             b.reads(g, main, &[&path]);

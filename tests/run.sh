@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Passes all tests, and sets up what they need on a fresh Debian machine (as root: eBPF and containers are real).
+# Usage: tests/run.sh [FILTER]      FILTER: a nextest filter, to run some tests only
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+# shellcheck source=tests/setup.sh
+source tests/setup.sh
+
+started=$SECONDS
+took() { printf '    (%s s)\n' "$((SECONDS - $1))" >&2; }
+
+((EUID == 0)) || die "these tests load eBPF programs and start containers: run them as root"
+need_packages clang llvm libbpf-dev podman runc mmdebstrap strace shellcheck jq git python3 python3-pip python3-venv
+need_rust "$root"
+need_rust_tool cargo-nextest
+need_rust_tool cargo-deny
+
+export CARGO_TERM_COLOR=never RUST_BACKTRACE=0 CARGO_INCREMENTAL=0
+at=$SECONDS
+step "building container images in the background"
+datasets/images/build.sh all >"${TMPDIR:-/tmp}/wsp-images.log" 2>&1 &
+images=$!
+
+step "building everything"
+cargo build --quiet --locked --workspace --all-targets
+took "$at"
+
+at=$SECONDS
+step "formatting, lints, licences, docs, scripts"
+cargo fmt --all --check
+cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps --document-private-items
+cargo deny --log-level error check bans licenses sources
+git ls-files '*.sh' .ci/run datasets/images | xargs grep -lE '^#!.*(bash|sh)$|shellcheck shell' | xargs shellcheck -x
+took "$at"
+
+at=$SECONDS
+step "identity vectors, by an independent implementation"
+python3 -m venv --clear target/vectors-venv
+target/vectors-venv/bin/pip install --quiet blake3
+target/vectors-venv/bin/python schemas/vectors/check.py
+took "$at"
+
+wait "$images" || { tail -n 40 "${TMPDIR:-/tmp}/wsp-images.log" >&2; die "the container images could not be built"; }
+at=$SECONDS
+step "tests"
+cargo nextest run --locked --workspace ${1:+-E "$1"}
+took "$at"
+printf 'all of it took %s s\n' "$((SECONDS - started))" >&2

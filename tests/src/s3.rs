@@ -1,0 +1,72 @@
+//! A real S3 server for tests: signatures are checked, and conditional writes are honest.
+//!
+//! `s3s-fs` alone lets several writers win one `If-None-Match: *`; the gate lets one changing request in at a time.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use hyper::Method;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use s3s::auth::SimpleAuth;
+use s3s::service::S3ServiceBuilder;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+
+const ACCESS_KEY: &str = "wsp-test";
+const SECRET_KEY: &str = "wsp-test-secret";
+
+/// A running server; it ends with its runtime.
+#[derive(Debug)]
+pub struct S3Server {
+    address: SocketAddr,
+}
+
+impl S3Server {
+    /// Starts a server over a folder, whose subfolders are its buckets.
+    pub async fn start(folder: &Path) -> std::io::Result<Self> {
+        let files = s3s_fs::FileSystem::new(folder).map_err(|error| std::io::Error::other(format!("{error:?}")))?;
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let service = builder.build();
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let gate = Arc::new(Mutex::new(()));
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (service, gate) = (service.clone(), Arc::clone(&gate));
+                let gated = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                    let (service, gate) = (service.clone(), Arc::clone(&gate));
+                    async move {
+                        let changes = matches!(*request.method(), Method::PUT | Method::POST | Method::DELETE);
+                        let _turn = if changes { Some(gate.lock().await) } else { None };
+                        Service::call(&service, request).await
+                    }
+                });
+                tokio::spawn(async move {
+                    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), gated).await;
+                });
+            }
+        });
+        Ok(Self { address })
+    }
+
+    /// The environment by which our programs reach it.
+    pub fn environment(&self) -> [(&'static str, String); 5] {
+        [
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
+            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ALLOW_HTTP", "true".to_owned()),
+        ]
+    }
+
+    /// Points a command at it.
+    pub fn lead<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.envs(self.environment())
+    }
+}
