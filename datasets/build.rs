@@ -12,7 +12,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=recordings");
     let mut files = Vec::new();
     collect(&root, &mut files)?;
-    let mut found: Vec<(String, PathBuf)> = files.into_iter().filter_map(|path| Some((key(&path)?, path))).collect();
+    let mut found: Vec<(String, PathBuf)> =
+        files.into_iter().filter_map(|path| Some((key(&path)?, path))).collect();
     found.sort();
     let mut table = String::from("&[\n");
     for (key, path) in found {
@@ -43,5 +44,6 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>
 fn key(path: &Path) -> Option<String> {
     let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
     let [.., date, hour, file] = parts.as_slice() else { return None };
-    (date.starts_with("date=") && hour.starts_with("hour=")).then(|| format!("snapshots/{date}/{hour}/{file}"))
+    (date.starts_with("date=") && hour.starts_with("hour="))
+        .then(|| format!("snapshots/{date}/{hour}/{file}"))
 }

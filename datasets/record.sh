@@ -50,7 +50,7 @@ trap cleanup EXIT
 # Starts a container and its driver: IMAGE NUMBER SECONDS
 start() {
   local name=$prefix-${1//./-}-$2 image=localhost/demo/${1%%-*}:${1#*-}
-  podman run -d --runtime runc --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network none --name "$name" \
+  podman run -d --pull never --runtime runc --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network none --name "$name" \
     "$image" >/dev/null
   names+=("$name")
   "$here/workloads/${1%%-*}.sh" "$name" "$2" "$3" >>"$work/$name.log" 2>&1 &
@@ -64,6 +64,10 @@ leftover=$(podman ps -aq --filter "name=^$prefix-")
 # shellcheck disable=SC2086  # one word an id
 [[ -z $leftover ]] || podman rm -f -t 0 $leftover >/dev/null
 
+others=$(podman ps --format '{{.Names}}')
+# The recorder takes in every container of the machine.
+if [[ -z $dry_run && -n $others ]]; then echo "record.sh: other containers run here: ${others//$'\n'/ }" >&2 && exit 1; fi
+
 lifetime=$((window * windows + window / 2))
 drivers=()
 start web-1.22 0 $((lifetime + 15))
@@ -73,14 +77,15 @@ if [[ -z $dry_run ]]; then
   rm -rf "$store/snapshots"
   podman system service --time=0 "unix://$socket" 2>"$work/podman.log" &
   jobs+=("$!")
+  : >"$work/capture.err"
   "$capture" run --store "file://$(realpath "$store")" --interval "${window}s" --runtime-socket "unix://$socket" \
     >"$work/capture.out" 2>"$work/capture.err" &
   recorder=$!
   jobs+=("$recorder")
   # It says so when its sensors are attached.
   for _ in {1..200}; do
-    ! grep -q ready "$work/capture.err" || break
-    kill -0 "$recorder" || { cat "$work/capture.err" >&2 && exit 1; }
+    ! grep -q "^capturing" "$work/capture.err" || break
+    kill -0 "$recorder" 2>/dev/null || { cat "$work/capture.err" >&2 && exit 1; }
     sleep 0.1
   done
 fi

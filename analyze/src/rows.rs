@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn text(&self, name: &str, row: usize) -> Option<&'a str> {
-        Some(self.valid(name, row)?.as_string_opt::<i32>()?.value(row))
+        text_at(self.valid(name, row)?, row)
     }
 
 
@@ -176,8 +176,8 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn text_list(&self, name: &str, row: usize) -> Vec<String> {
         let items = self.valid(name, row).and_then(|column| column.as_list_opt::<i32>()).map(|list| list.value(row));
-        let texts = items.as_ref().and_then(|items| items.as_string_opt::<i32>());
-        texts.map(|texts| texts.iter().flatten().map(str::to_owned).collect()).unwrap_or_default()
+        let Some(items) = items else { return Vec::new() };
+        (0..items.len()).filter_map(|at| text_at(&items, at).map(str::to_owned)).collect()
     }
 
     pub(crate) fn text_map(&self, name: &str, row: usize) -> BTreeMap<String, String> {
@@ -198,5 +198,16 @@ impl<'a> Reader<'a> {
     pub(crate) fn unknown(&self, table: &'static str, column: &str, value: &str) -> TableError {
         let reason = format!("`{column}` has the value `{}`, which this version does not know: upgrade wsp", value.escape_debug());
         TableError::File { table, path: String::new(), reason }
+    }
+}
+
+/// Tables hold strings, query results often views of them.
+fn text_at(column: &ArrayRef, row: usize) -> Option<&str> {
+    if column.is_null(row) {
+        return None;
+    }
+    match column.as_string_view_opt() {
+        Some(column) => Some(column.value(row)),
+        None => Some(column.as_string_opt::<i32>()?.value(row)),
     }
 }

@@ -212,6 +212,10 @@ impl Sources {
         Self(Vec::new())
     }
 
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Finds a container by name, id, or start of its id.
     pub async fn find(&self, name: &str) -> Result<Identity, IdentityError> {
         let mut names = Vec::new();

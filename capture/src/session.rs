@@ -9,6 +9,8 @@ mod once;
 mod replay;
 mod run;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

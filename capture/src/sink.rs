@@ -26,6 +26,7 @@ const RETRIES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(
 pub struct Sink {
     store: Store,
     unsent: PathBuf,
+    waits: &'static [Duration],
 }
 
 /// A snapshot in the store.
@@ -100,7 +101,7 @@ pub enum SinkError {
 impl Sink {
     /// Opens the store at a URL. `unsent` is the folder for what cannot be uploaded; it is made when needed.
     pub fn open(location: &str, unsent: PathBuf) -> Result<Self, SinkError> {
-        Ok(Self { store: store::open(location, Missing::Create)?, unsent })
+        Ok(Self { store: store::open(location, Missing::Create)?, unsent, waits: &RETRIES })
     }
 
     /// The store's URL.
@@ -134,7 +135,7 @@ impl Sink {
         .path();
         let file = Bytes::from(encode(meta, nodes)?);
         let stored = Stored { key: key.clone(), bytes: file.len(), nodes: nodes.len() };
-        let mut waits = RETRIES.iter();
+        let mut waits = self.waits.iter();
         let source = loop {
             let error = match self.try_put(&key, &file).await {
                 Ok(Put::Done) => return Ok(stored),
@@ -182,6 +183,15 @@ impl Sink {
             Ok(()) => Ok(path),
             Err(error) => Err((path, error)),
         }
+    }
+}
+
+#[cfg(test)]
+impl Sink {
+    /// For tests of what happens after the last try.
+    pub(crate) fn without_retries(mut self) -> Self {
+        self.waits = &[];
+        self
     }
 }
 

@@ -14,6 +14,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/wsp/images
 suite=bookworm
+# Count up when make_base changes what it makes.
+generation=2
 all=(web-1.22 web-1.24 cache-7 db-15 jobs-1 tools-1 busy-1)
 
 # The packages of an image beside Debian's essential ones; "static" for busybox and nothing else.
@@ -47,7 +49,8 @@ make_base() {
   if [[ $packages == static ]]; then
     mkdir -p "$work/root"/{bin,etc,tmp,root,dev,proc,sys,var}
     # An index that was never fetched has no package; one that is old may name a version that is gone.
-    (cd "$work" && { apt-get download -qq busybox-static || { apt-get update -qq && apt-get download -qq busybox-static; }; } >&2)
+    local fetch=(apt-get download -qq -o APT::Sandbox::User=root busybox-static)
+    (cd "$work" && { "${fetch[@]}" || { apt-get update -qq && "${fetch[@]}"; }; } >&2)
     dpkg-deb --fsys-tarfile "$work"/busybox-static_*.deb | tar -x -C "$work/root" ./bin/busybox
     chroot "$work/root" /bin/busybox --install -s /bin
     printf 'root:x:0:0:root:/root:/bin/sh\n' >"$work/root/etc/passwd"
@@ -70,8 +73,7 @@ build() {
   local name=$1 image packages base tar recipe
   image=localhost/demo/${name%%-*}:${name#*-}
   packages=$(packages_of "$name")
-  # A change of how bases are made is a new base.
-  base=$({ echo "$suite $packages" && declare -f make_base; } | sha256sum | cut -c1-16)
+  base=$(sha256sum <<<"$generation $suite $packages" | cut -c1-16)
   recipe=$(cd "$here/$name" && { echo "$base"; find . -type f -print0 | sort -z | xargs -0 sha256sum; } | sha256sum | cut -c1-16)
   if [[ -z $force && $(podman image inspect -f '{{index .Labels "wsp.recipe"}}' "$image" 2>/dev/null) == "$recipe" ]]; then
     echo "$image: there already"

@@ -121,7 +121,14 @@ impl FleetWorkload {
         if self.tag_is_reused() {
             digests.push(self.digest(self.spec.containers));
         }
-        WorkloadTruth::new(&self.spec, &self.workload, catalogue::archetype(self.image), digests, change, &self.catalogue)
+        WorkloadTruth::new(
+            &self.spec,
+            &self.workload,
+            catalogue::archetype(self.image),
+            digests,
+            change,
+            &self.catalogue,
+        )
     }
 
     /// Digest that a container's image has.

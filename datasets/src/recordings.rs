@@ -86,7 +86,8 @@ pub struct RecordingError {
 pub fn summary() -> Result<Vec<RecordedWorkload>, RecordingError> {
     let mut found: BTreeMap<(String, String), (RecordedWorkload, BTreeSet<String>)> = BTreeMap::new();
     for (key, file) in recordings() {
-        let read = decode(Bytes::from_static(file), &Limits::default()).map_err(|source| RecordingError { key, source })?;
+        let read = decode(Bytes::from_static(file), &Limits::default())
+            .map_err(|source| RecordingError { key, source })?;
         let workload = read.meta.image.workload.as_ref();
         let name = workload.map_or("(unkeyed)", |workload| workload.name()).to_owned();
         let tag = workload.map_or("", |workload| workload.tag()).to_owned();
@@ -98,7 +99,8 @@ pub fn summary() -> Result<Vec<RecordedWorkload>, RecordingError> {
             nodes: 0,
             bytes: 0,
         };
-        let (row, containers) = found.entry((name.clone(), tag.clone())).or_insert_with(|| (empty(), BTreeSet::new()));
+        let (row, containers) =
+            found.entry((name.clone(), tag.clone())).or_insert_with(|| (empty(), BTreeSet::new()));
         containers.insert(read.meta.container.id);
         row.containers = containers.len();
         row.snapshots += 1;
@@ -119,10 +121,15 @@ mod tests {
     fn every_recording_is_a_snapshot_under_its_own_key() {
         for (key, file) in recordings() {
             let parsed = SnapshotKey::parse(key).unwrap();
-            let read = decode(Bytes::from_static(file), &Limits::default()).unwrap_or_else(|error| panic!("{key}: {error}"));
+            let read = decode(Bytes::from_static(file), &Limits::default())
+                .unwrap_or_else(|error| panic!("{key}: {error}"));
             assert_eq!(parsed.id, read.meta.id);
             assert_eq!(parsed.window_end_ms, read.meta.window_end.timestamp_millis());
-            assert_eq!(Some(parsed.workload), read.meta.image.workload.map(|workload| workload.key()), "{key}");
+            assert_eq!(
+                Some(parsed.workload),
+                read.meta.image.workload.map(|workload| workload.key()),
+                "{key}"
+            );
         }
         let all: usize = summary().unwrap().iter().map(|workload| workload.snapshots).sum();
         assert_eq!(all, recordings().len());

@@ -107,7 +107,11 @@ impl FleetSpec {
         ];
         for (what, value, most) in counts {
             if !(1..=most).contains(&value) {
-                return Err(SpecError { what, value: value.to_string(), rule: "not a sensible number; at least 1" });
+                return Err(SpecError {
+                    what,
+                    value: value.to_string(),
+                    rule: "not a sensible number; at least 1",
+                });
             }
         }
         let shares = [
@@ -118,7 +122,11 @@ impl FleetSpec {
         ];
         for (what, value) in shares {
             if !(0.0..=1.0).contains(&value) {
-                return Err(SpecError { what, value: value.to_string(), rule: "a share lies between 0 and 1" });
+                return Err(SpecError {
+                    what,
+                    value: value.to_string(),
+                    rule: "a share lies between 0 and 1",
+                });
             }
         }
         // Start-up takes 180 s, and a window must show more than that.
@@ -130,10 +138,15 @@ impl FleetSpec {
             let value = format!("{} s", self.spread.as_secs());
             return Err(SpecError { what: "spread", value, rule: "at most a year" });
         }
-        let end = self.start + self.spread + self.interval * u32::try_from(self.snapshots).unwrap_or(u32::MAX);
+        let end =
+            self.start + self.spread + self.interval * u32::try_from(self.snapshots).unwrap_or(u32::MAX);
         if self.start.timestamp() < 86_400 * 365 || end.timestamp() > 7_226_582_400 {
             let value = self.start.to_rfc3339();
-            return Err(SpecError { what: "start", value, rule: "all windows lie between the years 1971 and 2199" });
+            return Err(SpecError {
+                what: "start",
+                value,
+                rule: "all windows lie between the years 1971 and 2199",
+            });
         }
         Ok(())
     }
@@ -165,10 +178,22 @@ mod tests {
         assert_eq!(spec.start.to_rfc3339(), "2026-11-01T00:00:00+00:00");
         for (bad, message) in [
             (FleetSpec { images: 0, ..spec.clone() }, "images of 0: not a sensible number; at least 1"),
-            (FleetSpec { late_share: 1.5, ..spec.clone() }, "late-share of 1.5: a share lies between 0 and 1"),
-            (FleetSpec { lossy_share: f64::NAN, ..spec.clone() }, "lossy-share of NaN: a share lies between 0 and 1"),
-            (FleetSpec { interval: Duration::from_secs(1), ..spec.clone() }, "interval of 1 s: a window lasts 5 minutes to 24 days"),
-            (FleetSpec { snapshots: 99_999, interval: Duration::from_hours(24 * 20), ..spec }, "start of 2026-11-01T00:00:00+00:00: all windows lie between the years 1971 and 2199"),
+            (
+                FleetSpec { late_share: 1.5, ..spec.clone() },
+                "late-share of 1.5: a share lies between 0 and 1",
+            ),
+            (
+                FleetSpec { lossy_share: f64::NAN, ..spec.clone() },
+                "lossy-share of NaN: a share lies between 0 and 1",
+            ),
+            (
+                FleetSpec { interval: Duration::from_secs(1), ..spec.clone() },
+                "interval of 1 s: a window lasts 5 minutes to 24 days",
+            ),
+            (
+                FleetSpec { snapshots: 99_999, interval: Duration::from_hours(24 * 20), ..spec },
+                "start of 2026-11-01T00:00:00+00:00: all windows lie between the years 1971 and 2199",
+            ),
         ] {
             assert_eq!(bad.check().unwrap_err().to_string(), message);
         }

@@ -222,7 +222,10 @@ pub struct Truth {
 impl Truth {
     /// Of one workload of a fleet, without any store.
     pub fn of(workload: &FleetWorkload) -> Self {
-        Self { workload: workload.truth(), containers: workload.containers().map(|container| container.truth()).collect() }
+        Self {
+            workload: workload.truth(),
+            containers: workload.containers().map(|container| container.truth()).collect(),
+        }
     }
 
     /// Reads the two files of a workload.
@@ -238,7 +241,11 @@ impl Truth {
 impl Change {
     pub(crate) fn between(from_tag: String, old: &Catalogue, new: &Catalogue) -> Self {
         let ids = |catalogue: &Catalogue| -> Vec<String> {
-            catalogue.groups.iter().flat_map(|group| group.nodes.iter().map(|node| node.id.to_string())).collect()
+            catalogue
+                .groups
+                .iter()
+                .flat_map(|group| group.nodes.iter().map(|node| node.id.to_string()))
+                .collect()
         };
         let (old, new) = (ids(old), ids(new));
         let without = |all: &[String], others: &[String]| {

@@ -13,7 +13,9 @@ use wsp_schemas::snapshot::EncodeError;
 use wsp_schemas::store::Store;
 
 use crate::fleet::{Fleet, FleetContainer, FleetWorkload};
-use crate::truth::{ContainerTruth, FleetTruth, SnapshotTruth, TRUTH, TRUTH_VERSION, WorkloadEntry, WorkloadTruth};
+use crate::truth::{
+    ContainerTruth, FleetTruth, SnapshotTruth, TRUTH, TRUTH_VERSION, WorkloadEntry, WorkloadTruth,
+};
 
 /// Windows that one task makes.
 const WINDOWS_PER_TASK: usize = 16;
@@ -55,7 +57,9 @@ pub struct Written {
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The store has the truth of another fleet.
-    #[error("{store} holds a fleet that was generated with other settings; give another store, or remove {store}/snapshots and {store}/{TRUTH}")]
+    #[error(
+        "{store} holds a fleet that was generated with other settings; give another store, or remove {store}/snapshots and {store}/{TRUTH}"
+    )]
     OtherFleet {
         /// The store.
         store: String,
@@ -151,7 +155,8 @@ fn units(fleet: &Fleet) -> impl Iterator<Item = Unit> + '_ {
 fn make(unit: Unit, snapshots: usize) -> Result<Made, EncodeError> {
     let container = unit.workload.container(unit.container);
     let last = unit.windows.end == snapshots;
-    let mut made = Made { workload: unit.workload, container, last, files: Vec::new(), truths: Vec::new(), nodes: 0 };
+    let mut made =
+        Made { workload: unit.workload, container, last, files: Vec::new(), truths: Vec::new(), nodes: 0 };
     for window in unit.windows {
         let snapshot = made.container.snapshot(window);
         made.files.push((snapshot.key.path(), snapshot.encode()?));
@@ -180,7 +185,14 @@ async fn put_unit(store: &Store, unit: Unit) -> Result<Stored, WriteError> {
         .buffer_unordered(PUTS_PER_TASK)
         .try_collect::<()>()
         .await?;
-    Ok(Stored { workload: made.workload, container: made.container, last: made.last, truths: made.truths, nodes: made.nodes, bytes })
+    Ok(Stored {
+        workload: made.workload,
+        container: made.container,
+        last: made.last,
+        truths: made.truths,
+        nodes: made.nodes,
+        bytes,
+    })
 }
 
 /// Writes one object.
@@ -201,7 +213,8 @@ async fn announce(fleet: &Fleet, store: &Store) -> Result<(), WriteError> {
         image_tag: workload.tag().to_owned(),
         workload_key: workload.key().to_string(),
     });
-    let truth = FleetTruth { version: TRUTH_VERSION, spec: fleet.spec().clone(), workloads: workloads.collect() };
+    let truth =
+        FleetTruth { version: TRUTH_VERSION, spec: fleet.spec().clone(), workloads: workloads.collect() };
     let text = pretty(&truth)?;
     match store.objects.get(&Path::from(key.as_str())).await {
         Err(object_store::Error::NotFound { .. }) => put(store, key, text).await,
@@ -262,7 +275,13 @@ impl Sink<'_> {
         let Some(Open { truth, mut lines, .. }) = self.open.take() else { return Ok(()) };
         let [catalogue, containers] = WorkloadTruth::keys(&truth.workload_key);
         let closed = tokio::io::AsyncWriteExt::shutdown(&mut lines).await;
-        closed.map_err(|error| failed(self.store, containers, object_store::Error::Generic { store: "truth", source: error.into() }))?;
+        closed.map_err(|error| {
+            failed(
+                self.store,
+                containers,
+                object_store::Error::Generic { store: "truth", source: error.into() },
+            )
+        })?;
         put(self.store, catalogue, pretty(&truth)?).await
     }
 

@@ -27,12 +27,14 @@ session() { podman exec "$container" "$@"; }
 
 # Calls a function every so many seconds until the time is up, with the round's number.
 rounds() {
-  local round=0
+  local round=0 status
   while ((SECONDS < deadline)); do
+    # In a condition, a failure inside of the round would not end it.
     set +e
     (set -e && "$2" "$round")
-    (($? == 0)) || echo "$container: round $round failed" >&2
+    status=$?
     set -e
+    if ((status)); then echo "$container: round $round failed" >&2; fi
     round=$((round + 1))
     sleep "$1"
   done

@@ -17,10 +17,9 @@
 #[path = "../tests/snapshot/nodes.rs"]
 mod nodes;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -31,10 +30,11 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion};
 use parquet::schema::types::ColumnPath;
 use wsp_schemas::snapshot::{Limits, decode, encode};
+use wsp_schemas::table::{Column, Storage};
+use wsp_schemas::tables::SNAPSHOT;
 
 const FILES: u64 = 1000;
 const NARROW: [&str; 4] = ["node_id", "events", "first_seen_ms", "last_seen_ms"];
-const CONSTANT: [&str; 12] = wsp_schemas::tables::CONSTANT_COLUMNS;
 
 /// What a merge reads of every row of every file.
 fn narrow(files: &[Bytes]) -> usize {
@@ -95,17 +95,6 @@ fn zstd(level: i32) -> Compression {
     Compression::ZSTD(ZstdLevel::try_new(level).unwrap())
 }
 
-/// Plain and uncompressed.
-fn plain(properties: WriterPropertiesBuilder, names: &[&str]) -> WriterPropertiesBuilder {
-    names.iter().fold(properties, |properties, name| {
-        let path = ColumnPath::from(*name);
-        properties
-            .set_column_dictionary_enabled(path.clone(), false)
-            .set_column_encoding(path.clone(), Encoding::PLAIN)
-            .set_column_compression(path, Compression::UNCOMPRESSED)
-    })
-}
-
 fn encoded(properties: WriterPropertiesBuilder, names: &[&str], encoding: Encoding, compression: Compression) -> WriterPropertiesBuilder {
     names.iter().fold(properties, |properties, name| {
         let path = ColumnPath::from(*name);
@@ -116,18 +105,6 @@ fn encoded(properties: WriterPropertiesBuilder, names: &[&str], encoding: Encodi
     })
 }
 
-fn dictionary(properties: WriterPropertiesBuilder, names: &[&str]) -> WriterPropertiesBuilder {
-    names.iter().fold(properties, |properties, name| {
-        let path = match *name {
-            "args" | "access" | "stdio" | "uids" | "gids" | "remote_ips" => {
-                ColumnPath::from(vec![(*name).to_owned(), "list".to_owned(), "element".to_owned()])
-            }
-            name => ColumnPath::from(name),
-        };
-        properties.set_column_compression(path, Compression::UNCOMPRESSED)
-    })
-}
-
 fn alternatives() {
     let (mut batches, mut footer) = (Vec::new(), Vec::new());
     for seed in 0..FILES {
@@ -135,50 +112,55 @@ fn alternatives() {
         if seed == 0 {
             let builder = ParquetRecordBatchReaderBuilder::try_new(file.clone()).unwrap();
             footer = builder.metadata().file_metadata().key_value_metadata().unwrap().clone();
-            footer.retain(|entry| entry.key != "ARROW:schema");
+            footer.retain(|entry| entry.key != "wsp.check");
         }
         batches.push(decode(file, &Limits::default()).unwrap().rows);
     }
     let base = || WriterProperties::builder().set_statistics_enabled(EnabledStatistics::None).set_offset_index_disabled(true);
     let v2 = || base().set_writer_version(WriterVersion::PARQUET_2_0);
     const HOT: [&str; 5] = ["node_id", "parent_id", "events", "first_seen_ms", "last_seen_ms"];
-    let ids = ["node_id", "first_seen_ms", "last_seen_ms"];
     let times = ["first_seen_ms", "last_seen_ms"];
-    let big = ["path", "args", "remote_ips", "dns_name", "address", "path_raw", "exe"];
-    let schema = batches[0].schema();
-    let small: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).filter(|name| !big.contains(name)).collect();
-    // Text that is worth compressing is compressed, all else is a dictionary without compression.
-    let lean = |version: WriterPropertiesBuilder, level| {
-        let properties = big.iter().fold(version, |properties, name| {
-            let path = match *name {
-                "args" | "remote_ips" => ColumnPath::from(vec![(*name).to_owned(), "list".to_owned(), "element".to_owned()]),
-                name => ColumnPath::from(name),
-            };
-            properties.set_column_compression(path, zstd(level))
-        });
-        plain(properties, &ids)
+    let none = Compression::UNCOMPRESSED;
+    let text: Vec<&Column> = SNAPSHOT.columns.iter().filter(|column| column.storage == Storage::Text).collect();
+    // Dictionaries, ids and times plain, the given text columns compressed.
+    let lean = |properties: WriterPropertiesBuilder, level, text: &[&str]| {
+        let path = |name: &str| match name {
+            "args" | "remote_ips" => ColumnPath::new(vec![name.to_owned(), "list".to_owned(), "element".to_owned()]),
+            name => ColumnPath::from(name),
+        };
+        let zstd = |properties: WriterPropertiesBuilder, name: &&str| properties.set_column_compression(path(name), zstd(level));
+        let plain = encoded(properties, &["node_id", "first_seen_ms", "last_seen_ms"], Encoding::PLAIN, none);
+        text.iter().fold(plain, zstd)
     };
-    let _ = small;
+    let text: Vec<&str> = text.iter().map(|column| column.name).collect();
+    let chosen = || lean(v2(), 1, &text);
+    let first = |properties| encoded(properties, &HOT, Encoding::PLAIN, none);
+    let all = |level| WriterProperties::builder().set_compression(zstd(level));
+    let layout = |name, properties| Layout { name, arrow_schema: false, properties, first: &[] };
     let layouts = vec![
-        Layout { name: "parquet-rs defaults (dictionary, no compression)", arrow_schema: true, properties: WriterProperties::builder(), first: &[] },
-        Layout { name: "parquet-rs defaults + zstd 3", arrow_schema: true, properties: WriterProperties::builder().set_compression(zstd(3)), first: &[] },
-        Layout { name: "first version: hot plain, all else dictionary + zstd 3, no statistics or index", arrow_schema: true, properties: plain(base().set_compression(zstd(3)), &HOT), first: &[] },
-        Layout { name: ". without ARROW:schema", arrow_schema: false, properties: plain(base().set_compression(zstd(3)), &HOT), first: &[] },
-        Layout { name: ". . with statistics (chunk)", arrow_schema: false, properties: plain(base().set_statistics_enabled(EnabledStatistics::Chunk).set_compression(zstd(3)), &HOT), first: &[] },
-        Layout { name: ". . no compression at all", arrow_schema: false, properties: plain(base(), &HOT), first: &[] },
-        Layout { name: ". . zstd only for long text", arrow_schema: false, properties: lean(plain(base(), &HOT), 3), first: &[] },
-        Layout { name: "lean: + events, parent_id as dictionaries (v2)", arrow_schema: false, properties: lean(v2(), 3), first: &[] },
-        Layout { name: ". zstd 1", arrow_schema: false, properties: lean(v2(), 1), first: &[] },
-        Layout { name: ". zstd 9", arrow_schema: false, properties: lean(v2(), 9), first: &[] },
-        Layout { name: ". hot columns adjacent", arrow_schema: false, properties: lean(v2(), 3), first: &HOT },
-        Layout { name: ". events plain", arrow_schema: false, properties: plain(lean(v2(), 3), &["events"]), first: &[] },
-        Layout { name: ". events DELTA_BINARY_PACKED", arrow_schema: false, properties: encoded(lean(v2(), 3), &["events"], Encoding::DELTA_BINARY_PACKED, Compression::UNCOMPRESSED), first: &[] },
-        Layout { name: ". times DELTA_BINARY_PACKED", arrow_schema: false, properties: encoded(lean(v2(), 3), &times, Encoding::DELTA_BINARY_PACKED, Compression::UNCOMPRESSED), first: &[] },
-        Layout { name: ". times BYTE_STREAM_SPLIT", arrow_schema: false, properties: encoded(lean(v2(), 3), &times, Encoding::BYTE_STREAM_SPLIT, Compression::UNCOMPRESSED), first: &[] },
-        Layout { name: ". times BYTE_STREAM_SPLIT + zstd 3", arrow_schema: false, properties: encoded(lean(v2(), 3), &times, Encoding::BYTE_STREAM_SPLIT, zstd(3)), first: &[] },
-        Layout { name: ". times plain + zstd 3", arrow_schema: false, properties: encoded(lean(v2(), 3), &times, Encoding::PLAIN, zstd(3)), first: &[] },
-        Layout { name: ". path DELTA_BYTE_ARRAY + zstd 3", arrow_schema: false, properties: encoded(lean(v2(), 3), &["path"], Encoding::DELTA_BYTE_ARRAY, zstd(3)), first: &[] },
-        Layout { name: ". path PLAIN + zstd 3", arrow_schema: false, properties: encoded(lean(v2(), 3), &["path"], Encoding::PLAIN, zstd(3)), first: &[] },
+        Layout { arrow_schema: true, ..layout("parquet-rs defaults (dictionary, statistics, no compression)", WriterProperties::builder()) },
+        Layout { arrow_schema: true, ..layout("the same + zstd 3", all(3)) },
+        Layout {
+            arrow_schema: true,
+            ..layout("A: ids, events, times plain; all else dictionary + zstd 3; no statistics, no index", first(base().set_compression(zstd(3))))
+        },
+        layout("B: A without the embedded Arrow schema", first(base().set_compression(zstd(3)))),
+        layout("B with chunk statistics", first(base().set_statistics_enabled(EnabledStatistics::Chunk).set_compression(zstd(3)))),
+        layout("B without compression", first(base())),
+        layout("C: B, zstd for the text columns only", first(lean(base(), 3, &text))),
+        layout("**D: C, events and parent_id as dictionaries (chosen)**", chosen()),
+        layout("D, zstd 3", lean(v2(), 3, &text)),
+        layout("D, zstd 9", lean(v2(), 9, &text)),
+        layout("D, zstd for path and args only", lean(v2(), 1, &["path", "args"])),
+        Layout { first: &HOT, ..layout("D, hot columns side by side", chosen()) },
+        layout("D, events plain", encoded(chosen(), &["events"], Encoding::PLAIN, none)),
+        layout("D, events DELTA_BINARY_PACKED", encoded(chosen(), &["events"], Encoding::DELTA_BINARY_PACKED, none)),
+        layout("D, times DELTA_BINARY_PACKED", encoded(chosen(), &times, Encoding::DELTA_BINARY_PACKED, none)),
+        layout("D, times BYTE_STREAM_SPLIT + zstd 1", encoded(chosen(), &times, Encoding::BYTE_STREAM_SPLIT, zstd(1))),
+        layout("D, times plain + zstd 1", encoded(chosen(), &times, Encoding::PLAIN, zstd(1))),
+        layout("D, times as dictionaries", times.iter().fold(chosen(), |properties, name| properties.set_column_dictionary_enabled(ColumnPath::from(*name), true))),
+        layout("D, path DELTA_BYTE_ARRAY + zstd 1", encoded(chosen(), &["path"], Encoding::DELTA_BYTE_ARRAY, zstd(1))),
+        layout("D, path plain + zstd 1", encoded(chosen(), &["path"], Encoding::PLAIN, zstd(1))),
     ];
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     println!("\n{} files, {rows} rows, footer entries {} bytes\n", FILES, footer.iter().map(|e| e.key.len() + e.value.as_ref().map_or(0, String::len)).sum::<usize>());
@@ -198,19 +180,17 @@ fn alternatives() {
             layout.name, bytes as f64 / rows as f64, bytes / FILES as usize, parse.as_secs_f64() * 1e3, narrow.as_secs_f64() * 1e3, verified.as_micros()
         );
     }
-    per_column(&batches[0]);
-    let _ = (CONSTANT, dictionary as fn(_, &[&str]) -> _);
+    per_column();
 }
 
 /// Where the bytes of one file are.
-fn per_column(_batch: &RecordBatch) {
+fn per_column() {
     let file = Bytes::from(encode(&nodes::meta(0), &nodes::nodes(0)).unwrap());
     let builder = ParquetRecordBatchReaderBuilder::try_new(file.clone()).unwrap();
     let group = builder.metadata().row_group(0);
     let mut columns: Vec<_> = group.columns().iter().map(|c| (c.compressed_size(), c.column_path().string())).collect();
     columns.sort_by_key(|(size, _)| -size);
     println!("\n{} bytes: {columns:?}", file.len());
-    let _ = Arc::new(());
 }
 
 fn benches(c: &mut Criterion) {

@@ -68,13 +68,16 @@ pub enum Type {
     FloatMap,
 }
 
-/// How a column of a snapshot file is stored. Chosen by measuring the narrow decode: see `benches/decode.rs`.
+/// How a column of a snapshot file is stored. Chosen by measuring: see `benches/RESULTS.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
-    /// Dictionary and zstd: constants, names, paths.
+    /// Dictionary, not compressed: constants, enumerations, numbers that repeat. Their pages are so small that
+    /// setting up a decompressor costs more than it saves.
     Dictionary,
-    /// Plain and uncompressed: what every merge reads of every row.
-    Hot,
+    /// Dictionary and zstd: text with many different values.
+    Text,
+    /// Plain and uncompressed: values that hardly repeat and that every merge reads of every row.
+    Plain,
 }
 
 impl Column {
@@ -87,9 +90,22 @@ impl Column {
         self
     }
 
-    const fn hot(mut self) -> Self {
-        self.storage = Storage::Hot;
+    /// The same column, stored in another way.
+    pub(crate) const fn stored(mut self, storage: Storage) -> Self {
+        self.storage = storage;
         self
+    }
+
+    /// Path of the column's values in the Parquet schema; of a map, there are two.
+    pub(crate) fn leaves(&self) -> Vec<Vec<String>> {
+        let path = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect();
+        match self.kind {
+            Type::TextList | Type::IntList => vec![path(&[self.name, "list", "element"])],
+            Type::TextMap | Type::IntMap | Type::FloatMap => {
+                vec![path(&[self.name, "key_value", "key"]), path(&[self.name, "key_value", "value"])]
+            }
+            _ => vec![path(&[self.name])],
+        }
     }
 }
 
@@ -101,16 +117,6 @@ pub(crate) const fn required(id: i32, name: &'static str, kind: Type, doc: &'sta
 /// A nullable column.
 pub(crate) const fn optional(id: i32, name: &'static str, kind: Type, doc: &'static str) -> Column {
     Column::new(id, name, kind, doc).null()
-}
-
-/// A required column on the hot path.
-pub(crate) const fn hot(id: i32, name: &'static str, kind: Type, doc: &'static str) -> Column {
-    Column::new(id, name, kind, doc).hot()
-}
-
-/// A nullable column on the hot path.
-pub(crate) const fn hot_optional(id: i32, name: &'static str, kind: Type, doc: &'static str) -> Column {
-    Column::new(id, name, kind, doc).null().hot()
 }
 
 impl Type {

@@ -36,6 +36,10 @@ all_threads_traced() {
   done
 }
 
+attached_or_gone() {
+  grep -q "capturing $name" "$out/capture.err" || ! kill -0 "$capturer" 2>/dev/null
+}
+
 if [[ ${1-} == --clean ]]; then
   (($# == 2)) || usage
   podman rm -f -t 0 "$(<"$2/container")" >/dev/null
@@ -63,7 +67,7 @@ cleanup() {
 }
 trap cleanup EXIT
 read -ra extra <<<"${WSP_GT_RUN_ARGS-}"
-podman create --runtime runc --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network none --name "$name" \
+podman create --pull never --runtime runc --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network none --name "$name" \
   "${extra[@]}" --entrypoint '[]' "$image" "$program" >/dev/null
 echo "$name" >"$out/container"
 podman cp "$workload" "$name:$program"
@@ -84,10 +88,12 @@ jobs+=("$strace")
 wait_for 20 "strace did not attach: see $out/strace.err" all_threads_traced "$pid"
 
 if [[ ${capture[0]} != none ]]; then
+  : >"$out/capture.err"
   "${capture[@]}" >"$out/capture.out" 2>"$out/capture.err" &
   capturer=$!
   jobs+=("$capturer")
-  wait_for 60 "no line 'capturing $name' in $out/capture.err" grep -q "capturing $name" "$out/capture.err"
+  wait_for 60 "no line 'capturing $name' in $out/capture.err" attached_or_gone
+  kill -0 "$capturer" 2>/dev/null || fail "the capture ended at once: $(tail -n 3 "$out/capture.err")"
 fi
 
 podman start "$name" >/dev/null

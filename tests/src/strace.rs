@@ -42,7 +42,7 @@ pub struct Truth {
     pub connects: BTreeSet<Endpoint>,
     /// Local ends of listening sockets.
     pub listens: BTreeSet<Endpoint>,
-    /// Names and types that were asked for: lower case, no trailing dot; a type without a common name is `TYPE<n>`.
+    /// Names and types that were asked for: lower case, no trailing dot, `.` for the root; a type without a common name is `TYPE<n>`.
     pub dns: BTreeSet<(RawText, String)>,
     /// What happened but cannot be told from the log, in words.
     pub unresolved: BTreeSet<String>,

@@ -5,5 +5,6 @@
 mod architecture;
 mod bad_input;
 mod demo;
+mod kernel;
 mod s3;
 mod sql;

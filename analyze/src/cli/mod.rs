@@ -86,7 +86,8 @@ pub async fn main() -> ExitCode {
 
 fn start_logging(verbose: u8) {
     let level = match verbose {
-        0 => "error",
+        // What went wrong is told once, by us.
+        0 => "off",
         1 => "info",
         _ => "debug",
     };

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clap::ValueEnum;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use wsp_schemas::text::for_display;
 
@@ -70,7 +70,7 @@ pub(super) fn say(text: &str) -> Result<(), Failure> {
 
 fn table(schema: &Schema, batches: &[RecordBatch]) -> Result<Table, ArrowError> {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(schema.fields().iter().map(|field| for_display(field.name()).into_owned()));
     let options = FormatOptions::default().with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%SZ"));
     for batch in batches {

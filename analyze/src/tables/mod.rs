@@ -16,6 +16,8 @@ use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::StreamExt;
+use object_store::ObjectStore as _;
+use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use wsp_schemas::keys;
 use wsp_schemas::store::Store;
@@ -99,6 +101,9 @@ impl OpenTable {
         declared: &'static Table,
         version: Option<u64>,
     ) -> Result<Option<Self>, TableError> {
+        if version.is_none() && !is_made(store, declared).await? {
+            return Ok(None);
+        }
         let mut delta = DeltaTable::new(log_store(store, declared)?);
         let loaded = match version {
             Some(version) => delta.load_version(version).await,
@@ -106,8 +111,6 @@ impl OpenTable {
         };
         match loaded {
             Ok(()) => Ok(Some(Self { declared, store: store.clone(), delta })),
-            Err(DeltaTableError::NotATable(_)) if version.is_none() => Ok(None),
-            Err(DeltaTableError::InvalidTableLocation(_)) if version.is_none() => Ok(None),
             Err(source) => Err(failed(store, declared, "opened", source)),
         }
     }
@@ -248,6 +251,13 @@ fn app_id(bucket: i32) -> String {
 
 fn failed(store: &Store, declared: &Table, action: &'static str, source: DeltaTableError) -> TableError {
     TableError::Delta { table: declared.name, store: store.to_string(), action, source: Box::new(source) }
+}
+
+/// Whether a table has a log. Delta's own answer differs from store to store.
+async fn is_made(store: &Store, declared: &Table) -> Result<bool, TableError> {
+    let log = Path::from(format!("{}/_delta_log", keys::table(declared.name)));
+    let first = store.objects.list(Some(&log)).next().await.transpose();
+    Ok(first.map_err(|source| failed(store, declared, "opened", DeltaTableError::ObjectStore { source }))?.is_some())
 }
 
 /// The log store of a table, on our own object store: one way to open stores serves capture, merge and tables.

@@ -74,6 +74,7 @@ pub(super) enum Error {
     },
     #[error("{snapshots} snapshots could not be stored")]
     NotStored { snapshots: u64 },
+    #[cfg(not(feature = "ebpf"))]
     #[error("this program was built without eBPF: build it with the feature `ebpf`; `replay` works without")]
     NotBuilt,
 }

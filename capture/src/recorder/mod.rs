@@ -210,9 +210,10 @@ impl Recorder {
         let entered = known.is_none();
         let (place, replaced) = match &known {
             Some(process) => {
-                let replaced = process.node.filter(|_| process.executed);
-                let replaced = replaced.and_then(|id| self.tree.known(id)).map(|node| node.program.exe.clone());
-                (process.place, replaced.filter(|exe| *exe != program.exe))
+                // Only a program of its own is replaced in place, and only by another one.
+                let replaced = process.node.filter(|_| process.executed).and_then(|id| self.tree.known(id));
+                let replaced = replaced.filter(|node| node.program != program);
+                (process.place, replaced.map(|node| node.program.exe.clone()))
             }
             None => (Place { parent: Parent::Root(self.root_kind(pid, exec)), certain: true }, None),
         };

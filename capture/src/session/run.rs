@@ -28,7 +28,7 @@ use crate::sink::{Sink, SinkError};
 /// Uploads at once.
 const UPLOADS: usize = 8;
 /// How long the start waits for the names of the containers that run already.
-const NAMES_AT_START: Duration = Duration::from_secs(10);
+const NAMES_AT_START: Duration = Duration::from_secs(3);
 
 /// How all containers are recorded.
 #[derive(Debug, Clone)]

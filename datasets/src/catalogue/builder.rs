@@ -51,10 +51,24 @@ impl Builder {
         Self { rng, versions, groups, crowds, seen, names: Names::any() }
     }
 
+    /// Versions of the image.
+    pub(crate) fn versions(&self) -> usize {
+        self.versions
+    }
+
     fn group(&mut self, name: impl Into<String>, class: Class, p_container: f64, p_window: f64) -> usize {
         let early = matches!(class, Class::Always | Class::Startup);
         let (name, versions, nodes) = (name.into(), (0, usize::MAX), Vec::new());
-        self.groups.push(Group { name, class, p_container, p_window, early, guessed: false, versions, nodes });
+        self.groups.push(Group {
+            name,
+            class,
+            p_container,
+            p_window,
+            early,
+            guessed: false,
+            versions,
+            nodes,
+        });
         self.groups.len() - 1
     }
 
@@ -106,12 +120,17 @@ impl Builder {
 
     /// Expected nodes of a mid-life window so far.
     pub(crate) fn weight(&self) -> f64 {
-        self.groups.iter().map(Group::weight).sum::<f64>() + self.crowds.iter().map(Crowd::weight).sum::<f64>()
+        self.groups.iter().map(Group::weight).sum::<f64>()
+            + self.crowds.iter().map(Crowd::weight).sum::<f64>()
     }
 
     /// Expected further nodes of a window that covers the start.
     pub(crate) fn startup_weight(&self) -> f64 {
-        self.groups.iter().filter(|group| group.start_only()).map(|group| group.p_container * count(group.nodes.len())).sum()
+        self.groups
+            .iter()
+            .filter(|group| group.start_only())
+            .map(|group| group.p_container * count(group.nodes.len()))
+            .sum()
     }
 
     /// A process that entered from outside.
@@ -124,9 +143,17 @@ impl Builder {
         self.process(group, Some(parent.id), None, program)
     }
 
-    fn process(&mut self, group: usize, parent: Option<NodeId>, root: Option<RootKind>, program: Program<'_>) -> Owner {
+    fn process(
+        &mut self,
+        group: usize,
+        parent: Option<NodeId>,
+        root: Option<RootKind>,
+        program: Program<'_>,
+    ) -> Owner {
         let node = process_node(parent, root, program);
-        let label = program.script.map_or_else(|| program.exe.to_owned(), |script| format!("{} ({script})", program.exe));
+        let label = program
+            .script
+            .map_or_else(|| program.exe.to_owned(), |script| format!("{} ({script})", program.exe));
         let id = node.id();
         self.push(group, node, label, None);
         Owner { id, exe: program.exe.to_owned() }
@@ -147,7 +174,14 @@ impl Builder {
     }
 
     /// A file. Its path may have the placeholders of [`Names`].
-    pub(crate) fn file(&mut self, group: usize, owner: &Owner, raw: &str, access: &[&'static str], origin: &'static str) {
+    pub(crate) fn file(
+        &mut self,
+        group: usize,
+        owner: &Owner,
+        raw: &str,
+        access: &[&'static str],
+        origin: &'static str,
+    ) {
         let (node, templated) = file_node(owner, raw, access, origin, &self.names);
         let label = format!("{} {}", owner.exe, text_of(&node));
         self.push(group, node, label, templated.then(|| raw.to_owned()));
@@ -156,13 +190,22 @@ impl Builder {
     /// A name, asked for as IPv4 and IPv6.
     pub(crate) fn dns(&mut self, group: usize, owner: &Owner, name: &str) {
         for rtype in ["A", "AAAA"] {
-            let node = node(Fact::Dns { name: name.into(), rtype: rtype.to_owned() }, Some(owner.id), &owner.exe);
+            let node =
+                node(Fact::Dns { name: name.into(), rtype: rtype.to_owned() }, Some(owner.id), &owner.exe);
             self.push(group, node, format!("{} {name} {rtype}", owner.exe), None);
         }
     }
 
     /// A connection to a name that the resolver gave (with its addresses), or to an address (without).
-    pub(crate) fn connect(&mut self, group: usize, owner: &Owner, protocol: &str, address: &str, port: u16, ips: &[&str]) {
+    pub(crate) fn connect(
+        &mut self,
+        group: usize,
+        owner: &Owner,
+        protocol: &str,
+        address: &str,
+        port: u16,
+        ips: &[&str],
+    ) {
         let fact = Fact::Connect(Socket {
             protocol: protocol.to_owned(),
             address: address.into(),
@@ -170,7 +213,12 @@ impl Builder {
             remote_ips: ips.iter().map(|ip| (*ip).to_owned()).collect(),
             name_source: (!ips.is_empty()).then_some("dns"),
         });
-        self.push(group, node(fact, Some(owner.id), &owner.exe), format!("{} -> {protocol} {address}:{port}", owner.exe), None);
+        self.push(
+            group,
+            node(fact, Some(owner.id), &owner.exe),
+            format!("{} -> {protocol} {address}:{port}", owner.exe),
+            None,
+        );
     }
 
     /// A listening socket.
@@ -181,7 +229,12 @@ impl Builder {
             port,
             ..Socket::default()
         });
-        self.push(group, node(fact, Some(owner.id), &owner.exe), format!("{} <- {protocol} {address}:{port}", owner.exe), None);
+        self.push(
+            group,
+            node(fact, Some(owner.id), &owner.exe),
+            format!("{} <- {protocol} {address}:{port}", owner.exe),
+            None,
+        );
     }
 
     /// Capabilities.
@@ -194,7 +247,12 @@ impl Builder {
 
     /// Asks for a name and connects to it.
     pub(crate) fn calls(&mut self, group: usize, owner: &Owner, name: &str, port: u16) {
-        let ip = format!("10.{}.{}.{}", self.rng.random::<u8>(), self.rng.random::<u8>(), self.rng.random_range(1..255_u8));
+        let ip = format!(
+            "10.{}.{}.{}",
+            self.rng.random::<u8>(),
+            self.rng.random::<u8>(),
+            self.rng.random_range(1..255_u8)
+        );
         self.dns(group, owner, name);
         self.connect(group, owner, "tcp", name, port, &[&ip]);
     }
@@ -209,7 +267,9 @@ impl Builder {
 
     /// What one version has.
     pub(crate) fn finish(self, version: usize) -> Catalogue {
-        let alive = |group: &Group| (group.versions.0..group.versions.1).contains(&version) && !group.nodes.is_empty();
+        let alive = |group: &Group| {
+            (group.versions.0..group.versions.1).contains(&version) && !group.nodes.is_empty()
+        };
         let mut groups: Vec<Group> = self.groups.into_iter().filter(alive).collect();
         // Parents outside their group are `always`: they come first. The sort is stable.
         groups.sort_by_key(|group| group.class != Class::Always);
@@ -244,7 +304,13 @@ pub(super) fn process_node(parent: Option<NodeId>, root: Option<RootKind>, progr
 }
 
 /// A file node, and whether `raw` has placeholders.
-pub(super) fn file_node(owner: &Owner, raw: &str, access: &[&'static str], origin: &'static str, names: &Names) -> (Node, bool) {
+pub(super) fn file_node(
+    owner: &Owner,
+    raw: &str,
+    access: &[&'static str],
+    origin: &'static str,
+    names: &Names,
+) -> (Node, bool) {
     let path = names.apply(raw);
     let templated = path != raw;
     let path = normalise(path.as_bytes()).into_owned();
@@ -285,7 +351,15 @@ fn origin_of(path: &str) -> &'static str {
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
     if starts(&["/proc/", "/sys/", "/dev/"]) {
         "pseudo"
-    } else if starts(&["/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/etc/config/", "/var/run/secrets/", "/data/", "/var/lib/"]) {
+    } else if starts(&[
+        "/etc/hosts",
+        "/etc/resolv.conf",
+        "/etc/hostname",
+        "/etc/config/",
+        "/var/run/secrets/",
+        "/data/",
+        "/var/lib/",
+    ]) {
         "volume"
     } else if starts(&["/run/", "/tmp/"]) {
         "tmpfs"

@@ -44,7 +44,12 @@ impl Alphabet {
                 letters(rng, b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", length)
             }
             Self::Address => {
-                format!("10.{}.{}.{}", rng.random_range(16..200_u8), rng.random::<u8>(), rng.random_range(1..255_u8))
+                format!(
+                    "10.{}.{}.{}",
+                    rng.random_range(16..200_u8),
+                    rng.random::<u8>(),
+                    rng.random_range(1..255_u8)
+                )
             }
         }
     }
@@ -73,7 +78,13 @@ struct Member {
 }
 
 impl Crowd {
-    pub(crate) fn new(name: &str, (p_container, p_window): (f64, f64), names: (usize, usize), scope: Scope, alphabet: Alphabet) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        (p_container, p_window): (f64, f64),
+        names: (usize, usize),
+        scope: Scope,
+        alphabet: Alphabet,
+    ) -> Self {
         Self { name: name.to_owned(), p_container, p_window, names, scope, alphabet, members: Vec::new() }
     }
 
@@ -126,7 +137,9 @@ impl Crowd {
         match &node.fact {
             Fact::File(file) => file.path.to_escaped(),
             Fact::Dns { name, .. } => name.to_escaped(),
-            Fact::Connect(socket) | Fact::Listen(socket) => format!("{}:{}", socket.address.to_escaped(), socket.port),
+            Fact::Connect(socket) | Fact::Listen(socket) => {
+                format!("{}:{}", socket.address.to_escaped(), socket.port)
+            }
             Fact::Process(_) => node.exe.as_ref().map(RawText::to_escaped).unwrap_or_default(),
             Fact::Syscall(name) | Fact::Capability(name) => name.clone(),
         }
@@ -173,7 +186,9 @@ impl Crowd {
                 Fact::File(file) => file.path = named(&file.path, name),
                 Fact::Dns { name: text, .. } => *text = named(text, name),
                 Fact::Connect(socket) => socket.address = named(&socket.address, name),
-                Fact::Process(process) => process.args = process.args.iter().map(|text| named(text, name)).collect(),
+                Fact::Process(process) => {
+                    process.args = process.args.iter().map(|text| named(text, name)).collect();
+                }
                 Fact::Listen(_) | Fact::Syscall(_) | Fact::Capability(_) => {}
             }
             made.push(node);

@@ -13,7 +13,7 @@ const ALWAYS: f64 = 0.65;
 /// Start-up nodes, as a share of the asked-for size.
 const STARTUP: f64 = 0.2;
 /// Share of the groups that come or go with a version of the image.
-const CHURN: f64 = 0.3;
+const CHURN: f64 = 0.25;
 
 /// Probabilities that a container has an optional group; drawn evenly, so that rare groups are as many as common ones.
 const P_CONTAINER: [f64; 10] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 0.95];
@@ -21,18 +21,20 @@ const P_CONTAINER: [f64; 10] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85
 const P_WINDOW: [f64; 5] = [0.15, 0.3, 0.5, 0.8, 1.0];
 
 const WORDS: [&str; 40] = [
-    "alpha", "amber", "atlas", "basic", "birch", "cedar", "charset", "codec", "crypto", "delta", "event", "filter", "geo",
-    "graph", "header", "http", "image", "index", "json", "kernel", "lang", "limit", "locale", "mail", "metric", "parser",
-    "proxy", "query", "rate", "route", "schema", "search", "stream", "string", "table", "token", "trace", "upload", "util",
-    "xml",
+    "alpha", "amber", "atlas", "basic", "birch", "cedar", "charset", "codec", "crypto", "delta", "event",
+    "filter", "geo", "graph", "header", "http", "image", "index", "json", "kernel", "lang", "limit",
+    "locale", "mail", "metric", "parser", "proxy", "query", "rate", "route", "schema", "search", "stream",
+    "string", "table", "token", "trace", "upload", "util", "xml",
 ];
 
 /// Fills up to about `nodes` nodes in a mid-life window.
 pub(super) fn add(b: &mut Builder, main: &Owner, archetype: &Archetype, nodes: usize) {
     let mut serial = 0;
-    let missing = (count(nodes) - b.weight()).max(0.0);
-    fill_always(b, main, archetype, b.weight() + missing * ALWAYS, &mut serial);
-    fill_optional(b, main, archetype, count(nodes), &mut serial);
+    // A version has about half of the groups that come or go.
+    let present = if b.versions() > 1 { 1.0 - CHURN / 2.0 } else { 1.0 };
+    let (core, missing) = (b.weight(), (count(nodes) - b.weight()).max(0.0) / present);
+    fill_always(b, main, archetype, core + missing * ALWAYS, &mut serial);
+    fill_optional(b, main, archetype, core + missing, &mut serial);
     let mut step = 0;
     while b.startup_weight() + 1.0 < count(nodes) * STARTUP {
         step += 1;
@@ -73,7 +75,8 @@ fn fill_optional(b: &mut Builder, main: &Owner, archetype: &Archetype, target: f
             0..4 => {
                 let exe = format!("{}-{}", pick(&mut b.rng, archetype.tools), part);
                 let args = format!("{exe} --{}", pick(&mut b.rng, &WORDS));
-                let tool = b.child(g, main, Program { exe: &exe, args: &args, uid: 1000, ..Program::default() });
+                let tool =
+                    b.child(g, main, Program { exe: &exe, args: &args, uid: 1000, ..Program::default() });
                 b.reads(g, &tool, &["/etc/ld.so.cache", "/usr/lib/x86_64-linux-gnu/libc.so.6"]);
                 for _ in 0..b.rng.random_range(1..8_u8) {
                     let path = path(b, archetype, serial);

@@ -48,7 +48,11 @@ impl FleetContainer {
         let names = Names::new(&mut rng);
         let app = workload.workload.name().rsplit('/').next().unwrap_or_default().to_owned();
         let namespace = *pick(&mut rng, &["default", "production", "staging"]);
-        let pod = format!("{app}-{}-{}", crate::catalogue::suffix(&mut rng, 9), crate::catalogue::suffix(&mut rng, 5));
+        let pod = format!(
+            "{app}-{}-{}",
+            crate::catalogue::suffix(&mut rng, 9),
+            crate::catalogue::suffix(&mut rng, 5)
+        );
         let labels = [("app", app.clone()), ("namespace", namespace.to_owned()), ("pod", pod.clone())];
         let host_index = rng.random_range(0..spec.hosts);
         let spread_ms = millis(spec.spread);
@@ -56,7 +60,9 @@ impl FleetContainer {
         let late = rng.random_bool(spec.late_share);
         let age = rng.random_range(3_600_000..20 * 86_400_000_i64);
         let started = if late { first_window - TimeDelta::milliseconds(age) } else { first_window };
-        let has = (0..catalogue.groups.len()).filter(|group| rng.random_bool(catalogue.groups[*group].p_container)).collect();
+        let has = (0..catalogue.groups.len())
+            .filter(|group| rng.random_bool(catalogue.groups[*group].p_container))
+            .collect();
         let crowds = crowds(catalogue, &mut rng);
         let attack = attack(spec, catalogue, &mut rng);
         let mut host_rng = seed::rng(spec.seed, "host", &[host_index]);
@@ -68,7 +74,10 @@ impl FleetContainer {
             place,
             name: format!("k8s_{app}_{pod}_{namespace}_{}_0", names.pod),
             names,
-            host: format!("node-{host_index:05}.{}.example.com", pick(&mut host_rng, &["eu-1", "eu-2", "us-1"])),
+            host: format!(
+                "node-{host_index:05}.{}.example.com",
+                pick(&mut host_rng, &["eu-1", "eu-2", "us-1"])
+            ),
             blind: host_rng.random_bool(spec.blind_share),
             labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             started,
@@ -92,7 +101,11 @@ impl FleetContainer {
             name: self.catalogue.groups[*group].name.clone(),
             window: *window,
             snapshot_id: self.snapshot_id(*window).to_string(),
-            nodes: self.catalogue.groups[*group].nodes.iter().map(|template| template.id.to_string()).collect(),
+            nodes: self.catalogue.groups[*group]
+                .nodes
+                .iter()
+                .map(|template| template.id.to_string())
+                .collect(),
         });
         ContainerTruth {
             container_id: self.names.container.clone(),

@@ -9,7 +9,8 @@ use wsp_schemas::identity::{Kind, NodeId};
 use wsp_schemas::keys::{SnapshotId, SnapshotKey};
 use wsp_schemas::paths::RULES_VERSION;
 use wsp_schemas::snapshot::{
-    Completeness, Container, EncodeError, Fact, Image, Loss, Node, Phase, SeenBy, Sensor, SnapshotMeta, encode,
+    Completeness, Container, EncodeError, Fact, Image, Loss, Node, Phase, SeenBy, Sensor, SnapshotMeta,
+    encode,
 };
 
 use super::container::{FleetContainer, millis};
@@ -98,8 +99,17 @@ impl FleetContainer {
 
         let meta = self.meta(window, (start, end), covers_start, &lossy, &missing);
         let uploaded = end + TimeDelta::milliseconds(rng.random_range(500..20_000));
-        let uploaded = uploaded.with_minute(0).and_then(|t| t.with_second(0)).and_then(|t| t.with_nanosecond(0)).unwrap_or(end);
-        let key = SnapshotKey { uploaded, workload: self.workload.key(), window_end_ms: end.timestamp_millis(), id: meta.id };
+        let uploaded = uploaded
+            .with_minute(0)
+            .and_then(|t| t.with_second(0))
+            .and_then(|t| t.with_nanosecond(0))
+            .unwrap_or(end);
+        let key = SnapshotKey {
+            uploaded,
+            workload: self.workload.key(),
+            window_end_ms: end.timestamp_millis(),
+            id: meta.id,
+        };
         let truth = SnapshotTruth {
             id: meta.id.to_string(),
             key: key.path(),
@@ -130,7 +140,8 @@ impl FleetContainer {
     /// Windows follow each other; each may end up to 5 % early.
     fn window(&self, window: usize) -> (DateTime<Utc>, DateTime<Utc>) {
         let interval = millis(self.spec.interval);
-        let start = self.first_window + TimeDelta::milliseconds(interval * i64::try_from(window).unwrap_or(0));
+        let start =
+            self.first_window + TimeDelta::milliseconds(interval * i64::try_from(window).unwrap_or(0));
         let early = self.rng("window end", window).random_range(0..=interval / 20);
         (start, start + TimeDelta::milliseconds(interval - early))
     }
@@ -161,7 +172,12 @@ impl FleetContainer {
                 continue;
             }
             let drawn;
-            let names = if crowd.scope == Scope::Container { own } else { drawn = crowd.draw(rng); &drawn };
+            let names = if crowd.scope == Scope::Container {
+                own
+            } else {
+                drawn = crowd.draw(rng);
+                &drawn
+            };
             let mut slot = rows.slot(rng, false, names.len() * crowd.width());
             let mut nodes = Vec::with_capacity(names.len());
             for name in names {
@@ -203,7 +219,11 @@ impl FleetContainer {
         for (_, kind, events) in missing {
             *lost.entry(*kind).or_default() += events;
         }
-        let loss = |(kind, events): (Kind, u64)| Loss { kind: kind.as_str().to_owned(), cause: "ring_full".to_owned(), events };
+        let loss = |(kind, events): (Kind, u64)| Loss {
+            kind: kind.as_str().to_owned(),
+            cause: "ring_full".to_owned(),
+            events,
+        };
         SnapshotMeta {
             id: self.snapshot_id(window),
             image: Image { workload: Some(self.workload.clone()), digest: Some(self.digest.clone()) },
@@ -220,7 +240,9 @@ impl FleetContainer {
             writer: concat!("wsp-datasets ", env!("CARGO_PKG_VERSION")).to_owned(),
             kernel: if self.blind { "6.1.0-amd64" } else { "6.12.0-amd64" }.to_owned(),
             path_rules: RULES_VERSION,
-            sensors: live().map(|(kind, hook)| Sensor { kind: kind.as_str().to_owned(), hook: (*hook).to_owned() }).collect(),
+            sensors: live()
+                .map(|(kind, hook)| Sensor { kind: kind.as_str().to_owned(), hook: (*hook).to_owned() })
+                .collect(),
             completeness: live().map(|(kind, _)| (kind.as_str().to_owned(), completeness(kind))).collect(),
             lost: lost.into_iter().map(loss).collect(),
             limits_hit: Vec::new(),
@@ -232,7 +254,11 @@ impl Rows {
     fn slot(&self, rng: &mut ChaCha8Rng, startup: bool, nodes: usize) -> Slot {
         let nodes = i32::try_from(nodes).unwrap_or(i32::MAX - 1);
         if startup {
-            return Slot { at: rng.random_range(0..5_000), step: (STARTUP_MS - 15_000) / (nodes + 1), end: self.length };
+            return Slot {
+                at: rng.random_range(0..5_000),
+                step: (STARTUP_MS - 15_000) / (nodes + 1),
+                end: self.length,
+            };
         }
         // In a window that covers the start, what does not belong to it comes after it.
         let from = if self.covers_start { STARTUP_MS + 1 } else { 0 };

@@ -28,7 +28,8 @@ fn small() -> FleetSpec {
 }
 
 fn read(snapshot: &Snapshot) -> Verified {
-    decode(Bytes::from(snapshot.encode().unwrap()), &Limits::default()).unwrap_or_else(|error| panic!("{}: {error}", snapshot.key.path()))
+    decode(Bytes::from(snapshot.encode().unwrap()), &Limits::default())
+        .unwrap_or_else(|error| panic!("{}: {error}", snapshot.key.path()))
 }
 
 #[test]
@@ -79,15 +80,20 @@ fn naive_merge(workload: &FleetWorkload) -> BTreeMap<String, ExpectedNode> {
         hosts: BTreeSet<String>,
         lossy: usize,
     }
-    let (mut nodes, mut eligible) = (BTreeMap::<String, Seen>::new(), HashMap::<(String, bool), BTreeSet<String>>::new());
+    let (mut nodes, mut eligible) =
+        (BTreeMap::<String, Seen>::new(), HashMap::<(String, bool), BTreeSet<String>>::new());
     for container in workload.containers() {
         for window in 0..3 {
             let file = read(&container.snapshot(window));
-            let lossless = |kind: &str| file.meta.completeness.get(kind).is_some_and(|c| *c != Completeness::Lossy);
+            let lossless =
+                |kind: &str| file.meta.completeness.get(kind).is_some_and(|c| *c != Completeness::Lossy);
             for kind in file.meta.completeness.keys().filter(|kind| lossless(kind)) {
                 for startup in [false, true] {
                     if !startup || file.meta.covers_start {
-                        eligible.entry((kind.clone(), startup)).or_default().insert(file.meta.container.id.clone());
+                        eligible
+                            .entry((kind.clone(), startup))
+                            .or_default()
+                            .insert(file.meta.container.id.clone());
                     }
                 }
             }
@@ -159,7 +165,8 @@ fn disturbances_are_as_the_truth_says() {
                 for attack in &truth.attacks {
                     let there = attack.nodes.iter().filter(|id| ids.contains(*id)).count();
                     let gone = if container.blind { 2 } else { 0 };
-                    let expected = if attack.window == window { there.max(attack.nodes.len() - gone) } else { 0 };
+                    let expected =
+                        if attack.window == window { there.max(attack.nodes.len() - gone) } else { 0 };
                     assert_eq!(there, expected, "{}", attack.name);
                 }
             }
@@ -169,8 +176,13 @@ fn disturbances_are_as_the_truth_says() {
 }
 
 fn check_loss(snapshot: &Snapshot, container: &ContainerTruth) {
-    let lossy: BTreeSet<&String> =
-        snapshot.meta.completeness.iter().filter(|(_, c)| **c == Completeness::Lossy).map(|(kind, _)| kind).collect();
+    let lossy: BTreeSet<&String> = snapshot
+        .meta
+        .completeness
+        .iter()
+        .filter(|(_, c)| **c == Completeness::Lossy)
+        .map(|(kind, _)| kind)
+        .collect();
     assert_eq!(lossy, snapshot.truth.lossy_kinds.iter().collect());
     assert_eq!(lossy, snapshot.meta.lost.iter().map(|loss| &loss.kind).collect());
     assert!(container.kinds_without_sensor.iter().all(|kind| !snapshot.meta.completeness.contains_key(kind)));
@@ -179,7 +191,8 @@ fn check_loss(snapshot: &Snapshot, container: &ContainerTruth) {
 
 #[test]
 fn frequencies_follow_the_probabilities() {
-    let spec = FleetSpec { images: 1, versions: 1, containers: 2_000, snapshots: 3, ..FleetSpec::undisturbed() };
+    let spec =
+        FleetSpec { images: 1, versions: 1, containers: 2_000, snapshots: 3, ..FleetSpec::undisturbed() };
     let fleet = Fleet::new(spec).unwrap();
     let truth = Truth::of(&fleet.workloads().next().unwrap());
     let expected = truth.expected(|_, _| true);
@@ -187,14 +200,20 @@ fn frequencies_follow_the_probabilities() {
     for node in &truth.workload.nodes {
         let found = expected.nodes.get(&node.id).map_or(0.0, |node| node.commonality.unwrap());
         let sigma = (node.p_shown * (1.0 - node.p_shown) / 2_000.0).sqrt();
-        assert!((found - node.p_shown).abs() <= 4.5 * sigma + 1e-9, "{}: {found} for {}", node.label, node.p_shown);
+        assert!(
+            (found - node.p_shown).abs() <= 4.5 * sigma + 1e-9,
+            "{}: {found} for {}",
+            node.label,
+            node.p_shown
+        );
         checked += usize::from(node.p_shown > 0.0 && node.p_shown < 1.0);
     }
     assert!(checked > 100);
     // A group comes all or none.
     for group in 0..truth.workload.groups.len() {
         let nodes = truth.workload.nodes.iter().filter(|node| node.group == group);
-        let counts: BTreeSet<_> = nodes.map(|node| expected.nodes.get(&node.id).map(|node| node.snapshot_count)).collect();
+        let counts: BTreeSet<_> =
+            nodes.map(|node| expected.nodes.get(&node.id).map(|node| node.snapshot_count)).collect();
         assert_eq!(counts.len(), 1);
     }
 }
@@ -203,8 +222,11 @@ fn frequencies_follow_the_probabilities() {
 fn snapshots_have_about_the_nodes_that_were_asked_for() {
     let spec = FleetSpec { images: 7, versions: 1, containers: 10, snapshots: 4, ..FleetSpec::default() };
     let fleet = Fleet::new(spec).unwrap();
-    let sizes: Vec<usize> =
-        fleet.snapshots().filter(|snapshot| !snapshot.meta.covers_start).map(|snapshot| snapshot.nodes.len()).collect();
+    let sizes: Vec<usize> = fleet
+        .snapshots()
+        .filter(|snapshot| !snapshot.meta.covers_start)
+        .map(|snapshot| snapshot.nodes.len())
+        .collect();
     let mean = sizes.iter().sum::<usize>() / sizes.len();
     assert!((300..360).contains(&mean), "{mean}");
 }
@@ -213,7 +235,8 @@ fn snapshots_have_about_the_nodes_that_were_asked_for() {
 fn a_tag_is_reused_where_asked() {
     let fleet = Fleet::new(small()).unwrap();
     for (index, workload) in fleet.workloads().enumerate() {
-        let digests: BTreeSet<String> = workload.containers().map(|container| container.truth().image_digest).collect();
+        let digests: BTreeSet<String> =
+            workload.containers().map(|container| container.truth().image_digest).collect();
         assert_eq!(digests.len(), if index == 1 { 2 } else { 1 });
         assert_eq!(digests, workload.truth().digests.into_iter().collect());
     }
@@ -221,9 +244,21 @@ fn a_tag_is_reused_where_asked() {
 
 #[test]
 fn the_form_of_the_truth() {
-    let spec = FleetSpec { images: 2, versions: 1, containers: 1, snapshots: 1, nodes: 1, attack_share: 1.0, lossy_share: 1.0, ..FleetSpec::default() };
+    let spec = FleetSpec {
+        images: 2,
+        versions: 1,
+        containers: 1,
+        snapshots: 1,
+        nodes: 1,
+        attack_share: 1.0,
+        lossy_share: 1.0,
+        ..FleetSpec::default()
+    };
     let truth = Truth::of(&Fleet::new(spec).unwrap().workloads().nth(1).unwrap());
-    let [workload, container] = [serde_json::to_vec_pretty(&truth.workload).unwrap(), serde_json::to_vec(&truth.containers[0]).unwrap()];
+    let [workload, container] = [
+        serde_json::to_vec_pretty(&truth.workload).unwrap(),
+        serde_json::to_vec(&truth.containers[0]).unwrap(),
+    ];
     assert_eq!(Truth::from_json(&workload, &container).unwrap(), truth);
     let mut short = truth;
     short.workload.nodes.truncate(4);

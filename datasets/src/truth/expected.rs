@@ -88,7 +88,12 @@ impl Truth {
             }
         }
         let nodes = seen.into_iter().map(|(id, node)| (id.to_owned(), eligible.judge(&node))).collect();
-        Expected { snapshot_count: snapshots, container_count: containers.len(), host_count: hosts.len(), nodes }
+        Expected {
+            snapshot_count: snapshots,
+            container_count: containers.len(),
+            host_count: hosts.len(),
+            nodes,
+        }
     }
 }
 
@@ -113,7 +118,8 @@ impl<'a> Catalogue<'a> {
             by_group[node.group].push(index);
         }
         let groups = truth.workload.groups.iter().enumerate();
-        let always = groups.filter(|(_, group)| group.class == Class::Always).map(|(index, _)| index).collect();
+        let always =
+            groups.filter(|(_, group)| group.class == Class::Always).map(|(index, _)| index).collect();
         Self { truth, by_group, always }
     }
 
@@ -135,7 +141,8 @@ impl<'a> Catalogue<'a> {
             shown.extend(nodes.map(|(id, kind)| Sighting { id, kind, class: Class::Random, startup: false }));
         }
         shown.retain(|sighting| {
-            !missing.contains(sighting.id) && container.kinds_without_sensor.iter().all(|kind| kind != sighting.kind)
+            !missing.contains(sighting.id)
+                && container.kinds_without_sensor.iter().all(|kind| kind != sighting.kind)
         });
         shown
     }

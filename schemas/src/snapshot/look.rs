@@ -22,8 +22,8 @@ const THRIFT_DEPTH: usize = 24;
 const FLAT_VALUE_BYTES: u64 = 8;
 const NESTED_VALUE_BYTES: u64 = 24;
 
-/// Bounds the footer.
-pub(super) fn footer(file: &[u8]) -> Result<(), DecodeError> {
+/// Bounds the footer, and says where it starts.
+pub(super) fn footer(file: &[u8]) -> Result<usize, DecodeError> {
     let bad = |reason: &str| damaged(format!("the footer {reason}"));
     let Some((rest, b"PAR1")) = file.split_last_chunk::<4>().map(|(rest, magic)| (rest, magic)) else {
         return Err(damaged("it does not end with the magic bytes of Parquet: cut off, or another format".to_owned()));
@@ -33,7 +33,8 @@ pub(super) fn footer(file: &[u8]) -> Result<(), DecodeError> {
     super::read::bound("the footer's size in bytes", length, FOOTER_BYTES)?;
     let start = rest.len().checked_sub(length).ok_or_else(|| bad("is longer than the file"))?;
     let mut thrift = Thrift::new(&rest[start..]);
-    thrift.footer().ok_or_else(|| bad("is malformed"))
+    thrift.footer().ok_or_else(|| bad("is malformed"))?;
+    Ok(start)
 }
 
 /// Bounds what the pages decompress to and how many values they claim. The sizes in the footer are the writer's word;

@@ -17,6 +17,7 @@ pub const STARTUP: Duration = Duration::from_secs(180);
 
 const FORMAT_KEY: &str = "wsp.format";
 const SNAPSHOT_KEY: &str = "wsp.snapshot";
+const CHECK_KEY: &str = "wsp.check";
 
 /// What a snapshot file says about itself, in its footer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +132,12 @@ impl SnapshotMeta {
         ])
     }
 
+    /// The footer entry that proves the file undamaged, as it stands there; none where the writer did not make one.
+    pub(super) fn stored_check(entries: Option<&Vec<KeyValue>>) -> Option<&str> {
+        let entry = entries?.iter().find(|entry| entry.key == CHECK_KEY)?;
+        entry.value.as_deref()
+    }
+
     /// Reads the footer entries. The format comes first: a file that this version cannot read says so, whatever else it holds.
     pub(super) fn from_footer(entries: Option<&Vec<KeyValue>>) -> Result<Self, MetaError> {
         let entry = |name: &'static str| {
@@ -150,6 +157,16 @@ impl SnapshotMeta {
         let stored: Stored = serde_json::from_str(entry(SNAPSHOT_KEY)?).map_err(|error| bad(error.to_string()))?;
         stored.try_into().map_err(bad)
     }
+}
+
+/// The footer entry that proves a file undamaged: BLAKE3 over all bytes before the footer, which `pages` has taken in, and
+/// the values of the other entries of ours. It finds damage, not forgery: who forges rows can forge it too.
+pub(super) fn check(pages: &mut blake3::Hasher, footer: &[KeyValue]) -> KeyValue {
+    for name in [FORMAT_KEY, SNAPSHOT_KEY] {
+        let value = footer.iter().find(|entry| entry.key == name).and_then(|entry| entry.value.as_deref());
+        pages.update(value.unwrap_or_default().as_bytes());
+    }
+    KeyValue::new(CHECK_KEY.to_owned(), pages.finalize().to_hex().to_string())
 }
 
 /// Why a footer cannot be used.

@@ -1,6 +1,6 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, GenericListArray, MapArray, RecordBatch, StringArray, StringViewArray, StructArray,
@@ -11,13 +11,14 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
+use parquet::arrow::{ArrowSchemaConverter, ProjectionMask};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::schema::types::SchemaDescriptor;
 
 use super::look;
-use super::meta::{MetaError, SnapshotMeta};
+use super::meta::{MetaError, SnapshotMeta, check};
 use super::verify::{self, RowError};
 use crate::paths::RULES_VERSION;
 use crate::tables::SNAPSHOT;
@@ -115,29 +116,46 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 fn try_decode(file: Bytes, limits: &Limits) -> Result<Verified, DecodeError> {
     let size = file.len();
     bound("the file's size in bytes", size, limits.file_bytes)?;
-    look::footer(&file)?;
+    let pages_end = look::footer(&file)?;
     let footer = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(DecodeError::Parquet)?;
-    let meta = SnapshotMeta::from_footer(footer.file_metadata().key_value_metadata())?;
+    let entries = footer.file_metadata().key_value_metadata();
+    let meta = SnapshotMeta::from_footer(entries)?;
     if meta.path_rules > RULES_VERSION {
         return Err(DecodeError::PathRules { found: meta.path_rules });
     }
+    let mut hash = blake3::Hasher::new();
+    hash.update(&file[..pages_end]);
+    if let (Some(stored), Some(entries)) = (SnapshotMeta::stored_check(entries), entries)
+        && check(&mut hash.clone(), entries).value.as_deref() != Some(stored)
+    {
+        let reason = "its bytes are not the ones that were written: damaged".to_owned();
+        return Err(DecodeError::Parquet(ParquetError::General(reason)));
+    }
+    let content_hash = hash.update(&file[pages_end..]).finalize();
     look::pages(&file, &footer, limits)?;
-    let content_hash = blake3::hash(&file);
     let rows = read(file, footer, limits)?;
     verify::rows(&meta, &rows)?;
     Ok(Verified { meta, rows, content_hash, size })
 }
 
+/// The declared schema in the forms that reading needs.
+struct Declared {
+    arrow: SchemaRef,
+    views: SchemaRef,
+    /// As this version writes it; none if it could not be converted, and then no file takes the short way.
+    parquet: Option<SchemaDescriptor>,
+}
+
+static DECLARED: LazyLock<Declared> = LazyLock::new(|| {
+    let arrow = Arc::new(SNAPSHOT.arrow_schema());
+    let parquet = ArrowSchemaConverter::new().convert(&arrow).ok();
+    Declared { views: with_views(&arrow), arrow, parquet }
+});
+
 fn read(file: Bytes, footer: ParquetMetaData, limits: &Limits) -> Result<RecordBatch, DecodeError> {
-    let declared = Arc::new(SNAPSHOT.arrow_schema());
-    // The embedded Arrow schema could ask for other types than the declared ones: only Parquet's own counts.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let declared = &DECLARED.arrow;
     let footer = Arc::new(footer);
-    let found = ArrowReaderMetadata::try_new(Arc::clone(&footer), options.clone()).map_err(DecodeError::Parquet)?;
-    check_schema(found.schema(), &declared)?;
-    // As views, a text that is repeated in every row is in memory once; what it is as plain text is counted before it is made.
-    let views = Arc::new(Schema::new(found.schema().fields().iter().map(as_view).collect::<Fields>()));
-    let found = ArrowReaderMetadata::try_new(footer, options.with_schema(views)).map_err(DecodeError::Parquet)?;
+    let found = metadata(&footer)?;
     let known = found.schema().fields().iter().enumerate().filter(|(_, field)| declared.column_with_name(field.name()).is_some());
     let mask = ProjectionMask::roots(found.parquet_schema(), known.map(|(at, _)| at).collect::<Vec<_>>());
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, found)
@@ -152,12 +170,27 @@ fn read(file: Bytes, footer: ParquetMetaData, limits: &Limits) -> Result<RecordB
         let batch = batch.map_err(DecodeError::Arrow)?;
         rows += batch.num_rows();
         bound("the number of rows", rows, limits.rows)?;
-        batches.push(as_declared(&batch, &declared, &mut budget)?);
+        batches.push(as_declared(&batch, declared, &mut budget)?);
     }
     match batches.len() {
         1 => Ok(batches.swap_remove(0)),
-        _ => concat_batches(&declared, &batches).map_err(DecodeError::Arrow),
+        _ => concat_batches(declared, &batches).map_err(DecodeError::Arrow),
     }
+}
+
+/// The metadata of a file that has the declared columns, so set up that text is read as views: what is repeated in every
+/// row is then in memory once, and how much it is as plain text can be counted before it is made.
+fn metadata(footer: &Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, DecodeError> {
+    // An embedded Arrow schema could ask for other types than the declared ones: only Parquet's own counts.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let load = |options| ArrowReaderMetadata::try_new(Arc::clone(footer), options).map_err(DecodeError::Parquet);
+    let written = footer.file_metadata().schema_descr();
+    if DECLARED.parquet.as_ref().is_some_and(|parquet| parquet.root_schema() == written.root_schema()) {
+        return load(options.with_schema(Arc::clone(&DECLARED.views)));
+    }
+    let found = load(options.clone())?;
+    check_schema(found.schema(), &DECLARED.arrow)?;
+    load(options.with_schema(with_views(found.schema())))
 }
 
 pub(super) fn bound(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeError> {
@@ -181,6 +214,10 @@ fn check_schema(found: &Schema, declared: &Schema) -> Result<(), DecodeError> {
         return Err(DecodeError::Schema { column: column.name, reason });
     }
     Ok(())
+}
+
+fn with_views(schema: &Schema) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().iter().map(as_view).collect::<Fields>()))
 }
 
 /// The field with views in place of all text.

@@ -9,12 +9,13 @@ use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
-use super::meta::SnapshotMeta;
+use super::meta::{SnapshotMeta, check};
 use super::node::{Fact, Node};
 use crate::identity::RootKind;
 use crate::table::Storage;
@@ -40,34 +41,38 @@ pub fn encode(meta: &SnapshotMeta, nodes: &[Node]) -> Result<Vec<u8>, EncodeErro
 fn try_encode(meta: &SnapshotMeta, nodes: &[Node]) -> Result<Vec<u8>, ParquetError> {
     let batch = to_batch(meta, nodes)?;
     let footer = meta.to_footer().map_err(|error| ParquetError::External(Box::new(error)))?;
-    let mut out = Vec::new();
-    let properties = properties().set_key_value_metadata(Some(footer)).build();
-    let mut writer = ArrowWriter::try_new(&mut out, batch.schema(), Some(properties))?;
+    // Readers take the types from Parquet's own schema: Arrow's would be a quarter of the file.
+    let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), batch.schema(), options)?;
     writer.write(&batch)?;
-    writer.close()?;
-    Ok(out)
+    writer.flush()?;
+    writer.sync()?;
+    let check = check(blake3::Hasher::new().update(writer.inner()), &footer);
+    footer.into_iter().chain([check]).for_each(|entry| writer.append_key_value_metadata(entry));
+    writer.into_inner()
 }
 
 /// The encodings that the declarations ask for.
-fn properties() -> parquet::file::properties::WriterPropertiesBuilder {
-    let zstd = Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default());
+fn properties() -> WriterProperties {
     let mut properties = WriterProperties::builder()
-        .set_writer_version(WriterVersion::PARQUET_1_0)
+        // Version 1 has no dictionaries for 16-byte ids.
+        .set_writer_version(WriterVersion::PARQUET_2_0)
         .set_created_by(concat!("wsp-schemas ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(zstd)
-        // A file has one row group of a few hundred rows: page statistics and indexes would be larger than what they skip.
+        // A file has one row group of a few hundred rows: statistics and indexes would be larger than what they skip.
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(true);
     for column in SNAPSHOT.columns {
-        if column.storage == Storage::Hot {
-            let path = ColumnPath::from(column.name);
-            properties = properties
-                .set_column_dictionary_enabled(path.clone(), false)
-                .set_column_encoding(path.clone(), Encoding::PLAIN)
-                .set_column_compression(path, Compression::UNCOMPRESSED);
+        for path in column.leaves().into_iter().map(ColumnPath::new) {
+            properties = match column.storage {
+                Storage::Dictionary => properties,
+                Storage::Text => properties.set_column_compression(path, Compression::ZSTD(ZstdLevel::default())),
+                Storage::Plain => {
+                    properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::PLAIN)
+                }
+            };
         }
     }
-    properties
+    properties.build()
 }
 
 fn to_batch(meta: &SnapshotMeta, nodes: &[Node]) -> Result<RecordBatch, ArrowError> {

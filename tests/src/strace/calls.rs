@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
             "copy_file_range" => self.copied(call, 0, 2),
             "sendfile" => self.copied(call, 1, 0),
             "symlink" | "symlinkat" | "link" | "linkat" | "rename" | "renameat" | "renameat2" => {
-                self.named(call)
+                self.named(call);
             }
             _ => {}
         }

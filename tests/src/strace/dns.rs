@@ -28,6 +28,9 @@ pub(super) fn questions(message: &[u8]) -> Option<Vec<(RawText, String)>> {
             }
             name.extend(label.to_ascii_lowercase());
         }
+        if name.is_empty() {
+            name.push(b'.');
+        }
         questions.push((RawText::new(name), type_name(word(at)?)));
         at += 4;
     }

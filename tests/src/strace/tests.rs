@@ -1,5 +1,7 @@
 //! On lines as strace 6.1 printed them, most of them shortened to what matters.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -336,6 +338,10 @@ fn questions_to_port_53() {
             truth.dns.iter().map(|(name, kind)| format!("{} {kind}", name.to_escaped())).collect();
         assert_eq!(found, ["\\xff.b TYPE12345"], "{lines}");
     }
+
+    let root = r"\xab\xf1\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01";
+    let truth = started(&format!("1 sendto(3<UDP:[2]>, \"{root}\", 17, 0, {port_53}, 16) = 17"));
+    assert_eq!(truth.dns, BTreeSet::from([(RawText::from("."), "NS".to_owned())]));
 
     let none = [
         format!("1 sendto(3<UDP:[2]>, \"{query}\", 29, 0, {}, 16) = 29", port_53.replace("53", "5353")),

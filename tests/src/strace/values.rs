@@ -20,7 +20,7 @@ pub(super) fn split_until(text: &[u8], close: u8) -> Option<(Vec<&[u8]>, &[u8])>
             b'"' => at = end_of_string(text, at)?,
             b'<' => at = end_of_annotation(text, at)?,
             b'/' if text[at..].starts_with(b"/*") => {
-                at += text[at..].windows(2).position(|w| w == b"*/")? + 1
+                at += text[at..].windows(2).position(|w| w == b"*/")? + 1;
             }
             _ if depth == 0 && byte == close => {
                 let last = text[from..at].trim_ascii();

@@ -22,6 +22,10 @@ pub(super) struct Shot {
     pub(super) host: u32,
     /// Minutes from [`epoch`].
     pub(super) start: i64,
+    /// Length of the window.
+    pub(super) minutes: i64,
+    /// Start of the container, minutes from [`epoch`]; that of the window where none is given.
+    pub(super) started: Option<i64>,
     pub(super) covers_start: bool,
     pub(super) lossy: bool,
     pub(super) files: Vec<&'static str>,
@@ -35,6 +39,8 @@ pub(super) fn shot(image: &'static str, container: u32, start: i64, files: &[&'s
         container,
         host: container,
         start,
+        minutes: 30,
+        started: None,
         covers_start: true,
         lossy: false,
         files: files.to_vec(),
@@ -76,12 +82,12 @@ impl Shot {
             container: Container {
                 id: format!("{:064x}", self.container),
                 name: Some(format!("c{}", self.container)),
-                started: Some(window_start),
+                started: Some(epoch() + TimeDelta::minutes(self.started.unwrap_or(self.start))),
                 labels: BTreeMap::new(),
             },
             host: format!("host-{}", self.host),
             window_start,
-            window_end: window_start + TimeDelta::minutes(30),
+            window_end: window_start + TimeDelta::minutes(self.minutes),
             covers_start: self.covers_start,
             writer: "test".to_owned(),
             kernel: "6.1".to_owned(),

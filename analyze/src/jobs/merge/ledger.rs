@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::array::RecordBatch;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use wsp_schemas::identity::Kind;
 use wsp_schemas::image::{Workload, WorkloadKey};
 use wsp_schemas::keys::SnapshotId;
-use wsp_schemas::snapshot::{Completeness, Verified};
+use wsp_schemas::snapshot::{Completeness, STARTUP, Verified};
 use wsp_schemas::tables::PROFILE_SNAPSHOTS;
 
 use super::{MergeError, Options};
@@ -99,6 +99,14 @@ impl Seen {
     /// Nothing of the kind was lost, and its sensor was live.
     pub(super) fn lossless(&self, kind: Kind) -> bool {
         self.completeness.get(kind.as_str()).is_some_and(|state| state != Completeness::Lossy.as_str())
+    }
+}
+
+impl Seen {
+    /// The window has a part of the time in which the container's startup nodes are first seen.
+    pub(super) fn reaches_startup(&self) -> bool {
+        let startup = TimeDelta::from_std(STARTUP).unwrap_or_default();
+        self.covers_start || self.container_started.is_some_and(|started| self.window_start < started + startup)
     }
 }
 

@@ -95,15 +95,22 @@ impl Observers {
         observers
     }
 
+    /// A container is eligible with a lossless snapshot of the kind; for a startup node with one that covers its start.
+    /// A snapshot is, where it is a lossless one of such a container; for a startup node where its window also reaches into the
+    /// container's startup.
     fn eligible(&self, admitted: &[&LedgerRow], kind: Kind, startup: bool) -> Eligible {
-        let seen = || admitted.iter().filter_map(|row| row.seen.as_ref());
-        let lossless: Vec<bool> = seen().map(|seen| seen.lossless(kind)).collect();
-        let snapshots: Vec<bool> =
-            seen().zip(&lossless).map(|(seen, lossless)| *lossless && (seen.covers_start || !startup)).collect();
+        let seen = || admitted.iter().filter_map(|row| row.seen.as_ref()).zip(&self.snapshots);
+        let lossless: Vec<bool> = seen().map(|(seen, _)| seen.lossless(kind)).collect();
         let mut containers = vec![false; self.containers as usize];
-        for (observer, _) in self.snapshots.iter().zip(&snapshots).filter(|(_, eligible)| **eligible) {
-            containers[observer.container as usize] = true;
+        for ((seen, observer), lossless) in seen().zip(&lossless) {
+            containers[observer.container as usize] |= *lossless && (seen.covers_start || !startup);
         }
+        let snapshots: Vec<bool> = seen()
+            .zip(&lossless)
+            .map(|((seen, observer), lossless)| {
+                *lossless && containers[observer.container as usize] && (!startup || seen.reaches_startup())
+            })
+            .collect();
         let count = |flags: &mut dyn Iterator<Item = &bool>| {
             u32::try_from(flags.filter(|flag| **flag).count()).unwrap_or(u32::MAX)
         };

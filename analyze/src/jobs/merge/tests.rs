@@ -211,6 +211,24 @@ async fn lossy_sightings_add_the_node_and_count_apart() {
     assert_eq!(rows(&store, "select completeness['file'] from profiles").await, ["0.5"]);
 }
 
+#[tokio::test]
+async fn a_startup_node_of_a_second_early_window_counts_for_its_container() {
+    let store = store();
+    let mut first = shot("app:1", 1, 0, &["/a"]);
+    first.minutes = 1;
+    let mut second = shot("app:1", 1, 1, &["/a"]);
+    second.startup_files = vec!["/second"];
+    (second.covers_start, second.started) = (false, Some(0));
+    let mut later = shot("app:1", 1, 31, &["/a"]);
+    (later.covers_start, later.started) = (false, Some(0));
+    for shot in [first, second, later] {
+        shot.put(&store).await;
+    }
+    merge(&store, &options()).await;
+    let found = rows(&store, "select container_count, eligible_containers, snapshot_count, snapshot_commonality from nodes where target = '/second'").await;
+    assert_eq!(found, ["1|1|1|0.5"]);
+}
+
 async fn objects(store: &Store, prefix: &str) -> Vec<String> {
     let listing = store.objects.list(Some(&Path::from(prefix)));
     let mut keys: Vec<String> = listing.map_ok(|object| object.location.to_string()).try_collect().await.unwrap();

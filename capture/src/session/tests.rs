@@ -1,0 +1,298 @@
+//! Sessions over a stand-in for the probe, to files that are read back and verified.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use wsp_schemas::keys::SnapshotKey;
+use wsp_schemas::snapshot::{Completeness, Limits, Verified, decode};
+use wsp_schemas::text::RawText;
+
+use super::*;
+use crate::event::{Body, Exec, FilePath, LostCause, LostKind};
+use crate::identity::{Identity, Sources, State};
+use crate::recorder::Options;
+use crate::sink::{Sink, SinkError};
+
+const CGROUP: CgroupId = CgroupId(7);
+
+/// Gives one batch after the other, then nothing.
+#[derive(Default)]
+struct Fake {
+    batches: VecDeque<Vec<Event>>,
+    initial: Vec<Event>,
+    existing: Vec<(CgroupId, PathBuf)>,
+    lost: RefCell<Vec<Event>>,
+    tracked: Vec<CgroupId>,
+}
+
+impl EventSource for Fake {
+    async fn next_batch(&mut self) -> Result<Vec<Event>, SourceError> {
+        match self.batches.pop_front() {
+            Some(batch) => Ok(batch),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn drain(&mut self) -> Vec<Event> {
+        self.batches.drain(..).flatten().collect()
+    }
+
+    fn take_lost(&mut self) -> Result<Vec<Event>, SourceError> {
+        Ok(self.lost.take())
+    }
+
+    fn track(&mut self, cgroup: CgroupId, _path: &Path) -> Result<(), SourceError> {
+        self.tracked.push(cgroup);
+        Ok(())
+    }
+
+    fn sensors(&self, _cgroup: CgroupId) -> Vec<Sensor> {
+        ["process", "file"].map(|kind| Sensor { kind: kind.to_owned(), hook: "fake".to_owned() }).to_vec()
+    }
+
+    fn initial_state(&mut self, _cgroup: CgroupId, _path: &Path) -> Result<Vec<Event>, SourceError> {
+        Ok(std::mem::take(&mut self.initial))
+    }
+
+    fn titles(&self, cgroup: CgroupId, pids: &[Pid]) -> Vec<Event> {
+        let title = |pid: &Pid| event(cgroup, pid.0, Body::Title { argv: vec!["title".into()] });
+        pids.iter().map(title).collect()
+    }
+
+    fn forget(&mut self, cgroup: CgroupId) {
+        self.tracked.retain(|tracked| *tracked != cgroup);
+    }
+
+    fn existing(&self) -> Vec<(CgroupId, PathBuf)> {
+        self.existing.clone()
+    }
+
+    fn cgroup_id(&self, _path: &Path) -> Option<CgroupId> {
+        Some(CGROUP)
+    }
+
+    fn now(&self) -> BootTime {
+        host::now()
+    }
+
+    fn clock(&self) -> Clock {
+        host::wall_clock()
+    }
+}
+
+fn event(cgroup: CgroupId, pid: u32, body: Body) -> Event {
+    Event { at: host::now(), cgroup, pid: Pid(pid), body }
+}
+
+fn exec(cgroup: CgroupId, pid: u32, exe: &str) -> Event {
+    let exe = FilePath { path: exe.into(), ..FilePath::default() };
+    event(cgroup, pid, Body::Exec(Box::new(Exec { exe, argv: vec!["x".into()], ns_pid: 1, pid_ns_level: 1, ..Exec::default() })))
+}
+
+fn open(cgroup: CgroupId, pid: u32, path: &[u8]) -> Event {
+    let file = FilePath { path: RawText::from(path), ..FilePath::default() };
+    event(cgroup, pid, Body::Open { file, flags: 0 })
+}
+
+fn identity(state: State) -> Identity {
+    Identity {
+        id: "4f3c".repeat(16),
+        name: Some("web".to_owned()),
+        image: Some("nginx:1.25".to_owned()),
+        state,
+        ..Identity::default()
+    }
+}
+
+fn target(state: State) -> Target {
+    Target { identity: identity(state), cgroup: Some(PathBuf::from("/c")) }
+}
+
+fn config(length: Duration, event_log: Option<PathBuf>) -> Once {
+    Once { options: Options::default(), length, event_log, host: "h".to_owned(), kernel: "6.1".to_owned() }
+}
+
+fn sink(folder: &Path) -> Sink {
+    Sink::open(folder.join("store").to_str().unwrap(), folder.join("unsent")).unwrap()
+}
+
+/// All snapshots below a folder, verified, oldest first.
+fn snapshots(folder: &Path) -> Vec<Verified> {
+    let mut open = vec![folder.join("store/snapshots")];
+    let mut found = Vec::new();
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.path().is_dir() {
+                open.push(entry.path());
+            } else {
+                found.push(entry.path());
+            }
+        }
+    }
+    let read = |path: &PathBuf| decode(fs::read(path).unwrap().into(), &Limits::default()).unwrap();
+    let mut snapshots: Vec<Verified> = found.iter().map(read).collect();
+    snapshots.sort_by_key(|snapshot| (snapshot.meta.window_start, snapshot.meta.id));
+    snapshots
+}
+
+#[tokio::test]
+async fn a_log_replays_to_the_very_same_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut source = Fake {
+        batches: [
+            vec![exec(CGROUP, 100, "/bin/sh"), exec(CgroupId(8), 5, "/bin/other")],
+            vec![open(CGROUP, 100, b"/tmp/\xff\n"), event(CGROUP, 100, Body::Fork { child: Pid(101) })],
+            vec![event(CGROUP, 100, Body::Exit), event(CGROUP, 0, Body::ContainerGone)],
+        ]
+        .into(),
+        ..Fake::default()
+    };
+    let lost = Body::Lost { kind: LostKind::Open, cause: LostCause::RingFull, events: 2 };
+    source.lost.borrow_mut().push(event(CgroupId(0), 0, lost));
+    let log = folder.path().join("log");
+    let config = config(Duration::from_secs(60), Some(log.clone()));
+    let mut attached = false;
+    let sink_a = sink(folder.path());
+    let recorded = once(config, &mut source, target(State::Unstarted), &sink_a, || attached = true, std::future::pending())
+        .await
+        .unwrap();
+    assert!(attached && source.tracked.is_empty());
+    assert_eq!((recorded.lost, recorded.outcome()), (2, Outcome::Lossy));
+    let key = SnapshotKey::parse(&recorded.stored.key).unwrap();
+    assert_eq!(key.workload.to_string(), "724ba9bc2c4cf759");
+    let live = snapshots(folder.path());
+    let meta = &live[0].meta;
+    assert_eq!((live.len(), live[0].rows.num_rows(), meta.covers_start), (1, 2, true));
+    assert_eq!(meta.completeness["file"], Completeness::Lossy);
+
+    let again = tempfile::tempdir().unwrap();
+    let replay_config = Replay { options: Options::default(), container_id: None, host: "other".to_owned() };
+    let sink_b = sink(again.path());
+    for _ in 0..2 {
+        let log = std::io::BufReader::new(fs::File::open(&log).unwrap());
+        replay(&replay_config, log, &sink_b).await.unwrap();
+    }
+    let replayed = snapshots(again.path());
+    assert_eq!(replayed.len(), 1);
+    assert_eq!(replayed[0].content_hash, live[0].content_hash);
+}
+
+#[tokio::test]
+async fn a_log_of_events_alone_is_enough() {
+    let log = concat!(
+        r#"{"event_log":1,"kernel":"6.1","wall_at_boot_ns":1767225600000000000,"sensors":["process tp","file"]}"#, "\n",
+        r#"{"at":1000000000,"cgroup":9,"pid":0,"event":"container_created","path":"/x"}"#, "\n",
+        r#"{"at":2000000000,"cgroup":9,"pid":5,"event":"exec","exe":{"path":"/bin/a","origin":"image"},"argv":["a"],"comm":"a","cwd":"/","uids":[0,0,0],"tty":false,"stdio":["none","none","none"],"ns_pid":1,"pid_ns_level":1,"mnt_ns":1,"started":null}"#, "\n",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let config = Replay { options: Options::default(), container_id: Some("abc".to_owned()), host: "h".to_owned() };
+    let recorded = replay(&config, log.as_bytes(), &sink(folder.path())).await.unwrap();
+    insta::assert_snapshot!(
+        recorded[0].stored.key,
+        @"snapshots/date=2026-01-01/hour=00/0000000000000000-1767225602000-019b76da-abe8-732c-8c8b-9296676260fa.parquet"
+    );
+    let snapshots = snapshots(folder.path());
+    let meta = &snapshots[0].meta;
+    assert_eq!((meta.container.id.as_str(), meta.covers_start, snapshots[0].rows.num_rows()), ("abc", true, 1));
+}
+
+#[tokio::test]
+async fn a_container_that_runs_is_joined_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let Body::Exec(init) = exec(CGROUP, 100, "/bin/app").body else { unreachable!() };
+    let initial = Body::InitialProcess { parent: None, parent_is_guess: false, exec: init };
+    let mut source = Fake { initial: vec![event(CGROUP, 100, initial)], ..Fake::default() };
+    let config = config(Duration::from_millis(100), None);
+    // Whatever the runtime says: a process of the image was there.
+    once(config, &mut source, target(State::Unstarted), &sink(folder.path()), || (), std::future::pending()).await.unwrap();
+    let snapshots = snapshots(folder.path());
+    assert!(!snapshots[0].meta.covers_start);
+    assert_eq!(snapshots[0].meta.completeness["process"], Completeness::JoinedLate);
+    assert_eq!(snapshots[0].rows.num_rows(), 1);
+}
+
+#[tokio::test]
+async fn a_container_that_is_only_created_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("/machine.slice/libpod-{}.scope", identity(State::Unstarted).id);
+    let created = event(CGROUP, 0, Body::ContainerCreated { path: path.as_str().into() });
+    let mut source =
+        Fake { batches: [vec![created, exec(CGROUP, 100, "/bin/a")]].into(), ..Fake::default() };
+    let target = Target { cgroup: None, ..target(State::Unstarted) };
+    let config = config(Duration::from_millis(200), None);
+    let recorded = once(config, &mut source, target, &sink(folder.path()), || (), std::future::pending()).await.unwrap();
+    assert_eq!(recorded.stored.nodes, 1);
+    assert!(snapshots(folder.path())[0].meta.covers_start);
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = async |target| {
+        let config = config(Duration::from_millis(100), None);
+        once(config, &mut Fake::default(), target, &sink(folder.path()), || (), std::future::pending()).await.unwrap_err()
+    };
+    assert!(matches!(fails(target(State::Exited)).await, OnceError::Exited(_)));
+    let without = |state| Target { cgroup: None, ..target(state) };
+    assert!(matches!(fails(without(State::Running)).await, OnceError::NoCgroup(_)));
+    assert!(matches!(fails(without(State::Unstarted)).await, OnceError::NotInitialised(_)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_uploaded_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(folder.path()).without_retries();
+    fs::write(folder.path().join("store/snapshots"), "in the way").unwrap();
+    let config = config(Duration::from_millis(100), None);
+    let error = once(config, &mut Fake::default(), target(State::Running), &sink, || (), std::future::pending()).await.unwrap_err();
+    let OnceError::Sink(SinkError::Upload { key, store, kept, .. }) = error else { panic!("{error}") };
+    assert!(store.starts_with("file:///") && kept.ends_with(&key));
+    assert!(decode(fs::read(&kept).unwrap().into(), &Limits::default()).is_ok());
+}
+
+#[tokio::test]
+async fn all_containers_have_windows_one_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = |letter: &str| letter.repeat(64);
+    let path = |letter: &str| format!("/docker/{}", id(letter));
+    let born = CgroupId(8);
+    let mut source = Fake {
+        existing: vec![(CGROUP, path("a").into())],
+        batches: [vec![
+            event(born, 0, Body::ContainerCreated { path: path("b").as_str().into() }),
+            exec(born, 100, "/bin/short"),
+            event(born, 0, Body::ContainerGone),
+        ]]
+        .into(),
+        ..Fake::default()
+    };
+    let config = Run {
+        options: Options::default(),
+        interval: Duration::from_millis(150),
+        host: "h".to_owned(),
+        kernel: "6.1".to_owned(),
+    };
+    let stop = tokio::time::sleep(Duration::from_millis(400));
+    // Nobody to ask: the snapshots are kept without a workload.
+    let summary = timeless(run(config, &mut source, Sources::none(), sink(folder.path()), |running| assert_eq!(running, 1), stop))
+        .await
+        .unwrap();
+    let snapshots = snapshots(folder.path());
+    let of = |letter: &str| snapshots.iter().filter(|s| s.meta.container.id == id(letter)).collect::<Vec<_>>();
+    let (a, b) = (of("a"), of("b"));
+    assert_eq!((b.len(), b[0].rows.num_rows(), b[0].meta.covers_start), (1, 1, true));
+    // Nothing happened in the other one; that is seen too, without a gap.
+    assert!(a.len() >= 3 && a.iter().all(|snapshot| snapshot.rows.num_rows() == 0));
+    for pair in a.windows(2) {
+        assert_eq!(pair[0].meta.window_end, pair[1].meta.window_start);
+    }
+    assert_eq!(summary, Summary { snapshots: snapshots.len() as u64, lost: 0, failed: 0 });
+}
+
+/// A session that hangs fails its test.
+async fn timeless<T>(session: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), session).await.unwrap()
+}

@@ -1,0 +1,69 @@
+//! Damage by accident: wherever a file is cut or a bit flips, it is refused, or says what it said before.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use wsp_schemas::snapshot::{Limits, decode, encode};
+
+use crate::forge::Forged;
+use crate::nodes;
+
+#[test]
+fn cut_off_anywhere() {
+    let file = encode(&nodes::meta(1), &nodes::hostile()).unwrap();
+    for end in (0..file.len()).step_by(7).chain(file.len() - 20..file.len()) {
+        let error = decode(Bytes::copy_from_slice(&file[..end]), &Limits::default()).unwrap_err();
+        assert!(error.to_string().starts_with("not a readable Parquet file: "), "{end}: {error}");
+    }
+}
+
+#[test]
+fn something_appended() {
+    let mut file = encode(&nodes::meta(1), &nodes::hostile()).unwrap();
+    file.push(0);
+    assert!(decode(Bytes::from(file), &Limits::default()).is_err());
+}
+
+#[test]
+fn a_flipped_bit_in_a_written_file_never_changes_what_it_says() {
+    let file = encode(&nodes::meta(1), &nodes::hostile()).unwrap();
+    let whole = decode(Bytes::from(file.clone()), &Limits::default()).unwrap();
+    let mut unnoticed = 0;
+    for at in (0..file.len()).step_by(5) {
+        let mut file = file.clone();
+        file[at] ^= 1 << (at % 8);
+        if let Ok(back) = decode(Bytes::from(file), &Limits::default()) {
+            // Nothing but parts of the footer that say nothing about the content may change unnoticed.
+            assert_eq!((back.meta, back.rows), (whole.meta.clone(), whole.rows.clone()), "byte {at}");
+            unnoticed += 1;
+        }
+    }
+    assert!(unnoticed < file.len() / 50, "{unnoticed} flips were not noticed");
+}
+
+#[test]
+fn a_flipped_bit_in_a_forged_file_never_passes_a_wrong_id() {
+    let forged = Forged::hostile();
+    let file = forged.write(parquet::file::properties::WriterProperties::default());
+    for at in (0..file.len()).step_by(11) {
+        let mut file = file.to_vec();
+        file[at] ^= 1 << (at / 11 % 8);
+        if let Ok(back) = decode(Bytes::from(file), &Limits::default()) {
+            assert_eq!(back.rows["node_id"], forged.rows["node_id"], "byte {at}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn bytes_written_over_never_panic(at in any::<prop::sample::Index>(), bytes in proptest::collection::vec(any::<u8>(), 1..12)) {
+        let file = Forged::hostile().write(parquet::file::properties::WriterProperties::default());
+        let mut file = file.to_vec();
+        let at = at.index(file.len());
+        for (old, new) in file[at..].iter_mut().zip(bytes) {
+            *old = new;
+        }
+        let _ = decode(Bytes::from(file), &Limits::default());
+    }
+}

@@ -1,0 +1,60 @@
+//! The whole path: containers run, are captured, merged and queried; exact nodes come out.
+
+use wsp_tests::podman::{Container, eventually};
+use wsp_tests::program::wsp;
+
+use super::{Api, Capture, image, snapshots};
+
+#[test]
+fn containers_become_a_profile() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::start(folder.path());
+    let busy = image("busy-1");
+    let path = folder.path().join("store");
+    let store = path.display().to_string();
+    let capture =
+        Capture::start(&["run", "--store", &store, "--interval", "10m", "--runtime-socket", &api.url], "capturing");
+    let always = "cat /etc/passwd > /tmp/copy; nc -l -p 7070 & sleep 1; nc 127.0.0.1 7070 < /dev/null; kill $! 2>/dev/null";
+    for number in 0..4 {
+        // One of four also reads another file.
+        let script = if number == 3 { format!("{always}; cat /etc/hosts") } else { always.to_owned() };
+        let name = format!("wsp-pipeline-{number}");
+        let container = Container::create(&name, &["--network=none", &busy, "/bin/sh", "-c", &script]);
+        container.start();
+        container.wait();
+    }
+    eventually("four snapshots are there", || {
+        let of_mine = |name: Option<&str>| name.is_some_and(|name| name.starts_with("wsp-pipeline"));
+        snapshots(&path).iter().filter(|snapshot| of_mine(snapshot.meta.container.name.as_deref())).count() == 4
+    });
+    capture.stop();
+    let _ = wsp(["merge", "--store", &store, "--buckets", "2"]).ok();
+
+    let query = |sql: &str| wsp(["sql", sql, "--store", &store, "--format", "csv"]).ok();
+    assert_eq!(
+        query("select image, status, snapshot_count, container_count from profiles"),
+        "image,status,snapshot_count,container_count\nlocalhost/demo/busy:1,learning,4,4\n"
+    );
+    assert_eq!(
+        query(
+            "select kind, argv0, target, container_count, eligible_containers from (
+               select n.kind, p.argv0, n.target, n.container_count, n.eligible_containers from nodes n
+               left join nodes p on p.node_id = n.parent_id
+               where n.kind <> 'process'
+             ) order by 1, 2, 3"
+        ),
+        "kind,argv0,target,container_count,eligible_containers\n\
+         connect,nc,tcp 127.0.0.1 7070,4,4\n\
+         file,cat,/etc/hosts,1,4\n\
+         file,cat,/etc/passwd,4,4\n\
+         file,sh,/dev/null,4,4\n\
+         file,sh,/tmp/copy,4,4\n\
+         listen,nc,tcp :: 7070,4,4\n"
+    );
+    assert_eq!(
+        query("select argv0, root_kind, container_count, commonality from nodes where kind = 'process' order by argv0"),
+        "argv0,root_kind,container_count,commonality\ncat,,4,1.0\nnc,,4,1.0\nsh,init,4,1.0\nsleep,,4,1.0\n"
+    );
+    let shown = wsp(["show", "localhost/demo/busy:1", "--store", &store]).ok();
+    assert!(shown.contains("[init] sh (/bin/busybox)"), "{shown}");
+}
