@@ -45,7 +45,8 @@ pub fn main() -> ExitCode {
 
 fn start_log(command: &Command) {
     let level = if matches!(command, Command::Run(_)) { "info" } else { "warn" };
-    let filter = EnvFilter::try_from_env("WSP_LOG").unwrap_or_else(|_| EnvFilter::new(format!("wsp_capture={level},warn")));
+    let filter = EnvFilter::try_from_env("WSP_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("wsp_capture={level},warn")));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     log.with_ansi(io::stderr().is_terminal()).with_target(false).init();
 }
@@ -170,7 +171,8 @@ fn stopped() -> Result<impl Future<Output = ()>, Error> {
 fn doctor(args: &args::DoctorArgs) -> Result<Exit, Error> {
     let report = crate::doctor::examine();
     let text = if args.json {
-        serde_json::to_string_pretty(&report).map_err(|error| Error::Io { what: "the report".to_owned(), source: error.into() })?
+        serde_json::to_string_pretty(&report)
+            .map_err(|error| Error::Io { what: "the report".to_owned(), source: error.into() })?
     } else {
         report.to_string()
     };

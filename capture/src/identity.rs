@@ -162,7 +162,9 @@ pub enum IdentityError {
         tried: Vec<String>,
     },
     /// A URL that names no API.
-    #[error("`{url}` is not the address of a container runtime: give unix:///PATH, a path, or tcp://HOST:PORT")]
+    #[error(
+        "`{url}` is not the address of a container runtime: give unix:///PATH, a path, or tcp://HOST:PORT"
+    )]
     Url {
         /// As it was given.
         url: String,
@@ -239,7 +241,7 @@ fn near(name: &str, names: Vec<String>) -> Vec<String> {
     let mut near: Vec<(f64, String)> = names
         .into_iter()
         .map(|other| (strsim::jaro_winkler(name, &other), other))
-        .filter(|(similarity, _)| *similarity > 0.75)
+        .filter(|(similarity, _)| *similarity > 0.8)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
     near.into_iter().map(|(_, name)| name).take(3).collect()

@@ -151,8 +151,12 @@ impl<R: BufRead> LogReader<R> {
             Some((key, body)) if key == "container" => {
                 Line::Container(Box::new(serde_json::from_value(body.clone()).map_err(bad)?))
             }
-            Some((key, body)) if key == "window" => Line::Window(serde_json::from_value(body.clone()).map_err(bad)?),
-            Some((key, body)) if key == "close" => Line::Close(serde_json::from_value(body.clone()).map_err(bad)?),
+            Some((key, body)) if key == "window" => {
+                Line::Window(serde_json::from_value(body.clone()).map_err(bad)?)
+            }
+            Some((key, body)) if key == "close" => {
+                Line::Close(serde_json::from_value(body.clone()).map_err(bad)?)
+            }
             _ => Line::Event(serde_json::from_value(value).map_err(bad)?),
         };
         Ok(Some(line))
@@ -222,7 +226,8 @@ mod tests {
             sensors: vec!["process".to_owned()],
         };
         let exec = Exec { argv: vec![(&b"a\xff\\"[..]).into()], ..Exec::default() };
-        let event = |body| Line::Event(Event { at: BootTime(u64::MAX), cgroup: CgroupId(7), pid: Pid(1), body });
+        let event =
+            |body| Line::Event(Event { at: BootTime(u64::MAX), cgroup: CgroupId(7), pid: Pid(1), body });
         let lines = [
             Line::Container(Box::new(ContainerLine { id: "x".to_owned(), ..ContainerLine::default() })),
             Line::Window(WindowLine { cgroup: CgroupId(7), opened: BootTime(1), snapshot: None }),

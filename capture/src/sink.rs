@@ -125,7 +125,12 @@ impl Sink {
     }
 
     /// Puts a snapshot in; `uploaded` is the time of the first try. Twice the same is the same as once.
-    pub async fn put(&self, meta: &SnapshotMeta, nodes: &[Node], uploaded: DateTime<Utc>) -> Result<Stored, SinkError> {
+    pub async fn put(
+        &self,
+        meta: &SnapshotMeta,
+        nodes: &[Node],
+        uploaded: DateTime<Utc>,
+    ) -> Result<Stored, SinkError> {
         let key = SnapshotKey {
             uploaded,
             workload: meta.image.workload.as_ref().map_or(WorkloadKey::UNKEYED, Workload::key),
@@ -144,7 +149,10 @@ impl Sink {
                     return Err(match self.keep(&key, &file) {
                         Ok(kept) => SinkError::Taken { key, store, kept },
                         Err((kept, source)) => {
-                            let upload = ObjectError::AlreadyExists { path: key.clone(), source: "other content".into() };
+                            let upload = ObjectError::AlreadyExists {
+                                path: key.clone(),
+                                source: "other content".into(),
+                            };
                             SinkError::Lost { key, store, upload: Box::new(upload), kept, source }
                         }
                     });
@@ -158,7 +166,9 @@ impl Sink {
         let store = self.store.to_string();
         Err(match self.keep(&key, &file) {
             Ok(kept) => SinkError::Upload { key, store, kept, source: Box::new(source) },
-            Err((kept, error)) => SinkError::Lost { key, store, upload: Box::new(source), kept, source: error },
+            Err((kept, error)) => {
+                SinkError::Lost { key, store, upload: Box::new(source), kept, source: error }
+            }
         })
     }
 

@@ -7,6 +7,7 @@ mod crowds;
 mod filler;
 mod platform;
 mod raw;
+mod rows;
 
 use serde::{Deserialize, Serialize};
 use wsp_schemas::identity::NodeId;

@@ -92,6 +92,12 @@ impl FleetWorkload {
         &self.workload
     }
 
+    /// The same behaviour under another name.
+    pub(crate) fn named(mut self, workload: Workload) -> Self {
+        self.workload = workload;
+        self
+    }
+
     /// Its key.
     pub fn key(&self) -> WorkloadKey {
         self.workload.key()

@@ -9,6 +9,7 @@ mod names;
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
+use wsp_schemas::image::Workload;
 use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot::EncodeError;
 use wsp_schemas::store::Store;
@@ -105,9 +106,11 @@ impl Gallery {
             nodes: 1,
             ..FleetSpec::undisturbed()
         };
-        let workload = Fleet::new(spec)?.workloads().next();
         let missing = || SpecError { what: "images", value: "0".to_owned(), rule: "the gallery needs one" };
-        Ok(Self { workload: workload.ok_or_else(missing)?, next: 0, specimens: Vec::new() })
+        let workload = Fleet::new(spec)?.workloads().next().ok_or_else(missing)?;
+        // Not a workload of any fleet: both may stand in one store.
+        let name = Workload::parse("registry.example.com/hostile/gallery:1.0").map_err(|_| missing())?;
+        Ok(Self { workload: workload.named(name), next: 0, specimens: Vec::new() })
     }
 
     /// A good snapshot that nobody has had yet.

@@ -3,6 +3,7 @@
 //! Written as JSON below `truth/` of the store; `datasets/README.md` describes every field. From it alone
 //! [`Truth::expected`] computes what a merge must find, without looking into a snapshot file.
 
+mod coverage;
 mod expected;
 
 use std::collections::HashSet;

@@ -289,3 +289,6 @@ impl Sink<'_> {
         self.finish().await
     }
 }
+
+#[cfg(test)]
+mod tests;

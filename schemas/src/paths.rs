@@ -159,13 +159,12 @@ fn is_uuid(rest: &[u8]) -> bool {
         })
 }
 
+/// Replaces all of them: where only the first went, a second application of the rules would find the next.
 fn replace_qos(part: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let mut part = part;
     for class in [&b"burstable"[..], b"besteffort"] {
-        if let Some(at) = part.windows(class.len()).position(|window| window == class) {
-            let mut out = part[..at].to_vec();
-            out.extend_from_slice(b"<qos>");
-            out.extend_from_slice(&part[at + class.len()..]);
-            return Cow::Owned(out);
+        while let Some(at) = part.windows(class.len()).position(|window| window == class) {
+            part = Cow::Owned([&part[..at], b"<qos>", &part[at + class.len()..]].concat());
         }
     }
     part

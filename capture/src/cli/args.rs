@@ -10,14 +10,21 @@ use crate::recorder::ArgsMode;
 
 /// Records what containers do, as snapshot files in object storage.
 #[derive(Debug, Parser)]
-#[command(name = "wsp-capture", version, after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but events were lost, 70 a bug of this program.\nCredentials and endpoints of object stores come from the environment, as their own tools read them.\nWSP_LOG=debug shows more.")]
+#[command(
+    name = "wsp-capture",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but events were lost, 70 a bug of this program.\nCredentials and endpoints of object stores come from the environment, as their own tools read them.\nWSP_LOG=debug shows more."
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-#[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "parsed in every build, so that the error can say what is missing"))]
+#[cfg_attr(
+    not(feature = "ebpf"),
+    allow(dead_code, reason = "parsed in every build, so that the error can say what is missing")
+)]
 pub(super) enum Command {
     /// Record one container for a while
     Once(OnceArgs),
@@ -104,4 +111,16 @@ pub(super) struct DoctorArgs {
     /// For programs
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn arguments_do_not_contradict_each_other() {
+        Args::command().debug_assert();
+    }
 }

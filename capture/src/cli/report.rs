@@ -102,7 +102,9 @@ impl Error {
     fn hint(&self) -> Option<&'static str> {
         match self.sink() {
             Some(SinkError::Unreachable { .. }) => {
-                return Some("check the URL, the network, and the provider's environment variables (AWS_ENDPOINT_URL, AWS_REGION, …)");
+                return Some(
+                    "check the URL, the network, and the provider's environment variables (AWS_ENDPOINT_URL, AWS_REGION, …)",
+                );
             }
             Some(SinkError::Upload { .. }) => {
                 return Some("copy the file into the store under the same key once it can be reached");
@@ -152,7 +154,9 @@ mod tests {
 
     #[test]
     fn errors_say_what_why_and_what_to_do() {
-        let error = Error::Identity(IdentityError::NoRuntime { tried: vec!["/run/x.sock (no \u{1b}such file)".to_owned()] });
+        let error = Error::Identity(IdentityError::NoRuntime {
+            tried: vec!["/run/x.sock (no \u{1b}such file)".to_owned()],
+        });
         insta::assert_snapshot!(text(&error), @r"
         error: no container runtime answers; tried /run/x.sock (no \u{1b}such file)
         Try: start one (`podman system service --time=0 unix:///run/podman/podman.sock`), give its address with --runtime-socket, or run as a user who may open it

@@ -33,7 +33,8 @@ impl std::fmt::Debug for Api {
 impl Api {
     /// Connects to the API at a URL and has it answer.
     pub(super) async fn open(url: &str) -> Result<Self, IdentityError> {
-        let no_runtime = |reason: String| IdentityError::NoRuntime { tried: vec![format!("{url} ({reason})")] };
+        let no_runtime =
+            |reason: String| IdentityError::NoRuntime { tried: vec![format!("{url} ({reason})")] };
         let address = Address::parse(url)?;
         Self::connect(&address).await.map_err(no_runtime)
     }
@@ -141,19 +142,27 @@ fn identity(container: ContainerInspectResponse, image: Option<&ImageInspect>) -
     let id = container.id.unwrap_or_default();
     let init = state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0).map(Pid);
     Identity {
-        name: container.name.map(|name| name.trim_start_matches('/').to_owned()).filter(|name| !name.is_empty()),
+        name: container
+            .name
+            .map(|name| name.trim_start_matches('/').to_owned())
+            .filter(|name| !name.is_empty()),
         digest: image.and_then(|image| digest_of(image, reference.as_deref())),
         image: reference,
         labels: allowed_labels(config.labels.unwrap_or_default()),
         // A container that never started has the year 1.
-        started: started.map(|time| time.with_timezone(&Utc)).filter(|time| time.year() >= 1970).map(whole_ms),
+        started: started
+            .map(|time| time.with_timezone(&Utc))
+            .filter(|time| time.year() >= 1970)
+            .map(whole_ms),
         // The API may number processes in another pid namespace than ours.
         init: init.filter(|pid| is_of(*pid, &id)),
         state: match state.status {
             Some(ContainerStateStatusEnum::CREATED) => State::Unstarted,
-            Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD | ContainerStateStatusEnum::REMOVING) => {
-                State::Exited
-            }
+            Some(
+                ContainerStateStatusEnum::EXITED
+                | ContainerStateStatusEnum::DEAD
+                | ContainerStateStatusEnum::REMOVING,
+            ) => State::Exited,
             // podman says `initialized`, which Docker does not have.
             _ if state.running == Some(false) => State::Unstarted,
             _ => State::Running,
@@ -177,7 +186,9 @@ fn named(reference: String, image_id: &str, image: Option<&ImageInspect>) -> Opt
 /// The digest under the container's own repository, or else the only one there is.
 fn digest_of(image: &ImageInspect, reference: Option<&str>) -> Option<String> {
     let digests = image.repo_digests.as_deref().unwrap_or_default();
-    let repository = |text: &str| wsp_schemas::image::Workload::parse(text).ok().map(|workload| workload.name().to_owned());
+    let repository = |text: &str| {
+        wsp_schemas::image::Workload::parse(text).ok().map(|workload| workload.name().to_owned())
+    };
     let own = reference.and_then(repository);
     let of_own = digests.iter().find(|digest| own.is_some() && repository(digest) == own);
     let digest = of_own.or_else(|| digests.first().filter(|_| digests.len() == 1))?;
@@ -230,7 +241,10 @@ mod tests {
     #[test]
     fn the_digest_is_that_of_the_own_repository() {
         let digest = |letter: &str| format!("sha256:{}", letter.repeat(64));
-        let (a, b) = (format!("docker.io/library/nginx@{}", digest("a")), format!("mirror.local/nginx@{}", digest("b")));
+        let (a, b) = (
+            format!("docker.io/library/nginx@{}", digest("a")),
+            format!("mirror.local/nginx@{}", digest("b")),
+        );
         let both = image(&[], &[&b, &a]);
         assert_eq!(digest_of(&both, Some("nginx:1.25")), Some(digest("a")));
         assert_eq!(digest_of(&both, Some("other")), None);

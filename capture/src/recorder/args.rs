@@ -119,7 +119,9 @@ fn scrub(argv: &[RawText]) -> Vec<Vec<u8>> {
             hide = if arg.len() > flag.len() || program != b"sshpass" { Next::Show } else { Next::HideWord };
             continue;
         }
-        if hide == Next::HidePassword && let Some(colon) = arg.iter().position(|byte| *byte == b':') {
+        if hide == Next::HidePassword
+            && let Some(colon) = arg.iter().position(|byte| *byte == b':')
+        {
             out.push([&arg[..=colon], MASK].concat());
             hide = Next::Show;
             continue;
@@ -184,7 +186,10 @@ fn scrub_words(arg: &[u8]) -> (Vec<u8>, Next) {
 
 fn scrub_word(word: &[u8], rest: &[u8], out: &mut Vec<u8>) -> Next {
     let dashes = word.iter().take_while(|byte| **byte == b'-').count();
-    let name_len = word[dashes..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte)).count();
+    let name_len = word[dashes..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte))
+        .count();
     let (name, after) = word[dashes..].split_at(name_len);
     let sign = after.first().copied();
     if name.eq_ignore_ascii_case(b"authorization") && matches!(sign, Some(b':' | b'=')) {
@@ -228,7 +233,8 @@ fn scrub_url(word: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(word);
         return;
     };
-    let authority_end = word[start..].iter().position(|byte| b"/?#".contains(byte)).map_or(word.len(), |at| start + at);
+    let authority_end =
+        word[start..].iter().position(|byte| b"/?#".contains(byte)).map_or(word.len(), |at| start + at);
     // A secret may itself hold a slash: then the last `@` before a later one ends it.
     let at = word[start..authority_end].iter().rposition(|byte| *byte == b'@').map(|at| start + at);
     let at = at.or_else(|| word[start..].iter().rposition(|byte| *byte == b'@').map(|at| start + at));
@@ -281,7 +287,10 @@ mod tests {
 
     #[test]
     fn words_are_quoted_as_a_shell_reads_them() {
-        assert_eq!(show(&["sh", "-c", "echo it's; ls", ""], ArgsMode::Scrubbed), r"sh -c 'echo it'\''s; ls' ''".replace('\\', "\\\\"));
+        assert_eq!(
+            show(&["sh", "-c", "echo it's; ls", ""], ArgsMode::Scrubbed),
+            r"sh -c 'echo it'\''s; ls' ''".replace('\\', "\\\\")
+        );
         let raw = render(&["x".into(), RawText::from(&b"\xff"[..])], true, ArgsMode::Scrubbed).unwrap();
         assert_eq!(raw.to_escaped(), "x \\xff …");
     }

@@ -44,11 +44,13 @@ pub struct ClosedWindow {
     closed: BootTime,
     first_exec: Option<BootTime>,
     container_start: Option<BootTime>,
-    processes: Vec<(NodeId, Place, Attributes, Span)>,
+    processes: Vec<Process>,
     rows: Vec<(NodeId, Row)>,
     lost: BTreeMap<(LostKind, &'static str), u64>,
     limits_hit: Vec<String>,
 }
+
+type Process = (NodeId, Place, Attributes, Span);
 
 #[derive(Debug, Clone)]
 struct Place {
@@ -94,16 +96,18 @@ impl ClosedWindow {
 
     /// The snapshot: metadata and rows, processes as a tree, what a process owns behind it and before its children. The
     /// same window and setting give the same rows in the same order.
-    pub fn into_snapshot(self, setting: Setting) -> (SnapshotMeta, Vec<Node>) {
-        let times = Times::new(&self, &setting);
-        let meta = self.meta(&setting, &times);
+    pub fn into_snapshot(self, setting: &Setting) -> (SnapshotMeta, Vec<Node>) {
+        let times = Times::new(&self, setting);
+        let meta = self.meta(setting, &times);
         (meta, nodes(self.processes, self.rows, &times))
     }
 
     fn meta(&self, setting: &Setting, times: &Times) -> SnapshotMeta {
         let covers_start = self.first_exec.is_some();
         let lossy = |kind: &str| {
-            self.lost.iter().any(|((lost, _), events)| *events > 0 && kind_of(*lost).is_some_and(|of| of.as_str() == kind))
+            self.lost.iter().any(|((lost, _), events)| {
+                *events > 0 && kind_of(*lost).is_some_and(|of| of.as_str() == kind)
+            })
         };
         let completeness = setting
             .sensors
@@ -166,7 +170,14 @@ impl Times {
         i32::try_from(offset).unwrap_or(i32::MAX)
     }
 
-    fn node(&self, fact: Fact, parent: Option<NodeId>, exe: Option<RawText>, lineage_complete: bool, span: Span) -> Node {
+    fn node(
+        &self,
+        fact: Fact,
+        parent: Option<NodeId>,
+        exe: Option<RawText>,
+        lineage_complete: bool,
+        span: Span,
+    ) -> Node {
         let (first_seen_ms, last_seen_ms) = (self.offset(span.first), self.offset(span.last));
         let startup = |started: DateTime<Utc>| {
             let first = self.start + chrono::Duration::milliseconds(i64::from(first_seen_ms));
@@ -186,18 +197,14 @@ impl Times {
     }
 }
 
-fn nodes(
-    processes: Vec<(NodeId, Place, Attributes, Span)>,
-    mut rows: Vec<(NodeId, Row)>,
-    times: &Times,
-) -> Vec<Node> {
+fn nodes(processes: Vec<Process>, mut rows: Vec<(NodeId, Row)>, times: &Times) -> Vec<Node> {
     let mut out = Vec::with_capacity(processes.len() + rows.len());
     rows.sort_by_cached_key(|(id, row)| (kind_order(&row.fact), fact_key(&row.fact), *id));
     let mut owned: HashMap<Option<NodeId>, Vec<Row>> = HashMap::new();
     for (_, row) in rows {
         owned.entry(row.owner).or_default().push(row);
     }
-    let mut children: HashMap<Option<NodeId>, Vec<(NodeId, Place, Attributes, Span)>> = HashMap::new();
+    let mut children: HashMap<Option<NodeId>, Vec<Process>> = HashMap::new();
     for process in processes {
         let parent = match process.1.parent {
             Parent::Process(id) => Some(id),

@@ -188,7 +188,8 @@ pub(super) fn is_nameable(address: IpAddr) -> bool {
 fn is_name(name: &RawText) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     name.as_bytes().iter().all(plain)
-        && std::str::from_utf8(name.as_bytes()).is_ok_and(|text| text != "." && text.parse::<IpAddr>().is_err())
+        && std::str::from_utf8(name.as_bytes())
+            .is_ok_and(|text| text != "." && text.parse::<IpAddr>().is_err())
 }
 
 /// The name of a record type.

@@ -90,8 +90,12 @@ mod tests {
     fn own_addresses() {
         let own = |ip: &str| {
             let address = Address::Ip(ip.parse().unwrap());
-            own_address(&Endpoint { protocol: Transport::Tcp, address, port: 1 }, &RawText::default()).to_escaped()
+            own_address(&Endpoint { protocol: Transport::Tcp, address, port: 1 }, &RawText::default())
+                .to_escaped()
         };
-        assert_eq!([own("0.0.0.0"), own("::"), own("127.0.0.1"), own("10.0.0.7")], ["0.0.0.0", "::", "127.0.0.1", "self"]);
+        assert_eq!(
+            [own("0.0.0.0"), own("::"), own("127.0.0.1"), own("10.0.0.7")],
+            ["0.0.0.0", "::", "127.0.0.1", "self"]
+        );
     }
 }

@@ -80,6 +80,11 @@ impl Sample {
         self
     }
 
+    /// One of its standard descriptors is `/dev/null`.
+    pub(super) fn has_null(&self) -> bool {
+        self.stdio.contains(&StdioKind::Null)
+    }
+
     pub(super) fn written(mut self, written: bool) -> Self {
         self.written = written;
         self
@@ -88,8 +93,10 @@ impl Sample {
 
 /// `python app.py`: the first argument that is no option, of a known interpreter; none where the program comes by `-c`.
 fn interpreted(exec: &Exec) -> Option<RawText> {
-    const INTERPRETERS: [&str; 13] =
-        ["python", "perl", "ruby", "node", "nodejs", "php", "lua", "bash", "dash", "ash", "sh", "zsh", "Rscript"];
+    const INTERPRETERS: [&str; 13] = [
+        "python", "perl", "ruby", "node", "nodejs", "php", "lua", "bash", "dash", "ash", "sh", "zsh",
+        "Rscript",
+    ];
     let exe = exec.exe.path.as_bytes();
     let name = multi_call_argv0(exe, exec.argv.first().map_or(&[], RawText::as_bytes))
         .unwrap_or_else(|| exe.rsplit(|byte| *byte == b'/').next().unwrap_or(exe).into());
@@ -132,8 +139,12 @@ pub(super) struct Attributes {
 
 impl Attributes {
     pub(super) fn first(sample: &Sample) -> Self {
-        let mut new =
-            Self { comm: sample.comm.clone(), cwd: sample.cwd.clone(), stdio: sample.stdio, ..Self::default() };
+        let mut new = Self {
+            comm: sample.comm.clone(),
+            cwd: sample.cwd.clone(),
+            stdio: sample.stdio,
+            ..Self::default()
+        };
         new.add(sample);
         new
     }
@@ -242,7 +253,10 @@ mod tests {
     #[test]
     fn interpreters_tell_their_script() {
         let script = |exe, argv: &[&str]| interpreted(&exec(exe, argv)).map(|path| path.to_escaped());
-        assert_eq!(script("/usr/bin/python3.11", &["python3", "-u", "app.py", "x"]).as_deref(), Some("/srv/app.py"));
+        assert_eq!(
+            script("/usr/bin/python3.11", &["python3", "-u", "app.py", "x"]).as_deref(),
+            Some("/srv/app.py")
+        );
         assert_eq!(script("/usr/bin/python3.11", &["python3", "-m", "http.server"]), None);
         assert_eq!(script("/bin/busybox", &["sh", "/etc/run"]).as_deref(), Some("/etc/run"));
         assert_eq!(script("/bin/busybox", &["cat", "/etc/run"]), None);

@@ -7,12 +7,14 @@ mod meta;
 
 use std::fmt::Write as _;
 
-use wsp_schemas::identity::NodeId;
+use wsp_schemas::identity::{Kind, NodeId};
 use wsp_schemas::keys::SnapshotId;
-use wsp_schemas::snapshot::{Container, Fact, Image, Limits, Node, SeenBy, Sensor, SnapshotMeta, Verified, decode, encode};
+use wsp_schemas::snapshot::{
+    Container, Fact, Image, Limits, Node, SeenBy, Sensor, SnapshotMeta, Verified, decode, encode,
+};
 
 use super::*;
-use crate::event::{Clock, CgroupId};
+use crate::event::{Address, CgroupId, Clock, Endpoint, FilePath, Origin, Transport};
 
 pub(super) const CGROUP: CgroupId = CgroupId(7);
 /// 2026-01-01T00:00:00Z.
@@ -88,13 +90,21 @@ impl Script {
         self.initial_guess(pid, parent, false, exe, argv)
     }
 
-    pub(super) fn initial_guess(self, pid: u32, parent: Option<u32>, parent_is_guess: bool, exe: &str, argv: &str) -> Self {
+    pub(super) fn initial_guess(
+        self,
+        pid: u32,
+        parent: Option<u32>,
+        parent_is_guess: bool,
+        exe: &str,
+        argv: &str,
+    ) -> Self {
         let exec = exec(pid - 99, exe, argv);
         self.event(pid, Body::InitialProcess { parent: parent.map(Pid), parent_is_guess, exec })
     }
 
     pub(super) fn connect(self, pid: u32, address: &str, port: u16) -> Self {
-        let remote = Endpoint { protocol: Transport::Tcp, address: Address::Ip(address.parse().unwrap()), port };
+        let remote =
+            Endpoint { protocol: Transport::Tcp, address: Address::Ip(address.parse().unwrap()), port };
         self.event(pid, Body::Connect { remote, result: 0 })
     }
 
@@ -143,8 +153,9 @@ pub(super) fn setting() -> Setting {
 
 /// The snapshot of a window, after it went through a file: every row is verified.
 pub(super) fn snapshot(window: ClosedWindow) -> Snapshot {
-    let (meta, nodes) = window.into_snapshot(setting());
-    let Verified { meta: read, rows, .. } = decode(encode(&meta, &nodes).unwrap().into(), &Limits::default()).unwrap();
+    let (meta, nodes) = window.into_snapshot(&setting());
+    let Verified { meta: read, rows, .. } =
+        decode(encode(&meta, &nodes).unwrap().into(), &Limits::default()).unwrap();
     assert_eq!((&read, rows.num_rows()), (&meta, nodes.len()));
     Snapshot { meta, nodes }
 }
@@ -200,7 +211,9 @@ fn show(node: &Node) -> String {
                 let _ = write!(out, "[{}] ", kind.as_str());
             }
             out.push_str(&node.exe.as_ref().unwrap().to_escaped());
-            for (mark, text) in [(" =", &process.argv0), (" #!", &process.script.clone().filter(|_| process.shebang))] {
+            for (mark, text) in
+                [(" =", &process.argv0), (" #!", &process.script.clone().filter(|_| process.shebang))]
+            {
                 if let Some(text) = text {
                     let _ = write!(out, "{mark}{}", text.to_escaped());
                 }
@@ -215,7 +228,9 @@ fn show(node: &Node) -> String {
         }
         Fact::File(file) => format!("file {} {}", file.path.to_escaped(), file.access.join("+")),
         Fact::Dns { name, rtype } => format!("dns {} {rtype}", name.to_escaped()),
-        Fact::Connect(s) => format!("connect {} {}:{} {:?}", s.protocol, s.address.to_escaped(), s.port, s.remote_ips),
+        Fact::Connect(s) => {
+            format!("connect {} {}:{} {:?}", s.protocol, s.address.to_escaped(), s.port, s.remote_ips)
+        }
         Fact::Listen(s) => format!("listen {} {}:{}", s.protocol, s.address.to_escaped(), s.port),
         Fact::Syscall(name) | Fact::Capability(name) => name.clone(),
     }

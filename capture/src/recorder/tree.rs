@@ -48,6 +48,14 @@ pub(super) struct Known {
     pub(super) sample: Arc<Sample>,
 }
 
+impl Known {
+    /// True for files that the process node itself tells of: its executable, and `/dev/null` as a standard descriptor,
+    /// which whoever started it opened.
+    pub(super) fn says(&self, path: &RawText) -> bool {
+        self.program.exe == *path || (path.as_bytes() == b"/dev/null" && self.sample.has_null())
+    }
+}
+
 /// Where a process hangs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -142,7 +150,9 @@ impl Tree {
         let (parent, depth, mut complete) = match place.parent {
             Parent::Root(_) => (place.parent, 1, true),
             Parent::Process(id) => match self.known.get(&id) {
-                Some(known) if known.program == program => (known.parent, known.depth, known.lineage_complete),
+                Some(known) if known.program == program => {
+                    (known.parent, known.depth, known.lineage_complete)
+                }
                 Some(known) if known.depth > MAX_DEPTH => (known.parent, known.depth, false),
                 Some(known) => {
                     (place.parent, known.depth + 1, known.lineage_complete && known.depth < MAX_DEPTH)

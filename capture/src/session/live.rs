@@ -50,8 +50,11 @@ impl EventSource for Live {
 
     fn sensors(&self, cgroup: CgroupId) -> Vec<Sensor> {
         // A container that came and went in one batch is not tracked any more: what can run then stands for what ran.
-        let live = self.0.tracking(cgroup).map_or_else(|| self.0.sensors().live, |tracked| tracked.live.clone());
-        live.iter().map(|live| Sensor { kind: live.sensor.name().to_owned(), hook: live.hook.to_owned() }).collect()
+        let live =
+            self.0.tracking(cgroup).map_or_else(|| self.0.sensors().live, |tracked| tracked.live.clone());
+        live.iter()
+            .map(|live| Sensor { kind: live.sensor.name().to_owned(), hook: live.hook.to_owned() })
+            .collect()
     }
 
     fn initial_state(&mut self, cgroup: CgroupId, path: &Path) -> Result<Vec<Event>, SourceError> {

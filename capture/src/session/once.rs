@@ -48,7 +48,9 @@ pub enum OnceError {
     #[error("container {0} has exited: start it again, or give one that runs")]
     Exited(String),
     /// It has no cgroup that can be found.
-    #[error("the cgroup of container {0} cannot be found: is its runtime on this host, and this program in the host's pid namespace?")]
+    #[error(
+        "the cgroup of container {0} cannot be found: is its runtime on this host, and this program in the host's pid namespace?"
+    )]
     NoCgroup(String),
     /// It did not come up.
     #[error("container {0} was not initialised in the time given with --for")]
@@ -87,7 +89,10 @@ impl Log {
         self.with(|log| log.write(line))
     }
 
-    fn with(&mut self, write: impl FnOnce(&mut LogWriter<BufWriter<File>>) -> io::Result<()>) -> Result<(), OnceError> {
+    fn with(
+        &mut self,
+        write: impl FnOnce(&mut LogWriter<BufWriter<File>>) -> io::Result<()>,
+    ) -> Result<(), OnceError> {
         let Some((path, log)) = &mut self.0 else { return Ok(()) };
         write(log).map_err(|source| OnceError::Log { path: path.clone(), source })
     }
@@ -120,17 +125,21 @@ pub async fn once<S: EventSource>(
     let (cgroup, path) = match target.cgroup {
         Some(path) => match source.cgroup_id(&path) {
             Some(cgroup) => (cgroup, path),
-            None => return Err(OnceError::NoCgroup(name)),
+            // It had one when the runtime was asked.
+            None => return Err(OnceError::Exited(name)),
         },
         None if identity.state == State::Unstarted => {
             // Lineage is attached: the container can be initialised from here on.
             if let Some(attached) = attached.take() {
                 attached();
             }
-            let found = tokio::select! {
-                found = wait_for(source, &identity.id, &mut early) => found?,
-                () = sleep_until(deadline) => return Err(OnceError::NotInitialised(name)),
-                () = &mut stop => return Err(OnceError::NotInitialised(name)),
+            let found = match made_meanwhile(source, &identity.id) {
+                Some(found) => found,
+                None => tokio::select! {
+                    found = wait_for(source, &identity.id, &mut early) => found?,
+                    () = sleep_until(deadline) => return Err(OnceError::NotInitialised(name)),
+                    () = &mut stop => return Err(OnceError::NotInitialised(name)),
+                },
             };
             tracing::debug!(cgroup = found.0.0, "the container's cgroup was made");
             found
@@ -138,7 +147,8 @@ pub async fn once<S: EventSource>(
         None => return Err(OnceError::NoCgroup(name)),
     };
     source.track(cgroup, &path)?;
-    let opened = early.iter().find(|event| event.cgroup == cgroup).map_or_else(|| source.now(), |event| event.at);
+    let opened =
+        early.iter().find(|event| event.cgroup == cgroup).map_or_else(|| source.now(), |event| event.at);
     let initial = source.initial_state(cgroup, &path)?;
     let ran = initial.iter().any(|event| matches!(event.body, Body::InitialProcess { .. }));
     let met = if identity.state == State::Unstarted && !ran { Met::Unstarted } else { Met::Running };
@@ -154,7 +164,12 @@ pub async fn once<S: EventSource>(
     log.write(&Line::Container(Box::new(container_line(&config, &identity, cgroup, met, &frame))))?;
     log.write(&Line::Window(WindowLine { cgroup, opened, snapshot: Some(frame.snapshot.to_string()) }))?;
 
-    let mut session = Session { cgroup, recorder: Recorder::new(config.options, met, identity.init, opened), log, gone: None };
+    let mut session = Session {
+        cgroup,
+        recorder: Recorder::new(config.options, met, identity.init, opened),
+        log,
+        gone: None,
+    };
     session.take(&early)?;
     session.take(&initial)?;
     if let Some(attached) = attached.take() {
@@ -217,6 +232,13 @@ impl Session {
     }
 }
 
+/// The container's cgroup, where it was made between the runtime's answer and the attaching.
+fn made_meanwhile<S: EventSource>(source: &S, id: &str) -> Option<(CgroupId, PathBuf)> {
+    let of =
+        |path: &PathBuf| container_of(path.as_os_str().as_encoded_bytes()).is_some_and(|(of, _)| of == id);
+    source.existing().into_iter().find(|(_, path)| of(path))
+}
+
 /// Waits for the container's cgroup to be made; `early` takes the events of that time.
 async fn wait_for<S: EventSource>(
     source: &mut S,
@@ -242,7 +264,13 @@ async fn wait_for<S: EventSource>(
     }
 }
 
-fn container_line(config: &Once, identity: &Identity, cgroup: CgroupId, met: Met, frame: &Frame) -> ContainerLine {
+fn container_line(
+    config: &Once,
+    identity: &Identity,
+    cgroup: CgroupId,
+    met: Met,
+    frame: &Frame,
+) -> ContainerLine {
     ContainerLine {
         cgroup,
         id: identity.id.clone(),

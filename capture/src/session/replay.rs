@@ -71,20 +71,24 @@ pub async fn replay(config: &Replay, log: impl BufRead, sink: &Sink) -> Result<V
             Line::Window(line) => open(config, &header, &mut containers, &line)?,
             Line::Close(line) => {
                 if let Some(container) = containers.get_mut(&line.cgroup) {
-                    done.extend(close(config, &header, clock, line.cgroup, container, line.closed, sink).await?);
+                    done.extend(
+                        close(config, &header, clock, line.cgroup, container, line.closed, sink).await?,
+                    );
                 }
             }
             Line::Event(event) => {
                 if event.cgroup == CgroupId(0) {
                     continue;
                 }
-                let container = containers.entry(event.cgroup).or_insert_with(|| unnamed(config, &header, event.cgroup));
+                let container =
+                    containers.entry(event.cgroup).or_insert_with(|| unnamed(config, &header, event.cgroup));
                 if matches!(event.body, Body::ContainerCreated { .. }) {
                     container.met = Met::Unstarted;
                 }
                 let (met, init) = (container.met, container.init);
-                let recorder =
-                    container.recorder.get_or_insert_with(|| Recorder::new(config.options, met, init, event.at));
+                let recorder = container
+                    .recorder
+                    .get_or_insert_with(|| Recorder::new(config.options, met, init, event.at));
                 recorder.record(&event);
                 container.last = container.last.max(event.at);
                 container.closed = false;
@@ -152,7 +156,8 @@ fn open(
         }
         Some(_) => {}
         None => {
-            container.recorder = Some(Recorder::new(config.options, container.met, container.init, line.opened));
+            container.recorder =
+                Some(Recorder::new(config.options, container.met, container.init, line.opened));
         }
     }
     container.last = container.last.max(line.opened);

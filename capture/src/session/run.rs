@@ -173,7 +173,15 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     /// Opens the first window of a container.
-    fn meet(&mut self, cgroup: CgroupId, id: String, met: Met, identity: &Identity, pending: Pending, opened: BootTime) {
+    fn meet(
+        &mut self,
+        cgroup: CgroupId,
+        id: String,
+        met: Met,
+        identity: &Identity,
+        pending: Pending,
+        opened: BootTime,
+    ) {
         tracing::info!(container = %identity.display(), running = met == Met::Running, "recording");
         let container = Container {
             id,
@@ -230,8 +238,12 @@ impl<S: EventSource> Fleet<'_, S> {
     /// Closes the windows whose time is over and opens the next ones.
     fn turn_due(&mut self) {
         let now = Instant::now();
-        let due: Vec<CgroupId> =
-            self.containers.iter().filter(|(_, container)| container.due <= now).map(|(cgroup, _)| *cgroup).collect();
+        let due: Vec<CgroupId> = self
+            .containers
+            .iter()
+            .filter(|(_, container)| container.due <= now)
+            .map(|(cgroup, _)| *cgroup)
+            .collect();
         for cgroup in due {
             self.add_titles(cgroup);
             let (frame, at) = (self.frame(cgroup), self.source.now());
@@ -248,7 +260,8 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     fn add_titles(&mut self, cgroup: CgroupId) {
-        let pids = self.containers.get(&cgroup).map(|container| container.recorder.pids()).unwrap_or_default();
+        let pids =
+            self.containers.get(&cgroup).map(|container| container.recorder.pids()).unwrap_or_default();
         for event in self.source.titles(cgroup, &pids) {
             if let Some(container) = self.containers.get_mut(&cgroup) {
                 container.recorder.record(&event);

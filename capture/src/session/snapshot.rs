@@ -62,7 +62,7 @@ pub(super) async fn store(
     uploaded: impl FnOnce(DateTime<Utc>) -> DateTime<Utc>,
 ) -> Result<Recorded, SinkError> {
     let lost = window.lost_events();
-    let (meta, nodes) = window.into_snapshot(Setting {
+    let (meta, nodes) = window.into_snapshot(&Setting {
         id: frame.snapshot,
         image: identity.to_image(),
         container: identity.to_container(),
@@ -81,7 +81,13 @@ pub(super) fn new_id() -> SnapshotId {
 }
 
 /// The id that follows from a window of a log.
-pub(super) fn derived_id(header: &EventLogHeader, clock: Clock, container: &str, cgroup: CgroupId, opened: BootTime) -> SnapshotId {
+pub(super) fn derived_id(
+    header: &EventLogHeader,
+    clock: Clock,
+    container: &str,
+    cgroup: CgroupId,
+    opened: BootTime,
+) -> SnapshotId {
     let mut hash = blake3::Hasher::new();
     for field in [b"wsp.replay.v1", header.kernel.as_bytes(), container.as_bytes()] {
         hash.update(&(field.len() as u64).to_le_bytes()).update(field);

@@ -89,7 +89,17 @@ fn event(cgroup: CgroupId, pid: u32, body: Body) -> Event {
 
 fn exec(cgroup: CgroupId, pid: u32, exe: &str) -> Event {
     let exe = FilePath { path: exe.into(), ..FilePath::default() };
-    event(cgroup, pid, Body::Exec(Box::new(Exec { exe, argv: vec!["x".into()], ns_pid: 1, pid_ns_level: 1, ..Exec::default() })))
+    event(
+        cgroup,
+        pid,
+        Body::Exec(Box::new(Exec {
+            exe,
+            argv: vec!["x".into()],
+            ns_pid: 1,
+            pid_ns_level: 1,
+            ..Exec::default()
+        })),
+    )
 }
 
 fn open(cgroup: CgroupId, pid: u32, path: &[u8]) -> Event {
@@ -156,9 +166,16 @@ async fn a_log_replays_to_the_very_same_file() {
     let config = config(Duration::from_secs(60), Some(log.clone()));
     let mut attached = false;
     let sink_a = sink(folder.path());
-    let recorded = once(config, &mut source, target(State::Unstarted), &sink_a, || attached = true, std::future::pending())
-        .await
-        .unwrap();
+    let recorded = once(
+        config,
+        &mut source,
+        target(State::Unstarted),
+        &sink_a,
+        || attached = true,
+        std::future::pending(),
+    )
+    .await
+    .unwrap();
     assert!(attached && source.tracked.is_empty());
     assert_eq!((recorded.lost, recorded.outcome()), (2, Outcome::Lossy));
     let key = SnapshotKey::parse(&recorded.stored.key).unwrap();
@@ -183,12 +200,16 @@ async fn a_log_replays_to_the_very_same_file() {
 #[tokio::test]
 async fn a_log_of_events_alone_is_enough() {
     let log = concat!(
-        r#"{"event_log":1,"kernel":"6.1","wall_at_boot_ns":1767225600000000000,"sensors":["process tp","file"]}"#, "\n",
-        r#"{"at":1000000000,"cgroup":9,"pid":0,"event":"container_created","path":"/x"}"#, "\n",
-        r#"{"at":2000000000,"cgroup":9,"pid":5,"event":"exec","exe":{"path":"/bin/a","origin":"image"},"argv":["a"],"comm":"a","cwd":"/","uids":[0,0,0],"tty":false,"stdio":["none","none","none"],"ns_pid":1,"pid_ns_level":1,"mnt_ns":1,"started":null}"#, "\n",
+        r#"{"event_log":1,"kernel":"6.1","wall_at_boot_ns":1767225600000000000,"sensors":["process tp","file"]}"#,
+        "\n",
+        r#"{"at":1000000000,"cgroup":9,"pid":0,"event":"container_created","path":"/x"}"#,
+        "\n",
+        r#"{"at":2000000000,"cgroup":9,"pid":5,"event":"exec","exe":{"path":"/bin/a","origin":"image"},"argv":["a"],"comm":"a","cwd":"/","uids":[0,0,0],"tty":false,"stdio":["none","none","none"],"ns_pid":1,"pid_ns_level":1,"mnt_ns":1,"started":null}"#,
+        "\n",
     );
     let folder = tempfile::tempdir().unwrap();
-    let config = Replay { options: Options::default(), container_id: Some("abc".to_owned()), host: "h".to_owned() };
+    let config =
+        Replay { options: Options::default(), container_id: Some("abc".to_owned()), host: "h".to_owned() };
     let recorded = replay(&config, log.as_bytes(), &sink(folder.path())).await.unwrap();
     insta::assert_snapshot!(
         recorded[0].stored.key,
@@ -196,7 +217,10 @@ async fn a_log_of_events_alone_is_enough() {
     );
     let snapshots = snapshots(folder.path());
     let meta = &snapshots[0].meta;
-    assert_eq!((meta.container.id.as_str(), meta.covers_start, snapshots[0].rows.num_rows()), ("abc", true, 1));
+    assert_eq!(
+        (meta.container.id.as_str(), meta.covers_start, snapshots[0].rows.num_rows()),
+        ("abc", true, 1)
+    );
 }
 
 #[tokio::test]
@@ -207,7 +231,9 @@ async fn a_container_that_runs_is_joined_late() {
     let mut source = Fake { initial: vec![event(CGROUP, 100, initial)], ..Fake::default() };
     let config = config(Duration::from_millis(100), None);
     // Whatever the runtime says: a process of the image was there.
-    once(config, &mut source, target(State::Unstarted), &sink(folder.path()), || (), std::future::pending()).await.unwrap();
+    once(config, &mut source, target(State::Unstarted), &sink(folder.path()), || (), std::future::pending())
+        .await
+        .unwrap();
     let snapshots = snapshots(folder.path());
     assert!(!snapshots[0].meta.covers_start);
     assert_eq!(snapshots[0].meta.completeness["process"], Completeness::JoinedLate);
@@ -219,11 +245,11 @@ async fn a_container_that_is_only_created_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = format!("/machine.slice/libpod-{}.scope", identity(State::Unstarted).id);
     let created = event(CGROUP, 0, Body::ContainerCreated { path: path.as_str().into() });
-    let mut source =
-        Fake { batches: [vec![created, exec(CGROUP, 100, "/bin/a")]].into(), ..Fake::default() };
+    let mut source = Fake { batches: [vec![created, exec(CGROUP, 100, "/bin/a")]].into(), ..Fake::default() };
     let target = Target { cgroup: None, ..target(State::Unstarted) };
     let config = config(Duration::from_millis(200), None);
-    let recorded = once(config, &mut source, target, &sink(folder.path()), || (), std::future::pending()).await.unwrap();
+    let recorded =
+        once(config, &mut source, target, &sink(folder.path()), || (), std::future::pending()).await.unwrap();
     assert_eq!(recorded.stored.nodes, 1);
     assert!(snapshots(folder.path())[0].meta.covers_start);
 }
@@ -233,7 +259,9 @@ async fn what_cannot_be_recorded_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let fails = async |target| {
         let config = config(Duration::from_millis(100), None);
-        once(config, &mut Fake::default(), target, &sink(folder.path()), || (), std::future::pending()).await.unwrap_err()
+        once(config, &mut Fake::default(), target, &sink(folder.path()), || (), std::future::pending())
+            .await
+            .unwrap_err()
     };
     assert!(matches!(fails(target(State::Exited)).await, OnceError::Exited(_)));
     let without = |state| Target { cgroup: None, ..target(state) };
@@ -247,7 +275,10 @@ async fn what_cannot_be_uploaded_is_kept() {
     let sink = sink(folder.path()).without_retries();
     fs::write(folder.path().join("store/snapshots"), "in the way").unwrap();
     let config = config(Duration::from_millis(100), None);
-    let error = once(config, &mut Fake::default(), target(State::Running), &sink, || (), std::future::pending()).await.unwrap_err();
+    let error =
+        once(config, &mut Fake::default(), target(State::Running), &sink, || (), std::future::pending())
+            .await
+            .unwrap_err();
     let OnceError::Sink(SinkError::Upload { key, store, kept, .. }) = error else { panic!("{error}") };
     assert!(store.starts_with("file:///") && kept.ends_with(&key));
     assert!(decode(fs::read(&kept).unwrap().into(), &Limits::default()).is_ok());
@@ -277,11 +308,19 @@ async fn all_containers_have_windows_one_after_the_other() {
     };
     let stop = tokio::time::sleep(Duration::from_millis(400));
     // Nobody to ask: the snapshots are kept without a workload.
-    let summary = timeless(run(config, &mut source, Sources::none(), sink(folder.path()), |running| assert_eq!(running, 1), stop))
-        .await
-        .unwrap();
+    let summary = timeless(run(
+        config,
+        &mut source,
+        Sources::none(),
+        sink(folder.path()),
+        |running| assert_eq!(running, 1),
+        stop,
+    ))
+    .await
+    .unwrap();
     let snapshots = snapshots(folder.path());
-    let of = |letter: &str| snapshots.iter().filter(|s| s.meta.container.id == id(letter)).collect::<Vec<_>>();
+    let of =
+        |letter: &str| snapshots.iter().filter(|s| s.meta.container.id == id(letter)).collect::<Vec<_>>();
     let (a, b) = (of("a"), of("b"));
     assert_eq!((b.len(), b[0].rows.num_rows(), b[0].meta.covers_start), (1, 1, true));
     // Nothing happened in the other one; that is seen too, without a gap.

@@ -7,8 +7,9 @@ use wsp_schemas::identity::{Kind, NodeId};
 use wsp_schemas::snapshot::{Fact, Node, Socket};
 use wsp_schemas::text::RawText;
 
-use super::builder::{Owner, Program, file_node, node, process_node};
+use super::builder::{Owner, Program};
 use super::raw::{Names, fill};
+use super::rows::{file_node, node, process_node};
 use crate::seed::letters;
 
 /// How long a random name lives.

@@ -18,10 +18,28 @@ fn path() -> impl Strategy<Value = FilePath> {
 
 fn exec() -> impl Strategy<Value = Box<Exec>> {
     let text = || proptest::collection::vec(1_u8.., 0..8).prop_map(RawText::from);
-    (path(), proptest::option::of(text()), proptest::collection::vec(text(), 0..3), text(), 0_u32..3, 0_u32..2, proptest::option::of(0_u64..100))
+    (
+        path(),
+        proptest::option::of(text()),
+        proptest::collection::vec(text(), 0..3),
+        text(),
+        0_u32..3,
+        0_u32..2,
+        proptest::option::of(0_u64..100),
+    )
         .prop_map(|(exe, script, argv, cwd, ns_pid, level, started)| {
             let started = started.map(|n| at(1000 + n * 10));
-            Box::new(Exec { exe, script, argv, cwd, ns_pid, pid_ns_level: level, started, mnt_ns: ns_pid, ..Exec::default() })
+            Box::new(Exec {
+                exe,
+                script,
+                argv,
+                cwd,
+                ns_pid,
+                pid_ns_level: level,
+                started,
+                mnt_ns: ns_pid,
+                ..Exec::default()
+            })
         })
 }
 
@@ -32,8 +50,13 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
         text().prop_map(Address::Path),
         text().prop_map(Address::Abstract),
     ];
-    let protocol = prop_oneof![Just(Transport::Tcp), Just(Transport::Unix), any::<u16>().prop_map(Transport::Other)];
-    (protocol, address, any::<u16>()).prop_map(|(protocol, address, port)| Endpoint { protocol, address, port })
+    let protocol =
+        prop_oneof![Just(Transport::Tcp), Just(Transport::Unix), any::<u16>().prop_map(Transport::Other)];
+    (protocol, address, any::<u16>()).prop_map(|(protocol, address, port)| Endpoint {
+        protocol,
+        address,
+        port,
+    })
 }
 
 fn body() -> impl Strategy<Value = Body> {

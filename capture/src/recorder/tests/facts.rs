@@ -10,10 +10,20 @@ fn only(tree: &Snapshot, kind: Kind) -> Vec<&Fact> {
 
 fn dns(socket: u64, id: u16, name: &str, answers: &[&str]) -> Body {
     let mut packet = if answers.is_empty() { Packet::new_query(id) } else { Packet::new_reply(id) };
-    packet.questions.push(Question::new(Name::new_unchecked(name), QTYPE::TYPE(TYPE::A), QCLASS::CLASS(CLASS::IN), false));
+    packet.questions.push(Question::new(
+        Name::new_unchecked(name),
+        QTYPE::TYPE(TYPE::A),
+        QCLASS::CLASS(CLASS::IN),
+        false,
+    ));
     for answer in answers {
         let address = answer.parse::<std::net::Ipv4Addr>().unwrap().into();
-        packet.answers.push(ResourceRecord::new(Name::new_unchecked(name), CLASS::IN, 1, RData::A(A { address })));
+        packet.answers.push(ResourceRecord::new(
+            Name::new_unchecked(name),
+            CLASS::IN,
+            1,
+            RData::A(A { address }),
+        ));
     }
     Body::Dns { socket, answer: !answers.is_empty(), tcp: false, message: packet.build_bytes_vec().unwrap() }
 }
@@ -101,7 +111,10 @@ fn connections_go_by_the_name_that_the_container_was_given() {
 
 #[test]
 fn unix_sockets_have_their_path() {
-    let unix = |address| Body::Connect { remote: Endpoint { protocol: Transport::Unix, address, port: 9 }, result: -111 };
+    let unix = |address| Body::Connect {
+        remote: Endpoint { protocol: Transport::Unix, address, port: 9 },
+        result: -111,
+    };
     let mut exec = exec(1, "/bin/a", "a");
     exec.cwd = "/srv".into();
     let tree = script()
@@ -109,7 +122,10 @@ fn unix_sockets_have_their_path() {
         .event(100, unix(Address::Path("run/x.sock".into())))
         .event(100, unix(Address::Abstract((&b"\x00\xff"[..]).into())))
         .born();
-    assert_eq!(tree.tree(), "[init] /bin/a\n  connect unix /srv/run/x.sock:0 []\n  connect unix @\0\\xff:0 []\n");
+    assert_eq!(
+        tree.tree(),
+        "[init] /bin/a\n  connect unix /srv/run/x.sock:0 []\n  connect unix @\0\\xff:0 []\n"
+    );
 }
 
 #[test]
@@ -158,12 +174,19 @@ fn what_is_no_dns_is_counted_and_harmless() {
     let garbage = |answer| Body::Dns { socket: 1, answer, tcp: false, message: vec![0xc0; 30] };
     let tree = script().exec(100, "/bin/a", "a").event(100, garbage(false)).event(100, garbage(true)).born();
     assert_eq!(tree.nodes.len(), 1);
-    assert_eq!(tree.meta.lost.iter().map(|loss| (loss.kind.as_str(), loss.events)).collect::<Vec<_>>(), [("dns", 1)]);
+    assert_eq!(
+        tree.meta.lost.iter().map(|loss| (loss.kind.as_str(), loss.events)).collect::<Vec<_>>(),
+        [("dns", 1)]
+    );
 }
 
 #[test]
 fn the_executable_is_not_an_initial_file() {
     let open = |path| Body::InitialFile { file: file(path), flags: 0 };
-    let tree = script().initial(100, None, "/bin/a", "a").event(100, open("/bin/a")).event(100, open("/lib/x.so")).joined();
+    let tree = script()
+        .initial(100, None, "/bin/a", "a")
+        .event(100, open("/bin/a"))
+        .event(100, open("/lib/x.so"))
+        .joined();
     assert_eq!(tree.tree(), "[init] /bin/a initial\n  file /lib/x.so read initial\n");
 }

@@ -8,7 +8,16 @@ fn nginx_has_the_same_ids_from_birth_and_joined_late() {
         .exit(101)
         .exec(100, "/usr/sbin/nginx", "nginx -g daemon")
         .open(100, "/etc/nginx/nginx.conf", 0)
-        .event(100, Body::Listen { local: Endpoint { protocol: Transport::Tcp, address: Address::Ip([0, 0, 0, 0].into()), port: 80 } })
+        .event(
+            100,
+            Body::Listen {
+                local: Endpoint {
+                    protocol: Transport::Tcp,
+                    address: Address::Ip([0, 0, 0, 0].into()),
+                    port: 80,
+                },
+            },
+        )
         .fork(100, 102)
         .fork(100, 103)
         .open(102, "/usr/share/nginx/html/index.html", 0)
@@ -17,7 +26,16 @@ fn nginx_has_the_same_ids_from_birth_and_joined_late() {
         .initial(100, None, "/usr/sbin/nginx", "nginx -g daemon")
         .initial(102, Some(100), "/usr/sbin/nginx", "nginx: worker")
         .initial(103, Some(100), "/usr/sbin/nginx", "nginx: worker")
-        .event(100, Body::InitialListen { local: Endpoint { protocol: Transport::Tcp, address: Address::Ip([0, 0, 0, 0].into()), port: 80 } })
+        .event(
+            100,
+            Body::InitialListen {
+                local: Endpoint {
+                    protocol: Transport::Tcp,
+                    address: Address::Ip([0, 0, 0, 0].into()),
+                    port: 80,
+                },
+            },
+        )
         .open(103, "/usr/share/nginx/html/index.html", 0)
         .joined();
     insta::assert_snapshot!(born.tree(), @r"
@@ -97,7 +115,11 @@ fn execs_in_place_hang_from_the_same_fork_parent() {
 
 #[test]
 fn an_exec_in_place_into_the_parents_program_is_the_parent() {
-    let tree = script().exec(100, "/bin/sh", "sh").run(100, 101, "/bin/env", "env sh").exec(101, "/bin/sh", "sh").born();
+    let tree = script()
+        .exec(100, "/bin/sh", "sh")
+        .run(100, 101, "/bin/env", "env sh")
+        .exec(101, "/bin/sh", "sh")
+        .born();
     insta::assert_snapshot!(tree.tree(), @r"
     [init] /bin/sh was /bin/env (2 processes) x2
       /bin/env
@@ -187,9 +209,15 @@ fn a_pid_that_was_taken_again_is_another_process() {
         Body::Exec(exec)
     };
     // Its exit was lost: it started long after the one that was known.
-    let tree = script().exec(100, "/bin/sh", "sh").run(100, 101, "/bin/old", "old").wait(5000).event(101, started(5000)).born();
+    let tree = script()
+        .exec(100, "/bin/sh", "sh")
+        .run(100, 101, "/bin/old", "old")
+        .wait(5000)
+        .event(101, started(5000))
+        .born();
     assert_eq!(tree.tree(), "[init] /bin/sh\n  /bin/old\n[exec_session] /bin/new\n");
-    let tree = script().exec(100, "/bin/sh", "sh").run(100, 101, "/bin/old", "old").event(101, started(1001)).born();
+    let tree =
+        script().exec(100, "/bin/sh", "sh").run(100, 101, "/bin/old", "old").event(101, started(1001)).born();
     assert_eq!(tree.tree(), "[init] /bin/sh\n  /bin/old\n  /bin/new was /bin/old\n");
 }
 
@@ -252,11 +280,20 @@ fn depth_is_capped() {
 #[test]
 fn later_windows_know_who_was_there() {
     let mut recorder = Recorder::new(Options::default(), Met::Unstarted, None, at(1000));
-    let first = script().exec(100, "/bin/sh", "sh").run(100, 101, "/bin/app", "app").run(100, 102, "/bin/idle", "idle");
+    let first = script().exec(100, "/bin/sh", "sh").run(100, 101, "/bin/app", "app").run(
+        100,
+        102,
+        "/bin/idle",
+        "idle",
+    );
     let first = first.into_recorder(&mut recorder);
     let mut second = script();
     second.ms = 1010;
-    let second = second.open(101, "/etc/x", 0).run(101, 103, "/bin/tool", "tool").exit(100).into_recorder(&mut recorder);
+    let second = second
+        .open(101, "/etc/x", 0)
+        .run(101, 103, "/bin/tool", "tool")
+        .exit(100)
+        .into_recorder(&mut recorder);
     insta::assert_snapshot!(second.tree(), @r"
     [init] /bin/sh initial
       /bin/app initial

@@ -8,12 +8,24 @@ fn completeness(tree: &Snapshot) -> Vec<(&str, &'static str)> {
 
 #[test]
 fn loss_is_told_by_kind() {
-    let tree = script().exec(100, "/bin/a", "a").lost(LostKind::Open, 3).lost(LostKind::Open, 2).lost(LostKind::Exit, 1).born();
+    let tree = script()
+        .exec(100, "/bin/a", "a")
+        .lost(LostKind::Open, 3)
+        .lost(LostKind::Open, 2)
+        .lost(LostKind::Exit, 1)
+        .born();
     assert_eq!(
         completeness(&tree),
-        [("connect", "complete"), ("dns", "complete"), ("file", "lossy"), ("listen", "complete"), ("process", "complete")]
+        [
+            ("connect", "complete"),
+            ("dns", "complete"),
+            ("file", "lossy"),
+            ("listen", "complete"),
+            ("process", "complete")
+        ]
     );
-    let lost: Vec<_> = tree.meta.lost.iter().map(|loss| (loss.kind.as_str(), loss.cause.as_str(), loss.events)).collect();
+    let lost: Vec<_> =
+        tree.meta.lost.iter().map(|loss| (loss.kind.as_str(), loss.cause.as_str(), loss.events)).collect();
     assert_eq!(lost, [("exit", "ring_full", 1), ("open", "ring_full", 5)]);
     let tree = script().exec(100, "/bin/a", "a").lost(LostKind::Fork, 1).born();
     assert_eq!(tree.meta.completeness["process"], Completeness::Lossy);
@@ -57,7 +69,7 @@ fn the_runtimes_start_counts_where_none_was_seen() {
     }
     let mut setting = setting();
     setting.container.started = Some(CLOCK.wall(at(30_000)));
-    let (meta, nodes) = recorder.turn(at(201_000)).into_snapshot(setting);
+    let (meta, nodes) = recorder.turn(at(201_000)).into_snapshot(&setting);
     assert_eq!((nodes[0].phase, meta.container.started), (Phase::Startup, Some(CLOCK.wall(at(30_000)))));
 }
 
@@ -72,7 +84,8 @@ fn nodes_are_bounded_and_what_is_more_is_lost() {
     let tree = script.run(101, 102, "/bin/c", "c").connect(102, "192.0.2.1", 1).into_recorder(&mut recorder);
     assert_eq!(tree.tree(), "[init] /bin/a\n  /bin/b\n    file /f0 read x6\n    file /f1 read\n");
     assert_eq!(tree.meta.limits_hit, ["nodes"]);
-    let lost: Vec<_> = tree.meta.lost.iter().map(|loss| (loss.kind.as_str(), loss.cause.as_str(), loss.events)).collect();
+    let lost: Vec<_> =
+        tree.meta.lost.iter().map(|loss| (loss.kind.as_str(), loss.cause.as_str(), loss.events)).collect();
     assert_eq!(lost, [("exec", "limit", 1), ("open", "limit", 3), ("connect", "limit", 1)]);
     assert_eq!(tree.meta.completeness["file"], Completeness::Lossy);
 }
