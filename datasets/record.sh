@@ -77,6 +77,7 @@ if [[ -z $dry_run ]]; then
   rm -rf "$store/snapshots"
   podman system service --time=0 "unix://$socket" 2>"$work/podman.log" &
   jobs+=("$!")
+  for _ in {1..200}; do [[ -S $socket ]] && break; sleep 0.1; done
   : >"$work/capture.err"
   "$capture" run --store "file://$(realpath "$store")" --interval "${window}s" --runtime-socket "unix://$socket" \
     >"$work/capture.out" 2>"$work/capture.err" &

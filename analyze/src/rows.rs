@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, ListBuilder, MapArray, MapBuilder,
-    MapFieldNames, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, ListBuilder, MapArray,
+    MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::array::{Float64Builder, Int64Builder};
 use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -58,7 +58,8 @@ impl Builder {
     }
 
     pub(crate) fn text_list(&mut self, name: &'static str, values: impl Iterator<Item = Vec<String>>) {
-        let mut list = ListBuilder::new(StringBuilder::new()).with_field(Field::new("element", DataType::Utf8, true));
+        let mut list =
+            ListBuilder::new(StringBuilder::new()).with_field(Field::new("element", DataType::Utf8, true));
         values.for_each(|texts| list.append_value(texts.into_iter().map(Some)));
         self.array(name, Arc::new(list.finish()));
     }
@@ -152,7 +153,6 @@ impl<'a> Reader<'a> {
         text_at(self.valid(name, row)?, row)
     }
 
-
     pub(crate) fn int32(&self, name: &str, row: usize) -> Option<i32> {
         Some(self.valid(name, row)?.as_primitive_opt::<Int32Type>()?.value(row))
     }
@@ -175,7 +175,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn text_list(&self, name: &str, row: usize) -> Vec<String> {
-        let items = self.valid(name, row).and_then(|column| column.as_list_opt::<i32>()).map(|list| list.value(row));
+        let items =
+            self.valid(name, row).and_then(|column| column.as_list_opt::<i32>()).map(|list| list.value(row));
         let Some(items) = items else { return Vec::new() };
         (0..items.len()).filter_map(|at| text_at(&items, at).map(str::to_owned)).collect()
     }
@@ -187,7 +188,10 @@ impl<'a> Reader<'a> {
         else {
             return BTreeMap::new();
         };
-        keys.iter().zip(values).filter_map(|(key, value)| Some((key?.to_owned(), value?.to_owned()))).collect()
+        keys.iter()
+            .zip(values)
+            .filter_map(|(key, value)| Some((key?.to_owned(), value?.to_owned())))
+            .collect()
     }
 
     fn map(&self, name: &str, row: usize) -> Option<&'a MapArray> {
@@ -196,7 +200,10 @@ impl<'a> Reader<'a> {
 
     /// A value that a later version may have written.
     pub(crate) fn unknown(&self, table: &'static str, column: &str, value: &str) -> TableError {
-        let reason = format!("`{column}` has the value `{}`, which this version does not know: upgrade wsp", value.escape_debug());
+        let reason = format!(
+            "`{column}` has the value `{}`, which this version does not know: upgrade wsp",
+            value.escape_debug()
+        );
         TableError::File { table, path: String::new(), reason }
     }
 }

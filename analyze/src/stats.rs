@@ -22,8 +22,7 @@ pub fn wilson(n: u32, total: u32) -> Option<(f64, f64)> {
 pub fn fisher_exact(a: u32, first: u32, b: u32, second: u32) -> f64 {
     let hits = a + b;
     let total = first + second;
-    let log_probability =
-        |k: u32| ln_choose(first, k) + ln_choose(second, hits - k) - ln_choose(total, hits);
+    let log_probability = |k: u32| ln_choose(first, k) + ln_choose(second, hits - k) - ln_choose(total, hits);
     let observed = log_probability(a);
     let lowest = hits.saturating_sub(second);
     let highest = hits.min(first);
@@ -43,7 +42,8 @@ fn ln_factorial(n: u32) -> f64 {
     }
     // Stirling's series; its error is below 1e-12 from here on.
     let x = f64::from(n);
-    x.mul_add(x.ln(), -x) + 0.5 * (std::f64::consts::TAU * x).ln() + 1.0 / (12.0 * x) - 1.0 / (360.0 * x.powi(3))
+    x.mul_add(x.ln(), -x) + 0.5 * (std::f64::consts::TAU * x).ln() + 1.0 / (12.0 * x)
+        - 1.0 / (360.0 * x.powi(3))
 }
 
 /// Sums of a ratio-of-sums Jaccard index over all pairs of containers; each node brings its own number of eligible ones.

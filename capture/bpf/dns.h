@@ -112,17 +112,20 @@ static __always_inline int note_packet(struct __sk_buff *skb, u16 answer)
 	} else {
 		return 1;
 	}
-	if (skb->len < offset + 2 * tcp + DNS_HEADER_BYTES)
+	if (skb->len < offset + DNS_HEADER_BYTES)
 		return 1;
 	len = skb->len - offset;
 	if (tcp) {
-		/* Best effort: the first message of a segment that starts with one. */
+		/*
+		 * Best effort: the first message of a segment that starts with one. Where the length went ahead in a
+		 * segment of its own, the message starts the next one; userspace drops what is no message.
+		 */
 		u32 prefix = load_byte(skb, offset) << 8 | load_byte(skb, offset + 1);
 
-		if (prefix < DNS_HEADER_BYTES || prefix > len - 2)
-			return 1;
-		offset += 2;
-		len = prefix;
+		if (prefix >= DNS_HEADER_BYTES && prefix <= len - 2) {
+			offset += 2;
+			len = prefix;
+		}
 	}
 	if (len > WSP_DNS_BYTES)
 		len = WSP_DNS_BYTES;

@@ -48,7 +48,7 @@ int file_opened(struct sys_exit_context *ctx)
 	if (!file)
 		return 0; /* another thread closed it */
 	magic = BPF_CORE_READ(file, f_inode, i_sb, s_magic);
-	if (magic == PIPEFS_MAGIC || magic == SOCKFS_MAGIC || magic == ANON_INODE_FS_MAGIC)
+	if (magic == PIPEFS_MAGIC || magic == SOCKFS_MAGIC || magic == ANON_INODE_FS_MAGIC || magic == NSFS_MAGIC)
 		return 0;
 
 	scratch = get_scratch();

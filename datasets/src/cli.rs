@@ -54,7 +54,7 @@ impl CliError {
     /// 1: failed; 2: used in a way that makes no sense.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Spec(_) | Self::Store(StoreError::Url { .. }) => 2,
+            Self::Spec(_) => 2,
             _ => 1,
         }
     }

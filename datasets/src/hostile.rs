@@ -46,7 +46,7 @@ pub struct Label {
     pub outcome: Outcome,
 }
 
-/// What a merge must do with an object; the names are those of the ledger's column `outcome`.
+/// What a merge must do with an object; the names are those of the ledger's column `outcome`, where it has a row there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -58,8 +58,8 @@ pub enum Outcome {
     Conflict,
     /// It cannot be used; to the quarantine.
     Damaged,
-    /// Its window is not one in which the profile learns.
-    OutOfRange,
+    /// It is whole, and its window ends after the profile's learning time: not in the ledger, but counted.
+    AfterFreeze,
     /// It names no workload; kept, not merged.
     Unkeyed,
 }

@@ -6,16 +6,6 @@
 //! - [`recordings`]: what is bundled
 //! - [`hostile`]: bad input, one object each
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::panic,
-        clippy::cast_precision_loss,
-        reason = "a failed test is a failed test"
-    )
-)]
-
 mod catalogue;
 mod fleet;
 pub mod hostile;

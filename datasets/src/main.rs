@@ -1,7 +1,5 @@
 //! `wsp-datasets`: fleets with a known truth, the bundled recordings, and bad input, into a store.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a failed test is a failed test"))]
-
 mod cli;
 
 use std::process::ExitCode;

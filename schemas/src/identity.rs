@@ -237,7 +237,10 @@ impl NodeHasher {
     }
 
     fn finish(&self) -> NodeId {
-        let hash = self.long.as_ref().map_or_else(|| blake3::hash(&self.start[..self.filled]), |long| long.finalize());
+        let hash = self
+            .long
+            .as_ref()
+            .map_or_else(|| blake3::hash(&self.start[..self.filled]), |long| long.finalize());
         let mut id = [0; 16];
         id.copy_from_slice(&hash.as_bytes()[..16]);
         NodeId(id)
@@ -299,9 +302,16 @@ mod tests {
         let bytes = |text: &Option<RawText>| text.as_ref().map(|text| text.as_bytes().to_vec());
         match Kind::parse(&v.kind).unwrap() {
             Kind::Process => {
-                let place = parent
-                    .map_or_else(|| Parent::Root(RootKind::parse(v.root_kind.as_deref().unwrap()).unwrap()), Parent::Process);
-                process_id(place, &bytes(&v.exe).unwrap(), bytes(&v.argv0).as_deref(), bytes(&v.script).as_deref())
+                let place = parent.map_or_else(
+                    || Parent::Root(RootKind::parse(v.root_kind.as_deref().unwrap()).unwrap()),
+                    Parent::Process,
+                );
+                process_id(
+                    place,
+                    &bytes(&v.exe).unwrap(),
+                    bytes(&v.argv0).as_deref(),
+                    bytes(&v.script).as_deref(),
+                )
             }
             Kind::File => file_id(parent, &bytes(&v.path).unwrap()),
             Kind::Dns => dns_id(parent, &bytes(&v.dns_name).unwrap(), v.dns_type.as_deref().unwrap()),
@@ -328,8 +338,14 @@ mod tests {
     #[test]
     fn fields_cannot_be_shifted_into_each_other() {
         let root = Parent::Root(RootKind::Init);
-        assert_ne!(process_id(root, b"/bin/ab", Some(b"c"), None), process_id(root, b"/bin/a", Some(b"bc"), None));
-        assert_ne!(process_id(root, b"/bin/a", Some(b"b"), None), process_id(root, b"/bin/a", None, Some(b"b")));
+        assert_ne!(
+            process_id(root, b"/bin/ab", Some(b"c"), None),
+            process_id(root, b"/bin/a", Some(b"bc"), None)
+        );
+        assert_ne!(
+            process_id(root, b"/bin/a", Some(b"b"), None),
+            process_id(root, b"/bin/a", None, Some(b"b"))
+        );
         assert_ne!(process_id(root, b"/bin/a", None, None), process_id(root, b"/bin/a", Some(b""), None));
         assert_ne!(file_id(None, b"/x"), name_id(Kind::Syscall, None, "/x"));
     }

@@ -89,7 +89,9 @@ impl WorkloadKey {
     /// Reads 16 lower-case hex digits.
     pub fn parse(text: &str) -> Option<Self> {
         let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        (text.len() == 16 && text.bytes().all(hex)).then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
+        (text.len() == 16 && text.bytes().all(hex))
+            .then(|| u64::from_str_radix(text, 16).ok().map(Self))
+            .flatten()
     }
 
     /// The partition of the profile tables in a store that has `buckets` of them.
@@ -139,7 +141,12 @@ mod tests {
         for reference in ["", "a b", "nginx:ta g", "../x", "a:b:c"] {
             assert_eq!(Workload::parse(reference).unwrap_err().reference, reference);
         }
-        assert!(Workload::from_columns("nginx", "1").unwrap_err().to_string().contains("docker.io/library/nginx:1"));
+        assert!(
+            Workload::from_columns("nginx", "1")
+                .unwrap_err()
+                .to_string()
+                .contains("docker.io/library/nginx:1")
+        );
     }
 
     #[test]

@@ -63,14 +63,19 @@ pub struct SnapshotKey {
 
 /// A key below `snapshots/` that is not one of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a snapshot key: `snapshots/date=YYYY-MM-DD/hour=HH/<workload_key>-<window_end_ms>-<snapshot_id>.parquet`")]
+#[error(
+    "`{0}` is not a snapshot key: `snapshots/date=YYYY-MM-DD/hour=HH/<workload_key>-<window_end_ms>-<snapshot_id>.parquet`"
+)]
 pub struct KeyError(pub String);
 
 impl SnapshotKey {
     /// The key, from the store's root.
     pub fn path(&self) -> String {
         let Self { uploaded, workload, window_end_ms, id } = self;
-        format!("{SNAPSHOTS}/{}/{workload}-{window_end_ms}-{id}.parquet", uploaded.format("date=%Y-%m-%d/hour=%H"))
+        format!(
+            "{SNAPSHOTS}/{}/{workload}-{window_end_ms}-{id}.parquet",
+            uploaded.format("date=%Y-%m-%d/hour=%H")
+        )
     }
 
     /// Reads a key, from the store's root.
@@ -85,7 +90,8 @@ impl SnapshotKey {
             return None;
         }
         let (date, hour) = (date.strip_prefix("date=")?, hour.strip_prefix("hour=")?);
-        let uploaded = DateTime::parse_from_rfc3339(&format!("{date}T{hour}:00:00Z")).ok()?.with_timezone(&Utc);
+        let uploaded =
+            DateTime::parse_from_rfc3339(&format!("{date}T{hour}:00:00Z")).ok()?.with_timezone(&Utc);
         let mut fields = file.strip_suffix(".parquet")?.splitn(3, '-');
         let key = Self {
             uploaded,
@@ -121,8 +127,7 @@ pub fn show_time(time: DateTime<Utc>) -> String {
 mod tests {
     use super::*;
 
-    const PATH: &str =
-        "snapshots/date=2026-11-24/hour=03/0123456789abcdef-1795489200123-0198b5a2-7c1e-7d55-9a3c-6f2e5d4c3b2a.parquet";
+    const PATH: &str = "snapshots/date=2026-11-24/hour=03/0123456789abcdef-1795489200123-0198b5a2-7c1e-7d55-9a3c-6f2e5d4c3b2a.parquet";
 
     #[test]
     fn keys_round_trip() {

@@ -13,12 +13,20 @@ pub const RULES_VERSION: i32 = 1;
 pub const RULES_V1: [(&str, &str, &str); 10] = [
     ("`N` after `proc`", "`<pid>`", "process ids"),
     ("`N` after `task`, below `proc/<pid>`", "`<tid>`", "thread ids"),
-    ("`..YYYY_MM_DD_hh_mm_ss.N`", "`..<time>`", "generations of Kubernetes AtomicWriter volumes (ConfigMap, Secret, projected token, downward API)"),
+    (
+        "`..YYYY_MM_DD_hh_mm_ss.N`",
+        "`..<time>`",
+        "generations of Kubernetes AtomicWriter volumes (ConfigMap, Secret, projected token, downward API)",
+    ),
     ("64 hex digits", "`<id>`", "container ids, image digests, layer ids"),
     ("UUID with `-` or `_`", "`<uid>`", "pod ids"),
     ("32 hex digits after `pod`", "`<uid>`", "ids of static pods"),
     ("`burstable`, `besteffort` in a `kubepods` component", "`<qos>`", "quality-of-service class of the pod"),
-    ("`kubepods` cgroup drivers' `burstable`, `besteffort` component after it", "`<qos>`", "the same, cgroupfs driver"),
+    (
+        "`kubepods` cgroup drivers' `burstable`, `besteffort` component after it",
+        "`<qos>`",
+        "the same, cgroupfs driver",
+    ),
     ("`dm-N`", "`dm-<n>`", "device-mapper devices"),
     ("`loopN`", "`loop<n>`", "loop devices"),
 ];
@@ -83,14 +91,19 @@ fn component<'a>(part: &'a [u8], context: &Context) -> Cow<'a, [u8]> {
     match context.after {
         After::Proc if number => return Cow::Owned(b"<pid>".to_vec()),
         After::Task if number && context.below_pid => return Cow::Owned(b"<tid>".to_vec()),
-        After::Kubepods if matches!(part, b"burstable" | b"besteffort") => return Cow::Owned(b"<qos>".to_vec()),
+        After::Kubepods if matches!(part, b"burstable" | b"besteffort") => {
+            return Cow::Owned(b"<qos>".to_vec());
+        }
         _ => {}
     }
     if is_atomic_writer(part) {
         return Cow::Owned(b"..<time>".to_vec());
     }
     for (prefix, replacement) in [(&b"dm-"[..], &b"dm-<n>"[..]), (b"loop", b"loop<n>")] {
-        if part.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit)) {
+        if part
+            .strip_prefix(prefix)
+            .is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit))
+        {
             return Cow::Owned(replacement.to_vec());
         }
     }
@@ -229,10 +242,19 @@ mod tests {
 
     fn paths() -> impl Strategy<Value = String> {
         let part = prop_oneof![
-            Just("proc".to_owned()), Just("task".to_owned()), Just("kubepods".to_owned()), Just("burstable".to_owned()),
-            "[0-9]{1,6}", "[a-f0-9]{60,66}", "pod[a-f0-9]{30,34}", "dm-[0-9]{0,2}", "loop[0-9]{0,2}",
+            Just("proc".to_owned()),
+            Just("task".to_owned()),
+            Just("kubepods".to_owned()),
+            Just("burstable".to_owned()),
+            "[0-9]{1,6}",
+            "[a-f0-9]{60,66}",
+            "pod[a-f0-9]{30,34}",
+            "dm-[0-9]{0,2}",
+            "loop[0-9]{0,2}",
             "kubepods-(burstable|besteffort)-pod[0-9a-f]{8}_[0-9a-f]{4}_[0-9a-f]{4}_[0-9a-f]{4}_[0-9a-f]{12}.slice",
-            "\\.\\.[0-9]{4}_[0-9]{2}_[0-9]{2}_[0-9]{2}_[0-9]{2}_[0-9]{2}\\.[0-9]{1,9}", "<pid>|<id>|<uid>|<tid>", ".{0,8}",
+            "\\.\\.[0-9]{4}_[0-9]{2}_[0-9]{2}_[0-9]{2}_[0-9]{2}_[0-9]{2}\\.[0-9]{1,9}",
+            "<pid>|<id>|<uid>|<tid>",
+            ".{0,8}",
         ];
         proptest::collection::vec(part, 0..8).prop_map(|parts| format!("/{}", parts.join("/")))
     }

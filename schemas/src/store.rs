@@ -30,7 +30,9 @@ pub struct Store {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Not a URL of a kind that is known.
-    #[error("`{url}` is not a store: give a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX")]
+    #[error(
+        "`{url}` is not a store: give a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+    )]
     Url {
         /// As it was given.
         url: String,
@@ -82,7 +84,9 @@ pub fn open(location: &str, missing: Missing) -> Result<Store, StoreError> {
     let bad = || StoreError::Url { url: location.to_owned() };
     if !location.contains("://") {
         // `s3:bucket` and the like are mistyped URLs, not folders.
-        if location.is_empty() || ["s3:", "gs:", "az:", "file:", "memory:"].iter().any(|scheme| location.starts_with(scheme)) {
+        if location.is_empty()
+            || ["s3:", "gs:", "az:", "file:", "memory:"].iter().any(|scheme| location.starts_with(scheme))
+        {
             return Err(bad());
         }
         return open_folder(Path::new(location), missing);
@@ -94,7 +98,9 @@ pub fn open(location: &str, missing: Missing) -> Result<Store, StoreError> {
             let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
             Ok(Store { objects: Arc::clone(&objects), root: objects, url: directory(url) })
         }
-        "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" if url.host_str().is_some_and(|host| !host.is_empty()) => {
+        "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss"
+            if url.host_str().is_some_and(|host| !host.is_empty()) =>
+        {
             open_cloud(location, url)
         }
         _ => Err(bad()),
@@ -110,7 +116,8 @@ fn open_folder(path: &Path, missing: Missing) -> Result<Store, StoreError> {
     if !path.is_dir() {
         return Err(failed(std::io::ErrorKind::NotADirectory.into()));
     }
-    let url = Url::from_directory_path(&path).map_err(|()| failed(std::io::ErrorKind::InvalidFilename.into()))?;
+    let url =
+        Url::from_directory_path(&path).map_err(|()| failed(std::io::ErrorKind::InvalidFilename.into()))?;
     let objects = LocalFileSystem::new_with_prefix(&path)
         .map_err(|source| StoreError::Client { url: url.to_string(), source })?;
     Ok(Store { objects: Arc::new(objects), root: Arc::new(LocalFileSystem::new()), url })
@@ -147,16 +154,23 @@ fn client(location: &str, url: &Url) -> Result<Arc<dyn ObjectStore>, StoreError>
 
     let failed = |source| StoreError::Client { url: location.to_owned(), source };
     // Long enough for a throttled or restarting server, short enough that an unreachable one is an error within a minute.
-    let retry = RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(40), ..RetryConfig::default() };
+    let retry =
+        RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(40), ..RetryConfig::default() };
     let bucket = format!("{}://{}", url.scheme(), url.authority());
     Ok(match url.scheme() {
         "s3" | "s3a" => {
             Arc::new(AmazonS3Builder::from_env().with_url(bucket).with_retry(retry).build().map_err(failed)?)
         }
-        "gs" => {
-            Arc::new(GoogleCloudStorageBuilder::from_env().with_url(bucket).with_retry(retry).build().map_err(failed)?)
-        }
-        _ => Arc::new(MicrosoftAzureBuilder::from_env().with_url(bucket).with_retry(retry).build().map_err(failed)?),
+        "gs" => Arc::new(
+            GoogleCloudStorageBuilder::from_env()
+                .with_url(bucket)
+                .with_retry(retry)
+                .build()
+                .map_err(failed)?,
+        ),
+        _ => Arc::new(
+            MicrosoftAzureBuilder::from_env().with_url(bucket).with_retry(retry).build().map_err(failed)?,
+        ),
     })
 }
 

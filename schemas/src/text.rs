@@ -81,7 +81,9 @@ impl<'de> Deserialize<'de> for RawText {
 
 /// A text column holds an escape that [`escape`] does not produce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("byte {offset}: a backslash starts neither `\\\\` nor `\\xNN` with two lower-case hex digits of a byte that is not UTF-8")]
+#[error(
+    "byte {offset}: a backslash starts neither `\\\\` nor `\\xNN` with two lower-case hex digits of a byte that is not UTF-8"
+)]
 pub struct UnescapeError {
     /// Where the broken escape starts, in bytes.
     pub offset: usize,

@@ -21,7 +21,8 @@ pub fn podman(arguments: &[&str]) -> Ended {
     finish(Command::new("podman").args(arguments))
 }
 
-const LIMITS: [&str; 6] = ["--runtime", "runc", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+const LIMITS: [&str; 6] =
+    ["--runtime", "runc", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
 
 impl Container {
     /// `podman create` with the limits that every machine allows.

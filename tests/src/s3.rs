@@ -28,7 +28,8 @@ pub struct S3Server {
 impl S3Server {
     /// Starts a server over a folder, whose subfolders are its buckets.
     pub async fn start(folder: &Path) -> std::io::Result<Self> {
-        let files = s3s_fs::FileSystem::new(folder).map_err(|error| std::io::Error::other(format!("{error:?}")))?;
+        let files =
+            s3s_fs::FileSystem::new(folder).map_err(|error| std::io::Error::other(format!("{error:?}")))?;
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
@@ -41,13 +42,16 @@ impl S3Server {
                 let gated = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                     let (service, gate) = (service.clone(), Arc::clone(&gate));
                     async move {
-                        let changes = matches!(*request.method(), Method::PUT | Method::POST | Method::DELETE);
+                        let changes =
+                            matches!(*request.method(), Method::PUT | Method::POST | Method::DELETE);
                         let _turn = if changes { Some(gate.lock().await) } else { None };
                         Service::call(&service, request).await
                     }
                 });
                 tokio::spawn(async move {
-                    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), gated).await;
+                    let _ = Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(socket), gated)
+                        .await;
                 });
             }
         });

@@ -10,7 +10,19 @@ fn dependencies(package: &str, extra: &[&str]) -> BTreeSet<String> {
     let mut command = Command::new(env!("CARGO"));
     command
         .current_dir(root())
-        .args(["tree", "--offline", "--locked", "-e", "normal", "--prefix", "none", "-f", "{p}", "-p", package])
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "-e",
+            "normal",
+            "--prefix",
+            "none",
+            "-f",
+            "{p}",
+            "-p",
+            package,
+        ])
         .args(extra);
     let names = finish(&mut command).ok();
     names.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
@@ -49,7 +61,9 @@ fn product(packages: &[&str]) -> Vec<(String, String)> {
     for package in packages {
         sources(&root().join(package).join("src"), &mut found);
     }
-    found.retain(|(path, _)| !path.ends_with("tests.rs") && !path.contains("/tests/") && !path.ends_with("fixture.rs"));
+    found.retain(|(path, _)| {
+        !path.ends_with("tests.rs") && !path.contains("/tests/") && !path.ends_with("fixture.rs")
+    });
     assert!(found.len() > 20);
     found
 }
@@ -66,8 +80,21 @@ fn no_object_key_is_built_outside_schemas() {
 #[test]
 fn the_layout_is_the_one_of_the_design() {
     let allowed: BTreeSet<&str> = [
-        "Cargo.toml", "Cargo.lock", "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "deny.toml", "clippy.toml",
-        "rustfmt.toml", "schemas", "capture", "analyze", "notebooks", "tests", "datasets",
+        "Cargo.toml",
+        "Cargo.lock",
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "deny.toml",
+        "clippy.toml",
+        "rustfmt.toml",
+        "schemas",
+        "capture",
+        "analyze",
+        "notebooks",
+        "tests",
+        "datasets",
     ]
     .into();
     let tracked = finish(Command::new("git").current_dir(root()).args(["ls-files"])).ok();

@@ -30,7 +30,11 @@ fn stores_that_are_none() {
 #[test]
 fn a_store_without_profiles_says_how_they_are_made() {
     let folder = tempfile::tempdir().unwrap();
-    fails(&wsp(["profiles", "--store", folder.path().to_str().unwrap()]), 1, &["has no profiles", "wsp merge"]);
+    fails(
+        &wsp(["profiles", "--store", folder.path().to_str().unwrap()]),
+        1,
+        &["has no profiles", "wsp merge"],
+    );
 }
 
 #[test]
@@ -50,9 +54,17 @@ fn an_unreachable_store_is_an_error_and_changes_nothing() {
 fn images_and_queries_that_are_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let dir = demo(folder.path());
-    fails(&wsp(["show", "localhost/demo/wep:1.22", "--store", &dir]), 1, &["no profile of", "localhost/demo/web:1.22"]);
+    fails(
+        &wsp(["show", "localhost/demo/wep:1.22", "--store", &dir]),
+        1,
+        &["no profile of", "localhost/demo/web:1.22"],
+    );
     fails(&wsp(["show", "not an image", "--store", &dir]), 1, &["not an image", "is not an image reference"]);
-    fails(&wsp(["show", "localhost/demo/web:1.22", "--revision", "7", "--store", &dir]), 1, &["no revision 7"]);
+    fails(
+        &wsp(["show", "localhost/demo/web:1.22", "--revision", "7", "--store", &dir]),
+        1,
+        &["no revision 7"],
+    );
     fails(&wsp(["sql", "select nope from nodes", "--store", &dir]), 1, &["nope"]);
     fails(&wsp(["sql", "drop view nodes", "--store", &dir]), 1, &["DDL"]);
     fails(&wsp(["sql", "copy nodes to '/tmp/x.csv'", "--store", &dir]), 1, &["DML"]);
@@ -65,7 +77,23 @@ fn images_and_queries_that_are_wrong() {
 fn the_gallery_is_quarantined_and_the_rest_merges() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("store").display().to_string();
-    let _ = run("wsp-datasets", ["generate", "--images", "1", "--containers", "2", "--snapshots", "1", "--seed", "3", "--store", &dir]).ok();
+    let _ = run(
+        "wsp-datasets",
+        [
+            "generate",
+            "--images",
+            "1",
+            "--containers",
+            "2",
+            "--snapshots",
+            "1",
+            "--seed",
+            "3",
+            "--store",
+            &dir,
+        ],
+    )
+    .ok();
     let _ = run("wsp-datasets", ["hostile", "--store", &dir]).ok();
     let merged = wsp(["merge", "--json", "--store", &dir]);
     assert_eq!(merged.code, 3, "{}", merged.stderr);
@@ -75,7 +103,8 @@ fn the_gallery_is_quarantined_and_the_rest_merges() {
     assert!(report["admitted"].as_u64().unwrap() >= 2, "{report}");
     for problem in quarantined {
         let object = problem["object"].as_str().unwrap();
-        let reason = std::fs::read_to_string(Path::new(&dir).join(format!("quarantine/{object}.reason.txt"))).unwrap();
+        let reason =
+            std::fs::read_to_string(Path::new(&dir).join(format!("quarantine/{object}.reason.txt"))).unwrap();
         assert_eq!(reason.trim_end(), problem["reason"].as_str().unwrap());
         assert!(Path::new(&dir).join("quarantine").join(object).exists(), "{object}");
         assert!(!Path::new(&dir).join(object).exists(), "{object}");
@@ -85,5 +114,9 @@ fn the_gallery_is_quarantined_and_the_rest_merges() {
     assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
     let again = wsp(["merge", "--json", "--store", &dir]);
     let again: serde_json::Value = serde_json::from_str(&again.stdout).unwrap();
-    assert_eq!((again["admitted"].as_u64(), again["quarantined"].as_array().unwrap().len()), (Some(0), 0), "{again}");
+    assert_eq!(
+        (again["admitted"].as_u64(), again["quarantined"].as_array().unwrap().len()),
+        (Some(0), 0),
+        "{again}"
+    );
 }

@@ -8,7 +8,13 @@ fn the_demo_shows_profiles_and_runs_again() {
     let store = folder.path().join("demo");
     let dir = store.to_str().unwrap();
     let first = wsp(["demo", "--dir", dir]).ok();
-    for expected in ["localhost/demo/web:1.22", "localhost/demo/web:1.24", "localhost/demo/db:15", "/usr/sbin/nginx", "$ wsp sql"] {
+    for expected in [
+        "localhost/demo/web:1.22",
+        "localhost/demo/web:1.24",
+        "localhost/demo/db:15",
+        "/usr/sbin/nginx",
+        "$ wsp sql",
+    ] {
         assert!(first.contains(expected), "{expected} is not in\n{first}");
     }
     let second = wsp(["demo", "--dir", dir]).ok();
@@ -51,9 +57,15 @@ fn the_recorded_nginx_reads_like_nginx() {
     ] {
         assert!(shown.contains(expected), "{expected} is not in\n{shown}");
     }
-    let answer =
-        wsp(["sql", "select kind, count(*), avg(commonality) from nodes group by kind", "--store", dir, "--format", "json"])
-            .ok();
+    let answer = wsp([
+        "sql",
+        "select kind, count(*), avg(commonality) from nodes group by kind",
+        "--store",
+        dir,
+        "--format",
+        "json",
+    ])
+    .ok();
     let rows: serde_json::Value = serde_json::from_str(&answer).unwrap();
     let kinds: Vec<&str> = rows.as_array().unwrap().iter().filter_map(|row| row["kind"].as_str()).collect();
     for kind in ["process", "file", "listen", "connect", "dns"] {

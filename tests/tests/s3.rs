@@ -13,11 +13,24 @@ async fn merge_and_query_on_s3() {
     let ended = tokio::task::spawn_blocking(move || {
         let store = "s3://bucket/fleet/one";
         let mut generate = command("wsp-datasets");
-        generate.args(["generate", "--images", "2", "--containers", "3", "--snapshots", "2", "--seed", "7", "--store", store]);
+        generate.args([
+            "generate",
+            "--images",
+            "2",
+            "--containers",
+            "3",
+            "--snapshots",
+            "2",
+            "--seed",
+            "7",
+            "--store",
+            store,
+        ]);
         let _ = finish(server.lead(&mut generate)).ok();
         let mut merge = command("wsp");
         merge.args(["merge", "--json", "--store", store]);
-        let report: serde_json::Value = serde_json::from_str(&finish(server.lead(&mut merge)).stdout).unwrap();
+        let report: serde_json::Value =
+            serde_json::from_str(&finish(server.lead(&mut merge)).stdout).unwrap();
         assert!(report["admitted"].as_u64().unwrap() > 0, "{report}");
         let mut again = command("wsp");
         again.args(["merge", "--json", "--store", store]);
@@ -57,10 +70,14 @@ async fn one_writer_wins_a_conditional_put() {
         let tries = (0..8).map(|writer| {
             let (store, key) = (std::sync::Arc::clone(&store), key.clone());
             tokio::spawn(async move {
-                store.put_opts(&key, PutPayload::from(format!("{writer}")), PutMode::Create.into()).await.is_ok()
+                store
+                    .put_opts(&key, PutPayload::from(format!("{writer}")), PutMode::Create.into())
+                    .await
+                    .is_ok()
             })
         });
-        let wins = futures::future::join_all(tries).await.into_iter().filter(|won| *won.as_ref().unwrap()).count();
+        let wins =
+            futures::future::join_all(tries).await.into_iter().filter(|won| *won.as_ref().unwrap()).count();
         assert_eq!(wins, 1, "round {round}");
     }
     assert_eq!(store.get(&Path::from("contested/0")).await.unwrap().bytes().await.unwrap().len(), 1);

@@ -42,9 +42,12 @@ impl AsyncDB for Views {
 
 fn cells(batch: &RecordBatch) -> Vec<Vec<String>> {
     let options = FormatOptions::default().with_null("NULL");
-    let formatters: Vec<_> = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+    let formatters: Vec<_> =
+        batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
     let cell = |text: String| if text.is_empty() { "(empty)".to_owned() } else { text };
-    (0..batch.num_rows()).map(|row| formatters.iter().map(|column| cell(column.value(row).to_string())).collect()).collect()
+    (0..batch.num_rows())
+        .map(|row| formatters.iter().map(|column| cell(column.value(row).to_string())).collect())
+        .collect()
 }
 
 async fn fleet() -> (tempfile::TempDir, Store) {
@@ -62,7 +65,8 @@ async fn fleet() -> (tempfile::TempDir, Store) {
     };
     let as_of = spec.start + chrono_hours(24);
     let fleet = Fleet::new(spec).unwrap();
-    wsp_datasets::write_fleet(&fleet, &store, &wsp_datasets::WriteOptions::default()).await.unwrap();
+    let write = wsp_datasets::WriteOptions { jobs: 2, truth: wsp_datasets::TruthOption::Skip };
+    wsp_datasets::write_fleet(&fleet, &store, &write, |_| {}).await.unwrap();
     let options = Options { as_of, ..Options::default() };
     merge::run(&store, &options, &Silent).await.unwrap();
     (folder, store)
@@ -73,7 +77,8 @@ async fn views_mean_what_the_files_say() {
     let (_folder, store) = fleet().await;
     let context = Arc::new(views::open(&store).await.unwrap());
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("slt");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(files.len() >= 3, "{files:?}");
     for file in files {

@@ -18,8 +18,7 @@ pub(super) struct Args {
 }
 
 const IMAGE: &str = "localhost/demo/web:1.22";
-const QUERY: &str =
-    "select kind, count(*) as nodes, avg(commonality) as commonality from nodes group by kind order by nodes desc";
+const QUERY: &str = "select kind, count(*) as nodes, avg(commonality) as commonality from nodes group by kind order by nodes desc";
 
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let folder = args.dir.display().to_string();
@@ -40,7 +39,8 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
 
     say(&format!("\n$ wsp show {IMAGE} --store {folder} --limit 8"))?;
     let workload = Workload::parse(IMAGE).map_err(Failure::new)?;
-    show::profile(&context, &workload, None, &Limits { min_commonality: 0.0, facts: 8 }, Format::Table).await?;
+    show::profile(&context, &workload, None, &Limits { min_commonality: 0.0, facts: 8 }, Format::Table)
+        .await?;
 
     say(&format!("\n$ wsp sql \"{QUERY}\" --store {folder}"))?;
     sql::answer(&context, QUERY, Format::Table).await?;

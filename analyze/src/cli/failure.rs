@@ -68,7 +68,10 @@ impl Failure {
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+        if error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+        {
             return true;
         }
         next = error.source();
@@ -101,7 +104,9 @@ impl From<TableError> for Failure {
 
 fn table_hint(error: &TableError) -> Option<String> {
     match error {
-        TableError::NoProfiles { store } => Some(format!("`wsp merge --store {store}` makes them from its snapshots")),
+        TableError::NoProfiles { store } => {
+            Some(format!("`wsp merge --store {store}` makes them from its snapshots"))
+        }
         TableError::Conflict { .. } => Some("run the same command again".to_owned()),
         TableError::Delta { .. } => Some("check the URL, the network and the credentials".to_owned()),
         TableError::File { .. } | TableError::Malformed { .. } => None,
@@ -115,7 +120,9 @@ impl From<MergeError> for Failure {
             error @ MergeError::List { .. } => {
                 Self::new(error).hint("check the URL, the network and the credentials; nothing was changed")
             }
-            error @ (MergeError::Engine(_) | MergeError::Rows(_)) => Self { code: OUR_BUG, ..Self::new(error) },
+            error @ (MergeError::Engine(_) | MergeError::Rows(_)) => {
+                Self { code: OUR_BUG, ..Self::new(error) }
+            }
             error => Self::new(error),
         }
     }

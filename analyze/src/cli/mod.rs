@@ -20,7 +20,9 @@ pub use output::Format;
 /// Workload Security Profiles: what containers of one image normally do, learned from their snapshots.
 #[derive(Debug, Parser)]
 #[command(name = "wsp", version, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but some input was damaged or lossy, 70 a bug of ours")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but some input was damaged or lossy, 70 a bug of ours"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

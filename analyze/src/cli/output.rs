@@ -110,7 +110,8 @@ fn as_text(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let options = FormatOptions::default();
     let formatters = formatters(batch, &options)?;
     let columns = formatters.iter().zip(batch.columns()).map(|(formatter, column)| -> ArrayRef {
-        let cells = (0..batch.num_rows()).map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()));
+        let cells =
+            (0..batch.num_rows()).map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()));
         Arc::new(cells.collect::<StringArray>())
     });
     let fields: Vec<Field> =

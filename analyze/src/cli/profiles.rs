@@ -20,7 +20,10 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-pub(super) async fn list(context: &datafusion::prelude::SessionContext, format: Format) -> Result<(), Failure> {
+pub(super) async fn list(
+    context: &datafusion::prelude::SessionContext,
+    format: Format,
+) -> Result<(), Failure> {
     let frame = views::query(context, SQL).await?;
     let schema = frame.schema().as_arrow().clone();
     print(&schema, &frame.collect().await?, format)

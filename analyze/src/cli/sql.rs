@@ -5,8 +5,10 @@ use super::{Ending, Failure, StoreArgs};
 use crate::views;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Views: profiles (one row a profile), nodes (one row a node), snapshots (one row a snapshot). \
-                        `DESCRIBE nodes` lists the columns; the tables behind the views are in the schema `raw`.")]
+#[command(
+    after_help = "Views: profiles (one row a profile), nodes (one row a node), snapshots (one row a snapshot). \
+                        `DESCRIBE nodes` lists the columns; the tables behind the views are in the schema `raw`."
+)]
 pub(super) struct Args {
     /// The query; it can only read
     #[arg(required_unless_present = "file", conflicts_with = "file")]
@@ -24,8 +26,9 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let query = match (args.query, args.file) {
         (Some(query), _) => query,
-        (None, Some(file)) => std::fs::read_to_string(&file)
-            .map_err(|error| Failure::new(error).hint(format!("the query is read from `{}`", file.display())))?,
+        (None, Some(file)) => std::fs::read_to_string(&file).map_err(|error| {
+            Failure::new(error).hint(format!("the query is read from `{}`", file.display()))
+        })?,
         (None, None) => return Err(Failure::new("no query was given")),
     };
     let store = args.store.open()?;

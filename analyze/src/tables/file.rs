@@ -33,7 +33,8 @@ pub async fn read_partition(
             continue;
         }
         let path = file.object_store_path();
-        let bad = |reason: String| TableError::File { table: table.declared.name, path: path.to_string(), reason };
+        let bad =
+            |reason: String| TableError::File { table: table.declared.name, path: path.to_string(), reason };
         let objects = table.delta.object_store();
         let object = objects.get(&path).await.map_err(|error| bad(error.to_string()))?;
         let bytes = object.bytes().await.map_err(|error| bad(error.to_string()))?;
@@ -65,10 +66,13 @@ fn with_partition_columns(
         columns.push(match (batch.column_by_name(name), values.get(name), field.data_type()) {
             (Some(column), _, _) => Arc::clone(column),
             (None, Some(Some(value)), DataType::Int32) => {
-                let value: i32 = value.parse().map_err(|_| format!("partition value `{value}` of `{name}`"))?;
+                let value: i32 =
+                    value.parse().map_err(|_| format!("partition value `{value}` of `{name}`"))?;
                 Arc::new(Int32Array::from(vec![value; rows]))
             }
-            (None, Some(Some(value)), DataType::Utf8) => Arc::new(StringArray::from(vec![value.as_str(); rows])),
+            (None, Some(Some(value)), DataType::Utf8) => {
+                Arc::new(StringArray::from(vec![value.as_str(); rows]))
+            }
             (None, _, kind) if field.is_nullable() => arrow::array::new_null_array(kind, rows),
             (None, ..) => return Err(format!("column `{name}` is missing")),
         });
@@ -82,19 +86,18 @@ pub(super) async fn write(
     partition: Vec<(String, Option<String>)>,
     batch: &RecordBatch,
 ) -> Result<Add, TableError> {
-    let folder: Vec<String> =
-        partition.iter().map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or_default())).collect();
+    let folder: Vec<String> = partition
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or_default()))
+        .collect();
     let path = format!("{}/part-{}.zstd.parquet", folder.join("/"), Uuid::new_v4());
     let bad = |reason: String| TableError::File { table: table.declared.name, path: path.clone(), reason };
     let bytes = encode(table, batch).map_err(bad)?;
     let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
     let target = Path::from(path.as_str());
-    table
-        .delta
-        .object_store()
-        .put(&target, PutPayload::from(bytes))
-        .await
-        .map_err(|error| TableError::File { table: table.declared.name, path: path.clone(), reason: error.to_string() })?;
+    table.delta.object_store().put(&target, PutPayload::from(bytes)).await.map_err(|error| {
+        TableError::File { table: table.declared.name, path: path.clone(), reason: error.to_string() }
+    })?;
     Ok(Add {
         path,
         partition_values: partition.into_iter().collect(),
@@ -116,8 +119,8 @@ fn encode(table: &OpenTable, batch: &RecordBatch) -> Result<Vec<u8>, String> {
         .set_created_by(concat!("wsp ", env!("CARGO_PKG_VERSION")).to_owned())
         .build();
     let mut bytes = Vec::new();
-    let mut writer =
-        ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(|error| error.to_string())?;
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
+        .map_err(|error| error.to_string())?;
     writer.write(&batch).map_err(|error| error.to_string())?;
     writer.close().map_err(|error| error.to_string())?;
     Ok(bytes)

@@ -57,7 +57,9 @@ pub enum TableError {
         source: Box<DeltaTableError>,
     },
     /// Somebody else changed the same buckets.
-    #[error("another merge changed the table `{table}` of {store} at the same time; nothing of this one's batch is lost or doubled")]
+    #[error(
+        "another merge changed the table `{table}` of {store} at the same time; nothing of this one's batch is lost or doubled"
+    )]
     Conflict {
         /// The table.
         table: &'static str,
@@ -209,7 +211,9 @@ impl ProfileTables {
                 None => OpenTable::create(store, declared, buckets).await?,
             };
             if table.buckets()? != buckets {
-                return Err(table.malformed(format!("has {} buckets, the ledger {buckets}", table.buckets()?)));
+                return Err(
+                    table.malformed(format!("has {} buckets, the ledger {buckets}", table.buckets()?))
+                );
             }
             others.push(table);
         }
@@ -237,7 +241,10 @@ impl OpenTable {
 
 /// The metadata of a commit to `profiles`.
 pub fn pins(ledger: &OpenTable, nodes: &OpenTable) -> Vec<(String, serde_json::Value)> {
-    vec![(LEDGER_VERSION.to_owned(), ledger.version().into()), (NODES_VERSION.to_owned(), nodes.version().into())]
+    vec![
+        (LEDGER_VERSION.to_owned(), ledger.version().into()),
+        (NODES_VERSION.to_owned(), nodes.version().into()),
+    ]
 }
 
 /// The application transaction that says which batch of a bucket a table stands at.
@@ -257,7 +264,9 @@ fn failed(store: &Store, declared: &Table, action: &'static str, source: DeltaTa
 async fn is_made(store: &Store, declared: &Table) -> Result<bool, TableError> {
     let log = Path::from(format!("{}/_delta_log", keys::table(declared.name)));
     let first = store.objects.list(Some(&log)).next().await.transpose();
-    Ok(first.map_err(|source| failed(store, declared, "opened", DeltaTableError::ObjectStore { source }))?.is_some())
+    Ok(first
+        .map_err(|source| failed(store, declared, "opened", DeltaTableError::ObjectStore { source }))?
+        .is_some())
 }
 
 /// The log store of a table, on our own object store: one way to open stores serves capture, merge and tables.

@@ -3,13 +3,19 @@ use wsp_schemas::table::{Table, Type};
 
 /// The columns of a table as Delta declares them.
 pub(super) fn delta_columns(table: &Table) -> Vec<StructField> {
-    table.columns.iter().map(|column| StructField::new(column.name, data_type(column.kind), column.nullable)).collect()
+    table
+        .columns
+        .iter()
+        .map(|column| StructField::new(column.name, data_type(column.kind), column.nullable))
+        .collect()
 }
 
 fn data_type(kind: Type) -> DataType {
     let primitive = DataType::Primitive;
     let list = |items| DataType::Array(Box::new(ArrayType::new(primitive(items), true)));
-    let map = |values| DataType::Map(Box::new(MapType::new(primitive(PrimitiveType::String), primitive(values), true)));
+    let map = |values| {
+        DataType::Map(Box::new(MapType::new(primitive(PrimitiveType::String), primitive(values), true)))
+    };
     match kind {
         Type::Text => primitive(PrimitiveType::String),
         Type::NodeId | Type::Bytes => primitive(PrimitiveType::Binary),

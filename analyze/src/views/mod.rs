@@ -34,9 +34,11 @@ pub async fn open(store: &Store) -> std::result::Result<SessionContext, QueryErr
     let tables = ProfileTables::open(store).await?;
     let context = session::new(std::thread::available_parallelism().map_or(1, usize::from))?;
     let raw = Arc::new(MemorySchemaProvider::new());
-    for (name, table) in
-        [("profiles", &tables.profiles), ("profile_nodes", &tables.nodes), ("profile_snapshots", &tables.ledger)]
-    {
+    for (name, table) in [
+        ("profiles", &tables.profiles),
+        ("profile_nodes", &tables.nodes),
+        ("profile_snapshots", &tables.ledger),
+    ] {
         raw.register_table(name.to_owned(), table.provider().await?)?;
     }
     let catalog = context

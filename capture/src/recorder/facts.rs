@@ -14,7 +14,7 @@ const REMOTE_IPS: usize = 16;
 impl Recorder {
     pub(super) fn file(&mut self, at: BootTime, pid: Pid, file: &FilePath, flags: u32, initial: bool) {
         let path = normal(&file.path);
-        let owner = self.owner(pid).0;
+        let owner = self.owner(pid);
         if initial && owner.and_then(|id| self.tree.known(id)).is_some_and(|node| node.says(&path)) {
             return;
         }
@@ -52,7 +52,7 @@ impl Recorder {
     }
 
     pub(super) fn connect(&mut self, at: BootTime, pid: Pid, remote: &Endpoint) {
-        let (owner, cwd) = self.owner(pid);
+        let owner = self.owner(pid);
         let mut remote_ips = Vec::new();
         let mut name_source = None;
         let address = match &remote.address {
@@ -64,7 +64,7 @@ impl Recorder {
                 }
                 None => net::ip_text(*ip),
             },
-            other => net::unix_address(other, &cwd).unwrap_or_default(),
+            other => net::unix_address(other).unwrap_or_default(),
         };
         let socket = Socket {
             protocol: net::protocol(remote.protocol),
@@ -77,10 +77,10 @@ impl Recorder {
     }
 
     pub(super) fn listen(&mut self, at: BootTime, pid: Pid, local: &Endpoint, initial: bool) {
-        let (owner, cwd) = self.owner(pid);
+        let owner = self.owner(pid);
         let socket = Socket {
             protocol: net::protocol(local.protocol),
-            address: net::own_address(local, &cwd),
+            address: net::own_address(local),
             port: port(local),
             ..Socket::default()
         };
@@ -127,7 +127,7 @@ impl Recorder {
             return;
         }
         self.names.asked(socket, &message);
-        let owner = self.owner(pid).0;
+        let owner = self.owner(pid);
         for dns::Question { name, rtype } in message.questions {
             let rtype = dns::type_name(rtype);
             let id = identity::dns_id(owner, name.as_bytes(), &rtype);

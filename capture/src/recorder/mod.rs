@@ -170,7 +170,6 @@ impl Recorder {
             node,
             place: node.map_or(Place::LOST, |id| Place { parent: Parent::Process(id), certain: true }),
             executed: false,
-            cwd: parent.map(|parent| parent.cwd.clone()).unwrap_or_default(),
             started: Some(at),
             counted_in: Some(self.window.number),
         };
@@ -310,7 +309,7 @@ impl Recorder {
     }
 
     fn title(&mut self, at: BootTime, pid: Pid, argv: &[RawText]) {
-        let Some(id) = self.owner(pid).0 else { return };
+        let Some(id) = self.owner(pid) else { return };
         let Some(line) = args::render(argv, false, self.options.args) else { return };
         // A title alone is no reason for a row.
         if let Some(row) = self.window.processes.get_mut(&id) {
@@ -319,23 +318,14 @@ impl Recorder {
         }
     }
 
-    /// The node of a process, and its working directory; none where it is not known.
-    fn owner(&self, pid: Pid) -> (Option<NodeId>, RawText) {
-        self.tree
-            .process(pid)
-            .map_or((None, RawText::default()), |process| (process.node, process.cwd.clone()))
+    /// The node of a process; none where it is not known.
+    fn owner(&self, pid: Pid) -> Option<NodeId> {
+        self.tree.process(pid).and_then(|process| process.node)
     }
 }
 
 fn executed(id: NodeId, place: Place, exec: &Exec, started: Option<BootTime>) -> Process {
-    Process {
-        node: Some(id),
-        place,
-        executed: true,
-        cwd: exec.cwd.clone(),
-        started: exec.started.or(started),
-        counted_in: None,
-    }
+    Process { node: Some(id), place, executed: true, started: exec.started.or(started), counted_in: None }
 }
 
 /// Name of a cause of loss in snapshot files.

@@ -17,22 +17,25 @@ pub(super) fn protocol(transport: Transport) -> String {
     }
 }
 
-/// A unix address: the path after the rules, relative ones joined to the working directory; `@` in front of an abstract
-/// name. None for an IP address.
-pub(super) fn unix_address(address: &Address, cwd: &RawText) -> Option<RawText> {
+/// A unix address: the path after the rules; `@` in front of an abstract name. None for an IP address.
+///
+/// A relative path stays one, with `./` in front: the working directory is known as of the last exec, not as of the call.
+pub(super) fn unix_address(address: &Address) -> Option<RawText> {
     match address {
         Address::Ip(_) => None,
         Address::Abstract(name) => Some([b"@", name.as_bytes()].concat().into()),
-        Address::Path(path) => Some(paths::normalise(join(cwd, path).as_bytes()).into_owned().into()),
+        Address::Path(path) => {
+            Some(paths::normalise(join(&RawText::default(), path).as_bytes()).into_owned().into())
+        }
     }
 }
 
 /// The local end of a listening socket: `self` for an address that only this container has.
-pub(super) fn own_address(local: &Endpoint, cwd: &RawText) -> RawText {
+pub(super) fn own_address(local: &Endpoint) -> RawText {
     match &local.address {
         Address::Ip(ip) if ip.is_unspecified() || ip.is_loopback() => ip_text(*ip),
         Address::Ip(_) => "self".into(),
-        other => unix_address(other, cwd).unwrap_or_default(),
+        other => unix_address(other).unwrap_or_default(),
     }
 }
 
@@ -77,21 +80,21 @@ mod tests {
 
     #[test]
     fn unix_addresses() {
-        let at = |address: Address, cwd: &str| unix_address(&address, &cwd.into()).unwrap().to_escaped();
-        assert_eq!(at(Address::Path("/run//./x.sock".into()), "/"), "/run/x.sock");
-        assert_eq!(at(Address::Path("x.sock".into()), "/srv"), "/srv/x.sock");
-        assert_eq!(at(Address::Path("@x".into()), ""), "./@x");
-        assert_eq!(at(Address::Abstract("x".into()), "/srv"), "@x");
-        assert_eq!(at(Address::Path("/proc/42/x".into()), "/"), "/proc/<pid>/x");
-        assert_eq!(at(Address::Path("/".into()), "/"), "/");
+        let at = |address: Address| unix_address(&address).unwrap().to_escaped();
+        assert_eq!(at(Address::Path("/run//./x.sock".into())), "/run/x.sock");
+        assert_eq!(at(Address::Path("x.sock".into())), "./x.sock");
+        assert_eq!(at(Address::Path("./x.sock".into())), "./x.sock");
+        assert_eq!(at(Address::Path("@x".into())), "./@x");
+        assert_eq!(at(Address::Abstract("x".into())), "@x");
+        assert_eq!(at(Address::Path("/proc/42/x".into())), "/proc/<pid>/x");
+        assert_eq!(at(Address::Path("/".into())), "/");
     }
 
     #[test]
     fn own_addresses() {
         let own = |ip: &str| {
             let address = Address::Ip(ip.parse().unwrap());
-            own_address(&Endpoint { protocol: Transport::Tcp, address, port: 1 }, &RawText::default())
-                .to_escaped()
+            own_address(&Endpoint { protocol: Transport::Tcp, address, port: 1 }).to_escaped()
         };
         assert_eq!(
             [own("0.0.0.0"), own("::"), own("127.0.0.1"), own("10.0.0.7")],

@@ -78,8 +78,6 @@ pub(super) struct Process {
     pub(super) place: Place,
     /// It runs a program of its own: what it executes next replaces that in place.
     pub(super) executed: bool,
-    /// Working directory at its last exec, for relative unix sockets.
-    pub(super) cwd: RawText,
     /// When it started, or was forked.
     pub(super) started: Option<BootTime>,
     /// The window in which it was counted as a process of its node by its fork alone.

@@ -22,28 +22,31 @@ const THRIFT_DEPTH: usize = 24;
 const FLAT_VALUE_BYTES: u64 = 8;
 const NESTED_VALUE_BYTES: u64 = 24;
 
-/// Bounds the footer, and says where it starts.
-pub(super) fn footer(file: &[u8]) -> Result<usize, DecodeError> {
+/// Bounds the footer.
+pub(super) fn footer(file: &[u8]) -> Result<(), DecodeError> {
     let bad = |reason: &str| damaged(format!("the footer {reason}"));
-    let Some((rest, b"PAR1")) = file.split_last_chunk::<4>().map(|(rest, magic)| (rest, magic)) else {
-        return Err(damaged("it does not end with the magic bytes of Parquet: cut off, or another format".to_owned()));
+    let Some((rest, b"PAR1")) = file.split_last_chunk::<4>() else {
+        return Err(damaged(
+            "it does not end with the magic bytes of Parquet: cut off, or another format".to_owned(),
+        ));
     };
     let (rest, length) = rest.split_last_chunk::<4>().ok_or_else(|| bad("is cut off"))?;
     let length = u32::from_le_bytes(*length) as usize;
     super::read::bound("the footer's size in bytes", length, FOOTER_BYTES)?;
     let start = rest.len().checked_sub(length).ok_or_else(|| bad("is longer than the file"))?;
     let mut thrift = Thrift::new(&rest[start..]);
-    thrift.footer().ok_or_else(|| bad("is malformed"))?;
-    Ok(start)
+    thrift.footer().ok_or_else(|| bad("is malformed"))
 }
 
 /// Bounds what the pages decompress to and how many values they claim. The sizes in the footer are the writer's word;
 /// those in the page headers are what the reader goes by.
 pub(super) fn pages(file: &[u8], footer: &ParquetMetaData, limits: &Limits) -> Result<(), DecodeError> {
-    let mut totals = Totals { bytes: 0, values: 0, limit: u64::try_from(limits.decompressed_bytes).unwrap_or(0) };
+    let mut totals =
+        Totals { bytes: 0, values: 0, limit: u64::try_from(limits.decompressed_bytes).unwrap_or(0) };
     let mut rows: u64 = 0;
     for group in footer.row_groups() {
-        let group_rows = u64::try_from(group.num_rows()).map_err(|_| damaged("a row group of less than no rows".to_owned()))?;
+        let group_rows = u64::try_from(group.num_rows())
+            .map_err(|_| damaged("a row group of less than no rows".to_owned()))?;
         rows = rows.saturating_add(group_rows);
         super::read::bound("the number of rows", usize::try_from(rows).unwrap_or(usize::MAX), limits.rows)?;
         for column in group.columns() {
@@ -76,12 +79,20 @@ impl Totals {
     }
 }
 
-fn chunk(file: &[u8], column: &ColumnChunkMetaData, rows: u64, totals: &mut Totals) -> Result<(), DecodeError> {
-    let bad = |reason: &str| damaged(format!("column `{}`: {reason}", column.column_path().string().escape_debug()));
+fn chunk(
+    file: &[u8],
+    column: &ColumnChunkMetaData,
+    rows: u64,
+    totals: &mut Totals,
+) -> Result<(), DecodeError> {
+    let bad = |reason: &str| {
+        damaged(format!("column `{}`: {reason}", column.column_path().string().escape_debug()))
+    };
     let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
     let end = start.checked_add(column.compressed_size()).filter(|_| column.compressed_size() >= 0);
     let bytes = usize::try_from(start).ok().zip(end.and_then(|end| usize::try_from(end).ok()));
-    let mut rest = bytes.and_then(|(start, end)| file.get(start..end)).ok_or_else(|| bad("lies outside the file"))?;
+    let mut rest =
+        bytes.and_then(|(start, end)| file.get(start..end)).ok_or_else(|| bad("lies outside the file"))?;
     let nested = column.column_descr().max_rep_level() > 0;
     let mut values: u64 = 0;
     while !rest.is_empty() {
@@ -89,8 +100,10 @@ fn chunk(file: &[u8], column: &ColumnChunkMetaData, rows: u64, totals: &mut Tota
         let page = thrift.page_header().ok_or_else(|| bad("a page header is malformed"))?;
         let body = usize::try_from(page.compressed_bytes).ok().and_then(|bytes| thrift.rest.get(bytes..));
         rest = body.ok_or_else(|| bad("a page ends outside the column"))?;
-        let unpacked = u64::try_from(page.uncompressed_bytes).map_err(|_| bad("a page of less than no bytes"))?;
-        let count = page.values.map_or(Ok(0), u64::try_from).map_err(|_| bad("a page of less than no values"))?;
+        let unpacked =
+            u64::try_from(page.uncompressed_bytes).map_err(|_| bad("a page of less than no bytes"))?;
+        let count =
+            page.values.map_or(Ok(0), u64::try_from).map_err(|_| bad("a page of less than no values"))?;
         totals.bytes = totals.bytes.saturating_add(unpacked);
         if page.dictionary {
             // Every physical type that has dictionaries takes at least four bytes a value.
@@ -343,7 +356,10 @@ mod tests {
         let element = |children: &[u8]| [&[0x55][..], children, &[0]].concat();
         assert!(footer(&footer_of(&[&[0x2c][..], &element(&[2]), &[0]].concat())).is_ok());
         // Two billion children; two billion elements.
-        for schema in [[&[0x1c][..], &element(&[0xfe, 0xff, 0xff, 0xff, 0x0f])].concat(), vec![0xfc, 0xff, 0xff, 0xff, 0xff, 0x07, 0]] {
+        for schema in [
+            [&[0x1c][..], &element(&[0xfe, 0xff, 0xff, 0xff, 0x0f])].concat(),
+            vec![0xfc, 0xff, 0xff, 0xff, 0xff, 0x07, 0],
+        ] {
             assert!(footer(&footer_of(&schema)).unwrap_err().to_string().contains("the footer is malformed"));
         }
         // Each the only child of the one before.
@@ -353,7 +369,8 @@ mod tests {
 
     #[test]
     fn what_is_no_parquet_says_so() {
-        for file in [&b""[..], b"PAR1", b"PAR1PAR1", b"\0\0\0\0PAR1", b"\xff\xff\xff\xffPAR1", b"a,b\n1,2\n"] {
+        for file in [&b""[..], b"PAR1", b"PAR1PAR1", b"\0\0\0\0PAR1", b"\xff\xff\xff\xffPAR1", b"a,b\n1,2\n"]
+        {
             assert!(footer(file).is_err(), "{file:?}");
         }
     }

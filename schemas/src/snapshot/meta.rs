@@ -17,7 +17,7 @@ pub const STARTUP: Duration = Duration::from_secs(180);
 
 const FORMAT_KEY: &str = "wsp.format";
 const SNAPSHOT_KEY: &str = "wsp.snapshot";
-const CHECK_KEY: &str = "wsp.check";
+const CHECK_KEY: &str = "wsp.blake3";
 
 /// What a snapshot file says about itself, in its footer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,26 +147,42 @@ impl SnapshotMeta {
                 .ok_or(MetaError::Foreign { missing: name })
         };
         let bad = |reason: String| MetaError::Malformed { reason };
-        let format: Format = serde_json::from_str(entry(FORMAT_KEY)?).map_err(|error| bad(error.to_string()))?;
+        let format: Format =
+            serde_json::from_str(entry(FORMAT_KEY)?).map_err(|error| bad(error.to_string()))?;
         if format.min_reader > FORMAT_VERSION {
             return Err(MetaError::TooNew { needs: format.min_reader });
         }
         if let Some(feature) = format.features.into_iter().next() {
             return Err(MetaError::UnknownFeature { feature, version: format.version });
         }
-        let stored: Stored = serde_json::from_str(entry(SNAPSHOT_KEY)?).map_err(|error| bad(error.to_string()))?;
+        let stored: Stored =
+            serde_json::from_str(entry(SNAPSHOT_KEY)?).map_err(|error| bad(error.to_string()))?;
         stored.try_into().map_err(bad)
     }
 }
 
-/// The footer entry that proves a file undamaged: BLAKE3 over all bytes before the footer, which `pages` has taken in, and
-/// the values of the other entries of ours. It finds damage, not forgery: who forges rows can forge it too.
-pub(super) fn check(pages: &mut blake3::Hasher, footer: &[KeyValue]) -> KeyValue {
-    for name in [FORMAT_KEY, SNAPSHOT_KEY] {
-        let value = footer.iter().find(|entry| entry.key == name).and_then(|entry| entry.value.as_deref());
-        pages.update(value.unwrap_or_default().as_bytes());
-    }
-    KeyValue::new(CHECK_KEY.to_owned(), pages.finalize().to_hex().to_string())
+/// The value of the footer entry that proves a file undamaged, until it is known.
+pub(super) const CHECK_BLANK: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The footer entry that proves a file undamaged: BLAKE3, in hex, of the whole file with [`CHECK_BLANK`] in place of these
+/// digits. It finds damage, not forgery: who forges rows can forge it too.
+pub(super) fn blank_check() -> KeyValue {
+    KeyValue::new(CHECK_KEY.to_owned(), CHECK_BLANK.to_owned())
+}
+
+/// Hashes a file that has the given check: the content hash, and what the check must be.
+pub(super) fn hashes(file: &[u8], check: &str) -> (blake3::Hash, Option<blake3::Hash>) {
+    let found = file.windows(check.len().max(1)).rposition(|window| window == check.as_bytes());
+    let Some(at) = found.filter(|_| check.len() == CHECK_BLANK.len()) else {
+        return (blake3::hash(file), None);
+    };
+    let (before, after) = (&file[..at], &file[at + check.len()..]);
+    let mut whole = blake3::Hasher::new();
+    whole.update(before);
+    let mut blanked = whole.clone();
+    whole.update(check.as_bytes()).update(after);
+    blanked.update(CHECK_BLANK.as_bytes()).update(after);
+    (whole.finalize(), Some(blanked.finalize()))
 }
 
 /// Why a footer cannot be used.
@@ -179,13 +195,17 @@ pub enum MetaError {
         missing: &'static str,
     },
     /// Written by a later version.
-    #[error("the file needs at least format version {needs}, this version reads up to {FORMAT_VERSION}: upgrade wsp")]
+    #[error(
+        "the file needs at least format version {needs}, this version reads up to {FORMAT_VERSION}: upgrade wsp"
+    )]
     TooNew {
         /// Lowest version that reads it.
         needs: u32,
     },
     /// Written with a feature of a later version.
-    #[error("the file (format version {version}) uses the feature `{feature}`, which this version does not have: upgrade wsp")]
+    #[error(
+        "the file (format version {version}) uses the feature `{feature}`, which this version does not have: upgrade wsp"
+    )]
     UnknownFeature {
         /// Name of the feature.
         feature: String,
@@ -272,7 +292,9 @@ impl TryFrom<Stored> for SnapshotMeta {
                 .ok_or_else(|| format!("{name} {ms} is no time between 1970 and 2200"))
         };
         let workload = match (&stored.image_name, &stored.image_tag) {
-            (Some(name), Some(tag)) => Some(Workload::from_columns(name, tag).map_err(|error| error.to_string())?),
+            (Some(name), Some(tag)) => {
+                Some(Workload::from_columns(name, tag).map_err(|error| error.to_string())?)
+            }
             (None, None) => None,
             _ => return Err("only one of image_name and image_tag is there".to_owned()),
         };
@@ -280,7 +302,9 @@ impl TryFrom<Stored> for SnapshotMeta {
             (time("window_start_ms", stored.window_start_ms)?, time("window_end_ms", stored.window_end_ms)?);
         let length = stored.window_end_ms.saturating_sub(stored.window_start_ms);
         if length <= 0 || i32::try_from(length).is_err() {
-            return Err(format!("the window of {length} ms is empty, ends before it starts, or is longer than 24 days"));
+            return Err(format!(
+                "the window of {length} ms is empty, ends before it starts, or is longer than 24 days"
+            ));
         }
         if stored.path_rules < 1 {
             return Err(format!("there are no path rules of version {}", stored.path_rules));
@@ -295,7 +319,10 @@ impl TryFrom<Stored> for SnapshotMeta {
             container: Container {
                 id: stored.container_id,
                 name: stored.container_name,
-                started: stored.container_started_ms.map(|ms| time("container_started_ms", ms)).transpose()?,
+                started: stored
+                    .container_started_ms
+                    .map(|ms| time("container_started_ms", ms))
+                    .transpose()?,
                 labels: stored.labels,
             },
             host: stored.host,

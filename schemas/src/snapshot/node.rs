@@ -167,9 +167,13 @@ impl Node {
             }
             Fact::File(file) => identity::file_id(owner, file.path.as_bytes()),
             Fact::Dns { name, rtype } => identity::dns_id(owner, name.as_bytes(), rtype),
-            Fact::Connect(socket) | Fact::Listen(socket) => {
-                identity::socket_id(self.fact.kind(), owner, &socket.protocol, socket.address.as_bytes(), socket.port)
-            }
+            Fact::Connect(socket) | Fact::Listen(socket) => identity::socket_id(
+                self.fact.kind(),
+                owner,
+                &socket.protocol,
+                socket.address.as_bytes(),
+                socket.port,
+            ),
             Fact::Syscall(name) | Fact::Capability(name) => identity::name_id(self.fact.kind(), owner, name),
         }
     }

@@ -3,22 +3,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, GenericListArray, MapArray, RecordBatch, StringArray, StringViewArray, StructArray,
-    new_null_array,
+    Array, ArrayRef, AsArray, GenericListArray, MapArray, RecordBatch, StringArray, StringViewArray,
+    StructArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use bytes::Bytes;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::arrow::{ArrowSchemaConverter, ProjectionMask};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::schema::types::SchemaDescriptor;
 
 use super::look;
-use super::meta::{MetaError, SnapshotMeta, check};
+use super::meta::{MetaError, SnapshotMeta, hashes};
 use super::verify::{self, RowError};
 use crate::paths::RULES_VERSION;
 use crate::tables::SNAPSHOT;
@@ -68,7 +70,7 @@ pub enum DecodeError {
         limit: i64,
     },
     /// Not Parquet, cut off, or corrupt.
-    #[error("not a readable Parquet file: {0}")]
+    #[error("not a readable Parquet file: {}", reason(.0))]
     Parquet(ParquetError),
     /// Its pages do not hold what its footer says.
     #[error("corrupt data: {0}")]
@@ -85,7 +87,9 @@ pub enum DecodeError {
         reason: String,
     },
     /// Path rules that this version does not have.
-    #[error("the file's paths went through rules version {found}, this version knows up to {RULES_VERSION}: upgrade wsp")]
+    #[error(
+        "the file's paths went through rules version {found}, this version knows up to {RULES_VERSION}: upgrade wsp"
+    )]
     PathRules {
         /// Version in the file.
         found: i32,
@@ -93,6 +97,14 @@ pub enum DecodeError {
     /// A row is not what it claims.
     #[error(transparent)]
     Row(#[from] RowError),
+}
+
+/// The reason alone, where the error would say once more that it is one of Parquet.
+fn reason(error: &ParquetError) -> String {
+    match error {
+        ParquetError::General(reason) | ParquetError::EOF(reason) => reason.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// Rows that are decoded at a time: whole files of the usual size, and a bound on what lies between pages and rows.
@@ -105,33 +117,38 @@ const BATCH_ROWS: usize = 8192;
 /// and a panic inside it (it has assertions on what stands in files) is an error of this file. The panic hook still runs.
 pub fn decode(file: Bytes, limits: &Limits) -> Result<Verified, DecodeError> {
     catch_unwind(AssertUnwindSafe(|| try_decode(file, limits))).unwrap_or_else(|panic| {
-        Err(DecodeError::Parquet(ParquetError::General(format!("the Parquet reader gave up: {}", said(&*panic)))))
+        Err(DecodeError::Parquet(ParquetError::General(format!(
+            "the Parquet reader gave up: {}",
+            said(&*panic)
+        ))))
     })
 }
 
 fn said(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied()).unwrap_or("no message")
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref().copied())
+        .unwrap_or("no message")
 }
 
 fn try_decode(file: Bytes, limits: &Limits) -> Result<Verified, DecodeError> {
     let size = file.len();
     bound("the file's size in bytes", size, limits.file_bytes)?;
-    let pages_end = look::footer(&file)?;
+    look::footer(&file)?;
     let footer = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(DecodeError::Parquet)?;
     let entries = footer.file_metadata().key_value_metadata();
     let meta = SnapshotMeta::from_footer(entries)?;
     if meta.path_rules > RULES_VERSION {
         return Err(DecodeError::PathRules { found: meta.path_rules });
     }
-    let mut hash = blake3::Hasher::new();
-    hash.update(&file[..pages_end]);
-    if let (Some(stored), Some(entries)) = (SnapshotMeta::stored_check(entries), entries)
-        && check(&mut hash.clone(), entries).value.as_deref() != Some(stored)
-    {
-        let reason = "its bytes are not the ones that were written: damaged".to_owned();
-        return Err(DecodeError::Parquet(ParquetError::General(reason)));
+    let stored = SnapshotMeta::stored_check(entries);
+    let (content_hash, check) = hashes(&file, stored.unwrap_or_default());
+    if stored.is_some_and(|stored| check.is_none_or(|check| check.to_hex().as_str() != stored)) {
+        return Err(DecodeError::Parquet(ParquetError::General(
+            "its bytes are not the ones that were written".to_owned(),
+        )));
     }
-    let content_hash = hash.update(&file[pages_end..]).finalize();
     look::pages(&file, &footer, limits)?;
     let rows = read(file, footer, limits)?;
     verify::rows(&meta, &rows)?;
@@ -156,7 +173,12 @@ fn read(file: Bytes, footer: ParquetMetaData, limits: &Limits) -> Result<RecordB
     let declared = &DECLARED.arrow;
     let footer = Arc::new(footer);
     let found = metadata(&footer)?;
-    let known = found.schema().fields().iter().enumerate().filter(|(_, field)| declared.column_with_name(field.name()).is_some());
+    let known = found
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| declared.column_with_name(field.name()).is_some());
     let mask = ProjectionMask::roots(found.parquet_schema(), known.map(|(at, _)| at).collect::<Vec<_>>());
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, found)
         .with_projection(mask)
@@ -183,7 +205,8 @@ fn read(file: Bytes, footer: ParquetMetaData, limits: &Limits) -> Result<RecordB
 fn metadata(footer: &Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, DecodeError> {
     // An embedded Arrow schema could ask for other types than the declared ones: only Parquet's own counts.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let load = |options| ArrowReaderMetadata::try_new(Arc::clone(footer), options).map_err(DecodeError::Parquet);
+    let load =
+        |options| ArrowReaderMetadata::try_new(Arc::clone(footer), options).map_err(DecodeError::Parquet);
     let written = footer.file_metadata().schema_descr();
     if DECLARED.parquet.as_ref().is_some_and(|parquet| parquet.root_schema() == written.root_schema()) {
         return load(options.with_schema(Arc::clone(&DECLARED.views)));
@@ -246,7 +269,11 @@ impl Budget {
 }
 
 /// The declared columns of a batch, in order, text in place of views; an absent nullable one as nulls.
-fn as_declared(batch: &RecordBatch, declared: &SchemaRef, budget: &mut Budget) -> Result<RecordBatch, DecodeError> {
+fn as_declared(
+    batch: &RecordBatch,
+    declared: &SchemaRef,
+    budget: &mut Budget,
+) -> Result<RecordBatch, DecodeError> {
     let mut columns = Vec::with_capacity(declared.fields().len());
     for (column, field) in SNAPSHOT.columns.iter().zip(declared.fields()) {
         let array = match batch.column_by_name(column.name) {
@@ -270,16 +297,29 @@ fn plain(array: &ArrayRef, kind: &DataType, budget: &mut Budget) -> Result<Array
             let values = plain(list.values(), items.data_type(), budget)?;
             budget.take(list.offsets().len() * 4)?;
             let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
-            Arc::new(GenericListArray::try_new(Arc::clone(items), offsets, values, nulls).map_err(DecodeError::Arrow)?)
+            Arc::new(
+                GenericListArray::try_new(Arc::clone(items), offsets, values, nulls)
+                    .map_err(DecodeError::Arrow)?,
+            )
         }
         DataType::Map(entries, sorted) => {
             let map: &MapArray = array.as_map();
             let DataType::Struct(fields) = entries.data_type() else { return Ok(Arc::clone(array)) };
-            let columns = map.entries().columns().iter().zip(fields).map(|(column, field)| plain(column, field.data_type(), budget));
-            let values = StructArray::try_new(fields.clone(), columns.collect::<Result<_, _>>()?, map.entries().nulls().cloned());
+            let columns = map
+                .entries()
+                .columns()
+                .iter()
+                .zip(fields)
+                .map(|(column, field)| plain(column, field.data_type(), budget));
+            let values = StructArray::try_new(
+                fields.clone(),
+                columns.collect::<Result<_, _>>()?,
+                map.entries().nulls().cloned(),
+            );
             budget.take(map.offsets().len() * 4)?;
             let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
-            let array = values.and_then(|values| MapArray::try_new(Arc::clone(entries), offsets, values, nulls, *sorted));
+            let array = values
+                .and_then(|values| MapArray::try_new(Arc::clone(entries), offsets, values, nulls, *sorted));
             Arc::new(array.map_err(DecodeError::Arrow)?)
         }
         _ => {

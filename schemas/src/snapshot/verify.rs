@@ -2,8 +2,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use arrow::array::{
-    Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int32Array, Int64Array, MapArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int32Array, Int64Array, MapArray, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 
@@ -166,7 +166,9 @@ impl<'a> Columns<'a> {
             Kind::Process => {
                 let place = match (owner, self.root_kind.get(row)) {
                     (Some(parent), None) => Parent::Process(parent),
-                    (None, Some(root)) => Parent::Root(RootKind::parse(root).ok_or("`root_kind` has an unknown value")?),
+                    (None, Some(root)) => {
+                        Parent::Root(RootKind::parse(root).ok_or("`root_kind` has an unknown value")?)
+                    }
                     (None, None) => return Err("a process with neither parent nor root_kind".to_owned()),
                     (Some(_), Some(_)) => return Err("a process with both parent and root_kind".to_owned()),
                 };
@@ -178,9 +180,16 @@ impl<'a> Columns<'a> {
             Kind::File => identity::file_id(owner, &self.normal_path(self.path, row)?),
             Kind::Dns => identity::dns_id(owner, &self.dns_name.need_bytes(row)?, self.dns_type.need(row)?),
             Kind::Connect | Kind::Listen => {
-                let port = if self.port.is_valid(row) { u16::try_from(self.port.value(row)).ok() } else { None };
+                let port =
+                    if self.port.is_valid(row) { u16::try_from(self.port.value(row)).ok() } else { None };
                 let port = port.ok_or("`port` is null or out of range")?;
-                identity::socket_id(kind, owner, self.protocol.need(row)?, &self.address.need_bytes(row)?, port)
+                identity::socket_id(
+                    kind,
+                    owner,
+                    self.protocol.need(row)?,
+                    &self.address.need_bytes(row)?,
+                    port,
+                )
             }
             Kind::Syscall | Kind::Capability => identity::name_id(kind, owner, self.name.need(row)?),
         })
@@ -194,7 +203,9 @@ impl<'a> Columns<'a> {
         }
         let (first, last) = (i64::from(self.first.value(row)), i64::from(self.last.value(row)));
         if !(0 <= first && first <= last && last <= window_ms) {
-            return Err(format!("first_seen_ms {first} and last_seen_ms {last} do not lie in the window of {window_ms} ms"));
+            return Err(format!(
+                "first_seen_ms {first} and last_seen_ms {last} do not lie in the window of {window_ms} ms"
+            ));
         }
         if self.events.value(row) < 1 {
             return Err("`events` is below 1".to_owned());
@@ -223,7 +234,8 @@ fn id_of(bytes: &[u8]) -> NodeId {
 
 /// The columns that repeat the footer must repeat it in every row.
 fn constants(meta: &SnapshotMeta, rows: &RecordBatch) -> Result<(), RowError> {
-    let differs = |name: &str, row: usize| RowError { row, reason: format!("`{name}` differs from the footer") };
+    let differs =
+        |name: &str, row: usize| RowError { row, reason: format!("`{name}` differs from the footer") };
     let id = meta.id.to_string();
     let workload = meta.image.workload.as_ref();
     let texts: [(&str, Option<&str>); 7] = [
@@ -261,9 +273,9 @@ fn constants(meta: &SnapshotMeta, rows: &RecordBatch) -> Result<(), RowError> {
     let labels: &MapArray = rows["labels"].as_map();
     let (keys, values) = (labels.keys().as_string::<i32>(), labels.values().as_string::<i32>());
     for (row, ends) in labels.offsets().windows(2).enumerate() {
-        let entries = (ends[0]..ends[1]).filter_map(|at| usize::try_from(at).ok()).map(|at| {
-            (keys.value(at), values.is_valid(at).then(|| values.value(at)))
-        });
+        let entries = (ends[0]..ends[1])
+            .filter_map(|at| usize::try_from(at).ok())
+            .map(|at| (keys.value(at), values.is_valid(at).then(|| values.value(at))));
         let expected = meta.container.labels.iter().map(|(key, value)| (key.as_str(), Some(value.as_str())));
         if !entries.eq(expected) {
             return Err(differs("labels", row));

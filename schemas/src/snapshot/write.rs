@@ -2,8 +2,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, BooleanBuilder, FixedSizeBinaryBuilder, Int32Array, Int32Builder, Int64Builder, ListBuilder,
-    MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, BooleanBuilder, FixedSizeBinaryBuilder, Int32Array, Int32Builder, Int64Builder,
+    ListBuilder, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
@@ -15,7 +16,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
-use super::meta::{SnapshotMeta, check};
+use super::meta::{CHECK_BLANK, SnapshotMeta, blank_check};
 use super::node::{Fact, Node};
 use crate::identity::RootKind;
 use crate::table::Storage;
@@ -45,11 +46,15 @@ fn try_encode(meta: &SnapshotMeta, nodes: &[Node]) -> Result<Vec<u8>, ParquetErr
     let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), batch.schema(), options)?;
     writer.write(&batch)?;
-    writer.flush()?;
-    writer.sync()?;
-    let check = check(blake3::Hasher::new().update(writer.inner()), &footer);
-    footer.into_iter().chain([check]).for_each(|entry| writer.append_key_value_metadata(entry));
-    writer.into_inner()
+    footer.into_iter().chain([blank_check()]).for_each(|entry| writer.append_key_value_metadata(entry));
+    let mut file = writer.into_inner()?;
+    let check = blake3::hash(&file).to_hex();
+    // The entry is the last of the footer's, and no other is all zeros.
+    let at = file.windows(CHECK_BLANK.len()).rposition(|window| window == CHECK_BLANK.as_bytes());
+    if let Some(digits) = at.and_then(|at| file.get_mut(at..at + CHECK_BLANK.len())) {
+        digits.copy_from_slice(check.as_bytes());
+    }
+    Ok(file)
 }
 
 /// The encodings that the declarations ask for.
@@ -65,10 +70,12 @@ fn properties() -> WriterProperties {
         for path in column.leaves().into_iter().map(ColumnPath::new) {
             properties = match column.storage {
                 Storage::Dictionary => properties,
-                Storage::Text => properties.set_column_compression(path, Compression::ZSTD(ZstdLevel::default())),
-                Storage::Plain => {
-                    properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::PLAIN)
+                Storage::Text => {
+                    properties.set_column_compression(path, Compression::ZSTD(ZstdLevel::default()))
                 }
+                Storage::Plain => properties
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path, Encoding::PLAIN),
             };
         }
     }
@@ -140,7 +147,9 @@ fn node_columns(nodes: &[Node]) -> Result<Columns, ArrowError> {
     columns.insert("parent_id", Arc::new(parents.finish()));
 
     let mut put = |name: &'static str, array: ArrayRef| columns.insert(name, array);
-    let text = |get: &dyn Fn(&Node) -> Option<String>| -> ArrayRef { Arc::new(nodes.iter().map(get).collect::<StringArray>()) };
+    let text = |get: &dyn Fn(&Node) -> Option<String>| -> ArrayRef {
+        Arc::new(nodes.iter().map(get).collect::<StringArray>())
+    };
     put("kind", text(&|node| Some(node.fact.kind().as_str().to_owned())));
     put("exe", text(&|node| escaped(node.exe.as_ref())));
     put("path", text(&|node| file(node).map(|file| file.path.to_escaped())));
@@ -148,39 +157,67 @@ fn node_columns(nodes: &[Node]) -> Result<Columns, ArrowError> {
     put("mode", Arc::new(nodes.iter().map(|node| file(node)?.mode).collect::<Int32Array>()));
     put("path_raw", text(&|node| escaped(file(node)?.path_raw.as_ref())));
     put("path_source", text(&|node| Some(file(node)?.path_source.to_owned())));
-    put("file_origin", text(&|node| match &node.fact {
-        Fact::File(file) => Some(file.file_origin.to_owned()),
-        Fact::Process(process) => process.file_origin.map(str::to_owned),
-        _ => None,
-    }));
-    put("dns_name", text(&|node| match &node.fact {
-        Fact::Dns { name, .. } => Some(name.to_escaped()),
-        _ => None,
-    }));
-    put("dns_type", text(&|node| match &node.fact {
-        Fact::Dns { rtype, .. } => Some(rtype.clone()),
-        _ => None,
-    }));
+    put(
+        "file_origin",
+        text(&|node| match &node.fact {
+            Fact::File(file) => Some(file.file_origin.to_owned()),
+            Fact::Process(process) => process.file_origin.map(str::to_owned),
+            _ => None,
+        }),
+    );
+    put(
+        "dns_name",
+        text(&|node| match &node.fact {
+            Fact::Dns { name, .. } => Some(name.to_escaped()),
+            _ => None,
+        }),
+    );
+    put(
+        "dns_type",
+        text(&|node| match &node.fact {
+            Fact::Dns { rtype, .. } => Some(rtype.clone()),
+            _ => None,
+        }),
+    );
     put("protocol", text(&|node| socket(node).map(|socket| socket.protocol.clone())));
     put("address", text(&|node| socket(node).map(|socket| socket.address.to_escaped())));
-    put("port", Arc::new(nodes.iter().map(|node| socket(node).map(|socket| i32::from(socket.port))).collect::<Int32Array>()));
-    put("remote_ips", text_lists(nodes, |node| {
-        socket(node).filter(|socket| !socket.remote_ips.is_empty()).map(|socket| socket.remote_ips.clone())
-    }));
+    put(
+        "port",
+        Arc::new(
+            nodes
+                .iter()
+                .map(|node| socket(node).map(|socket| i32::from(socket.port)))
+                .collect::<Int32Array>(),
+        ),
+    );
+    put(
+        "remote_ips",
+        text_lists(nodes, |node| {
+            socket(node)
+                .filter(|socket| !socket.remote_ips.is_empty())
+                .map(|socket| socket.remote_ips.clone())
+        }),
+    );
     put("name_source", text(&|node| socket(node)?.name_source.map(str::to_owned)));
-    put("name", text(&|node| match &node.fact {
-        Fact::Syscall(name) | Fact::Capability(name) => Some(name.clone()),
-        _ => None,
-    }));
+    put(
+        "name",
+        text(&|node| match &node.fact {
+            Fact::Syscall(name) | Fact::Capability(name) => Some(name.clone()),
+            _ => None,
+        }),
+    );
     put("root_kind", text(&|node| process(node)?.root_kind.map(RootKind::as_str).map(str::to_owned)));
     put("exec_from", text(&|node| escaped(process(node)?.exec_from.as_ref())));
     put("script", text(&|node| escaped(process(node)?.script.as_ref())));
     put("argv0", text(&|node| escaped(process(node)?.argv0.as_ref())));
     put("comm", text(&|node| process(node).map(|process| process.comm.to_escaped())));
     put("cwd", text(&|node| process(node).map(|process| process.cwd.to_escaped())));
-    put("args", text_lists(nodes, |node| {
-        process(node).map(|process| process.args.iter().map(RawText::to_escaped).collect())
-    }));
+    put(
+        "args",
+        text_lists(nodes, |node| {
+            process(node).map(|process| process.args.iter().map(RawText::to_escaped).collect())
+        }),
+    );
     put("stdio", text_lists(nodes, |node| process(node).map(|process| owned(&process.stdio))));
     put("uids", int_lists(nodes, |node| process(node).map(|process| &process.uids)));
     put("gids", int_lists(nodes, |node| process(node).map(|process| &process.gids)));
@@ -193,7 +230,10 @@ fn node_columns(nodes: &[Node]) -> Result<Columns, ArrowError> {
     put("processes", int64s(nodes, |node| process(node).map(|process| process.processes)));
     put("phase", text(&|node| Some(node.phase.as_str().to_owned())));
     put("origin", text(&|node| Some(node.seen_by.as_str().to_owned())));
-    put("lineage_complete", Arc::new(nodes.iter().map(|node| Some(node.lineage_complete)).collect::<BooleanArray>()));
+    put(
+        "lineage_complete",
+        Arc::new(nodes.iter().map(|node| Some(node.lineage_complete)).collect::<BooleanArray>()),
+    );
     put("events", int64s(nodes, |node| Some(node.events)));
     put("first_seen_ms", int32s(nodes, |node| node.first_seen_ms));
     put("last_seen_ms", int32s(nodes, |node| node.last_seen_ms));
@@ -248,7 +288,8 @@ fn int64s(nodes: &[Node], get: impl Fn(&Node) -> Option<i64>) -> ArrayRef {
 }
 
 fn text_lists(nodes: &[Node], get: impl Fn(&Node) -> Option<Vec<String>>) -> ArrayRef {
-    let mut builder = ListBuilder::new(StringBuilder::new()).with_field(Field::new("element", DataType::Utf8, true));
+    let mut builder =
+        ListBuilder::new(StringBuilder::new()).with_field(Field::new("element", DataType::Utf8, true));
     for node in nodes {
         match get(node) {
             Some(texts) => builder.append_value(texts.into_iter().map(Some)),
@@ -259,7 +300,8 @@ fn text_lists(nodes: &[Node], get: impl Fn(&Node) -> Option<Vec<String>>) -> Arr
 }
 
 fn int_lists(nodes: &[Node], get: impl Fn(&Node) -> Option<&Vec<u32>>) -> ArrayRef {
-    let mut builder = ListBuilder::new(Int64Builder::new()).with_field(Field::new("element", DataType::Int64, true));
+    let mut builder =
+        ListBuilder::new(Int64Builder::new()).with_field(Field::new("element", DataType::Int64, true));
     for node in nodes {
         match get(node) {
             Some(ids) => builder.append_value(ids.iter().map(|id| Some(i64::from(*id)))),

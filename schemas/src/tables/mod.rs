@@ -46,7 +46,12 @@ mod tests {
         for table in ALL {
             let ids: BTreeSet<_> = table.columns.iter().map(|column| column.id).collect();
             let names: BTreeSet<_> = table.columns.iter().map(|column| column.name).collect();
-            assert_eq!((ids.len(), names.len()), (table.columns.len(), table.columns.len()), "{}", table.name);
+            assert_eq!(
+                (ids.len(), names.len()),
+                (table.columns.len(), table.columns.len()),
+                "{}",
+                table.name
+            );
             assert!(table.partitions.iter().all(|name| names.contains(name)), "{}", table.name);
             assert!(table.columns.iter().all(|column| !column.doc.is_empty()), "{}", table.name);
         }
@@ -60,7 +65,10 @@ mod tests {
             std::fs::write(path, &page).unwrap();
         }
         let stored = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(stored == page, "schemas/TABLES.md is not current: WSP_BLESS=1 cargo test -p wsp-schemas writes it");
+        assert!(
+            stored == page,
+            "schemas/TABLES.md is not current: WSP_BLESS=1 cargo test -p wsp-schemas writes it"
+        );
     }
 
     #[test]

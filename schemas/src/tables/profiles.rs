@@ -3,8 +3,10 @@ use crate::table::Type::{
 };
 use crate::table::{Column, Table, optional, required};
 
-const BUCKET: Column = required(1, "bucket", Int32, "hash of the workload; how many there are is fixed when the store is made");
-const WORKLOAD_KEY: Column = required(2, "workload_key", Text, "16 hex digits of BLAKE3 over image name and tag");
+const BUCKET: Column =
+    required(1, "bucket", Int32, "hash of the workload; how many there are is fixed when the store is made");
+const WORKLOAD_KEY: Column =
+    required(2, "workload_key", Text, "16 hex digits of BLAKE3 over image name and tag");
 const IMAGE_NAME: Column = required(3, "image_name", Text, "registry and repository, normal form");
 const IMAGE_TAG: Column = required(4, "image_tag", Text, "tag, or `@sha256:…`");
 const REVISION: Column = required(5, "revision", Int32, "revision of the profile, from 1");
@@ -22,7 +24,12 @@ pub const PROFILES: Table = Table {
         IMAGE_TAG,
         REVISION,
         required(10, "status", Text, "`learning` or `stable`"),
-        optional(11, "stable_reason", Text, "`snapshots` (the limit was reached) or `age` (the learning time passed); null while learning"),
+        optional(
+            11,
+            "stable_reason",
+            Text,
+            "`snapshots` (the limit was reached) or `age` (the learning time passed); null while learning",
+        ),
         optional(12, "stable_at", Timestamp, "event time at which it became stable; null while learning"),
         required(13, "digests", TextList, "image digests seen, sorted"),
         required(14, "tag_reused", Bool, "true where more than one digest was seen under the tag"),
@@ -33,13 +40,38 @@ pub const PROFILES: Table = Table {
         required(24, "last_window_end", Timestamp, "latest end of an admitted window"),
         required(30, "nodes", Int64, "nodes"),
         required(31, "nodes_by_kind", IntMap, "nodes of each kind that has any"),
-        optional(32, "commonality", Float64, "aggregate similarity of the containers: ratio-of-sums Jaccard over all pairs; null below two containers"),
+        optional(
+            32,
+            "commonality",
+            Float64,
+            "aggregate similarity of the containers: ratio-of-sums Jaccard over all pairs; null below two containers",
+        ),
         required(33, "commonality_by_kind", FloatMap, "the same over the nodes of one kind"),
-        optional(34, "coverage", Float64, "share of what a next container does that is known (Good–Turing, Chao & Jost 2012); null below 3 containers"),
-        optional(35, "expected_novel_nodes", Float64, "nodes a next container would show that are not known; null below 3 containers"),
-        required(36, "completeness", FloatMap, "by kind: share of the containers with a lossless snapshot of that kind"),
+        optional(
+            34,
+            "coverage",
+            Float64,
+            "share of what a next container does that is known (Good–Turing, Chao & Jost 2012); null below 3 containers",
+        ),
+        optional(
+            35,
+            "expected_novel_nodes",
+            Float64,
+            "nodes a next container would show that are not known; null below 3 containers",
+        ),
+        required(
+            36,
+            "completeness",
+            FloatMap,
+            "by kind: share of the containers with a lossless snapshot of that kind",
+        ),
         required(40, "path_rules", Int32, "version of the path rules"),
-        required(41, "content_hash", Text, "BLAKE3 over the node rows in canonical order; equal hashes, equal rows"),
+        required(
+            41,
+            "content_hash",
+            Text,
+            "BLAKE3 over the node rows in canonical order; equal hashes, equal rows",
+        ),
         required(42, "batch", Int64, "merge batch of the bucket that wrote the row"),
         required(43, "updated_at", Timestamp, "when that batch ran, clock of the merging host"),
     ],
@@ -101,17 +133,52 @@ pub const PROFILE_NODES: Table = Table {
         optional(114, "commonality", Float64, "n / N; null where N is 0"),
         optional(115, "commonality_low", Float64, "lower end of the 95 % Wilson interval"),
         optional(116, "commonality_high", Float64, "upper end of the 95 % Wilson interval"),
-        optional(117, "snapshot_commonality", Float64, "the same over snapshots instead of containers; null where none is eligible"),
-        required(118, "lossy_count", Int32, "snapshots that had it and were lossy or without the sensor for its kind"),
-        required(119, "members", Bytes, "bitset over the revision's snapshot ordinals, little-endian bytes, no trailing zero byte: which snapshots had it"),
+        optional(
+            117,
+            "snapshot_commonality",
+            Float64,
+            "the same over snapshots instead of containers; null where none is eligible",
+        ),
+        required(
+            118,
+            "lossy_count",
+            Int32,
+            "snapshots that had it and were lossy or without the sensor for its kind",
+        ),
+        required(
+            119,
+            "members",
+            Bytes,
+            "bitset over the revision's snapshot ordinals, little-endian bytes, no trailing zero byte: which snapshots had it",
+        ),
         required(120, "events", Int64, "events, all sightings"),
         required(121, "first_seen", Timestamp, "first sighting, wall clock of its host"),
         required(122, "last_seen", Timestamp, "last sighting, wall clock of its host"),
-        required(123, "first_snapshot_id", Text, "snapshot of the first sighting: the attributes are from it"),
-        optional(124, "collapsed_into", Bytes, "id of the pattern node that it is folded into; null where it is not"),
-        optional(130, "stable", Bool, "commonality known to ± 0.1 and equal in both halves of the containers; null below 6 containers"),
+        required(
+            123,
+            "first_snapshot_id",
+            Text,
+            "snapshot of the first sighting: the attributes are from it",
+        ),
+        optional(
+            124,
+            "collapsed_into",
+            Bytes,
+            "id of the pattern node that it is folded into; null where it is not",
+        ),
+        optional(
+            130,
+            "stable",
+            Bool,
+            "commonality known to ± 0.1 and equal in both halves of the containers; null below 6 containers",
+        ),
         required(131, "rare", Bool, "seen in one container"),
-        optional(132, "late", Bool, "first seen in the last quarter of the containers; null below 5 containers"),
+        optional(
+            132,
+            "late",
+            Bool,
+            "first seen in the last quarter of the containers; null below 5 containers",
+        ),
     ],
 };
 
@@ -126,10 +193,30 @@ pub const PROFILE_SNAPSHOTS: Table = Table {
         optional(2, "workload_key", Text, "as in the object's key; null where the key is not one of ours"),
         optional(3, "image_name", Text, "null where the object could not be read"),
         optional(4, "image_tag", Text, "null where the object could not be read"),
-        optional(5, "revision", Int32, "revision that it was admitted to, or that was frozen; null where refused"),
-        required(10, "outcome", Text, "`admitted`, `duplicate`, `conflict`, `damaged`, `unkeyed`; `frozen`: the revision became stable with this batch"),
-        optional(11, "reason", Text, "why it was refused; of `frozen`: `snapshots` or `age`; null where admitted"),
-        optional(12, "ordinal", Int32, "position in the revision, from 0: its bit in `members`; null where refused"),
+        optional(
+            5,
+            "revision",
+            Int32,
+            "revision that it was admitted to, or that was frozen; null where refused",
+        ),
+        required(
+            10,
+            "outcome",
+            Text,
+            "`admitted`, `duplicate`, `conflict`, `damaged`, `unkeyed`; `frozen`: the revision became stable with this batch",
+        ),
+        optional(
+            11,
+            "reason",
+            Text,
+            "why it was refused; of `frozen`: `snapshots` or `age`; null where admitted",
+        ),
+        optional(
+            12,
+            "ordinal",
+            Int32,
+            "position in the revision, from 0: its bit in `members`; null where refused",
+        ),
         required(13, "batch", Int64, "merge batch of the bucket that decided"),
         required(14, "decided_at", Timestamp, "when, clock of the merging host"),
         optional(20, "object_key", Text, "key of the object, from the store's root; null for `frozen`"),
@@ -137,7 +224,12 @@ pub const PROFILE_SNAPSHOTS: Table = Table {
         optional(22, "content_hash", Text, "BLAKE3 of the object, hex; null where it could not be fetched"),
         optional(23, "snapshot_id", Text, "UUIDv7; null where neither key nor content tells"),
         optional(24, "rows", Int32, "node rows"),
-        optional(25, "completeness", TextMap, "by kind: `complete`, `joined_late`, `lossy`; a kind without a live sensor is absent"),
+        optional(
+            25,
+            "completeness",
+            TextMap,
+            "by kind: `complete`, `joined_late`, `lossy`; a kind without a live sensor is absent",
+        ),
         optional(26, "container_id", Text, "container"),
         optional(27, "container_name", Text, "its name"),
         optional(28, "container_started", Timestamp, "its start"),

@@ -25,7 +25,7 @@ impl Forged {
         let file = Bytes::from(encode(meta, nodes).unwrap());
         let builder = ParquetRecordBatchReaderBuilder::try_new(file.clone()).unwrap();
         let mut footer = builder.metadata().file_metadata().key_value_metadata().unwrap().clone();
-        footer.retain(|entry| entry.key != "wsp.check");
+        footer.retain(|entry| entry.key != "wsp.blake3");
         Self { rows: decode(file, &Limits::default()).unwrap().rows, footer }
     }
 

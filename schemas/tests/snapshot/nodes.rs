@@ -9,7 +9,8 @@ use wsp_schemas::identity::{Kind, NodeId, RootKind};
 use wsp_schemas::image::Workload;
 use wsp_schemas::keys::SnapshotId;
 use wsp_schemas::snapshot::{
-    Completeness, Container, Fact, File, Image, Loss, Node, Phase, Process, SeenBy, Sensor, SnapshotMeta, Socket,
+    Completeness, Container, Fact, File, Image, Loss, Node, Phase, Process, SeenBy, Sensor, SnapshotMeta,
+    Socket,
 };
 use wsp_schemas::text::RawText;
 
@@ -34,8 +35,11 @@ impl Random {
 
 /// The footer of a healthy half hour.
 pub fn meta(seed: u64) -> SnapshotMeta {
-    let start = DateTime::<Utc>::from_timestamp_millis(1_795_489_200_123).unwrap() + TimeDelta::minutes(seed as i64 % 1000);
-    let hex = |len: usize, n: u64| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(4)[..len].to_owned();
+    let start = DateTime::<Utc>::from_timestamp_millis(1_795_489_200_123).unwrap()
+        + TimeDelta::minutes(seed as i64 % 1000);
+    let hex = |len: usize, n: u64| {
+        format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(4)[..len].to_owned()
+    };
     SnapshotMeta {
         id: SnapshotId::new(Uuid::from_u128(0x0198_b5a2_7c1e_7d55_9a3c_6f2e_0000_0000 + u128::from(seed))),
         image: Image {
@@ -58,9 +62,13 @@ pub fn meta(seed: u64) -> SnapshotMeta {
         writer: "wsp-capture 0.1.0".to_owned(),
         kernel: "6.12.41-cloud-amd64".to_owned(),
         path_rules: wsp_schemas::paths::RULES_VERSION,
-        sensors: [("process", "tp_btf/sched_process_exec"), ("file", "fentry/security_file_open"), ("dns", "cgroup_skb/ingress")]
-            .map(|(kind, hook)| Sensor { kind: kind.to_owned(), hook: hook.to_owned() })
-            .to_vec(),
+        sensors: [
+            ("process", "tp_btf/sched_process_exec"),
+            ("file", "fentry/security_file_open"),
+            ("dns", "cgroup_skb/ingress"),
+        ]
+        .map(|(kind, hook)| Sensor { kind: kind.to_owned(), hook: hook.to_owned() })
+        .to_vec(),
         completeness: BTreeMap::from([
             ("process".to_owned(), Completeness::Complete),
             ("file".to_owned(), Completeness::Lossy),
@@ -95,7 +103,9 @@ pub fn sized(seed: u64, processes: usize, files: usize) -> Vec<Node> {
             script: script.map(RawText::from),
             shebang: script.is_some(),
             argv0: argv0.map(RawText::from),
-            args: (0..=n % 3).map(|k| RawText::from(format!("{exe} -c /etc/app/{n}/{k}.conf --workers 4").into_bytes())).collect(),
+            args: (0..=n % 3)
+                .map(|k| RawText::from(format!("{exe} -c /etc/app/{n}/{k}.conf --workers 4").into_bytes()))
+                .collect(),
             args_overflow: 0,
             comm: exe.rsplit('/').next().unwrap().into(),
             cwd: "/srv/www".into(),
@@ -106,7 +116,9 @@ pub fn sized(seed: u64, processes: usize, files: usize) -> Vec<Node> {
             processes: 1 + random.below(4) as i64,
             ..Process::default()
         };
-        let exe = RawText::from(format!("{exe}{}", if n < 8 { String::new() } else { format!("-{n}") }).into_bytes());
+        let exe = RawText::from(
+            format!("{exe}{}", if n < 8 { String::new() } else { format!("-{n}") }).into_bytes(),
+        );
         let node = node(&mut random, Fact::Process(Box::new(process)), parent, Some(exe.clone()));
         owners.push((node.id(), exe));
         out.push(node);
@@ -115,9 +127,15 @@ pub fn sized(seed: u64, processes: usize, files: usize) -> Vec<Node> {
         let (owner, exe) = owners[random.below(owners.len() as u64) as usize].clone();
         let pick = random.below(1000);
         let path = match n % 8 {
-            0 => format!("/usr/lib/x86_64-linux-gnu/lib{}.so.{}", ["ssl", "crypto", "pcre2-8", "z", "c", "m"][n % 6], pick % 90),
+            0 => format!(
+                "/usr/lib/x86_64-linux-gnu/lib{}.so.{}",
+                ["ssl", "crypto", "pcre2-8", "z", "c", "m"][n % 6],
+                pick % 90
+            ),
             1 => format!("/etc/nginx/conf.d/site-{pick}.conf"),
-            2 => format!("/usr/lib/python3/dist-packages/acme/handlers/__pycache__/module_{pick}.cpython-311.pyc"),
+            2 => format!(
+                "/usr/lib/python3/dist-packages/acme/handlers/__pycache__/module_{pick}.cpython-311.pyc"
+            ),
             3 => "/proc/<pid>/status".to_owned(),
             4 => format!("/var/cache/nginx/proxy_temp/{}/{:02}/000000{pick:04}", pick % 10, pick % 100),
             5 => format!("/srv/www/static/assets/img/{pick}.webp"),
@@ -134,8 +152,7 @@ pub fn sized(seed: u64, processes: usize, files: usize) -> Vec<Node> {
         };
         out.push(node(&mut random, Fact::File(file), Some(owner), Some(exe)));
     }
-    for n in 0..processes {
-        let (owner, exe) = owners[n].clone();
+    for (n, (owner, exe)) in owners.into_iter().enumerate() {
         let name: RawText = format!("service-{}.shop.svc.cluster.local", n % 9).as_str().into();
         let socket = Socket {
             protocol: "tcp".to_owned(),
@@ -144,7 +161,12 @@ pub fn sized(seed: u64, processes: usize, files: usize) -> Vec<Node> {
             remote_ips: vec![format!("10.42.{}.17", n % 9)],
             name_source: Some("dns"),
         };
-        out.push(node(&mut random, Fact::Dns { name, rtype: "A".to_owned() }, Some(owner), Some(exe.clone())));
+        out.push(node(
+            &mut random,
+            Fact::Dns { name, rtype: "A".to_owned() },
+            Some(owner),
+            Some(exe.clone()),
+        ));
         if n % 2 == 0 {
             out.push(node(&mut random, Fact::Connect(socket), Some(owner), Some(exe)));
         }
@@ -156,8 +178,10 @@ pub fn sized(seed: u64, processes: usize, files: usize) -> Vec<Node> {
 
 fn node(random: &mut Random, fact: Fact, parent: Option<NodeId>, exe: Option<RawText>) -> Node {
     // Most of what a container does, it does first in its first seconds.
-    let first = if random.below(4) > 0 { random.below(20_000) } else { random.below(WINDOW_MS as u64) } as i32;
-    let last = if random.below(3) == 0 { first } else { first + random.below((WINDOW_MS - first) as u64) as i32 };
+    let first =
+        if random.below(4) > 0 { random.below(20_000) } else { random.below(WINDOW_MS as u64) } as i32;
+    let last =
+        if random.below(3) == 0 { first } else { first + random.below((WINDOW_MS - first) as u64) as i32 };
     Node {
         fact,
         parent,
@@ -174,7 +198,11 @@ fn node(random: &mut Random, fact: Fact, parent: Option<NodeId>, exe: Option<Raw
 /// One node of every kind, with text that breaks careless code: bytes that are no UTF-8, quotes, newlines, terminal
 /// escapes, backslashes, text that looks like the escape itself, bidirectional overrides.
 pub fn hostile() -> Vec<Node> {
-    let nasty = || RawText::from(b"/tmp/\xff\xfe \"it's\" \\ \\\\xff \\x41\r\n\x1b[31;1m\x07\xe2\x80\xae$(reboot)`;'\xc3".to_vec());
+    let nasty = || {
+        RawText::from(
+            b"/tmp/\xff\xfe \"it's\" \\ \\\\xff \\x41\r\n\x1b[31;1m\x07\xe2\x80\xae$(reboot)`;'\xc3".to_vec(),
+        )
+    };
     let fields = |fact, parent, exe: Option<RawText>| Node {
         fact,
         parent,
@@ -234,6 +262,9 @@ pub fn hostile() -> Vec<Node> {
     out.push(fields(Fact::Listen(socket("ip132", u16::MAX)), owner, Some(nasty())));
     out.push(fields(Fact::Syscall("clone3".to_owned()), owner, Some(nasty())));
     out.push(fields(Fact::Capability("CAP_SYS_ADMIN".to_owned()), owner, Some(nasty())));
-    debug_assert_eq!(out.iter().map(|node| node.fact.kind()).collect::<std::collections::HashSet<Kind>>().len(), 7);
+    debug_assert_eq!(
+        out.iter().map(|node| node.fact.kind()).collect::<std::collections::HashSet<Kind>>().len(),
+        7
+    );
     out
 }

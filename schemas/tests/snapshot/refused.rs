@@ -9,21 +9,40 @@ use arrow::array::{
 use arrow::datatypes::{Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use wsp_schemas::identity::{RootKind, process_id, Parent};
+use wsp_schemas::identity::{Parent, RootKind, process_id};
 use wsp_schemas::snapshot::{Limits, decode, encode};
 
 use crate::forge::Forged;
 use crate::nodes;
 
+/// What each of these says, as one snapshot.
+macro_rules! errors {
+    ($($error:expr;)*) => {
+        insta::assert_snapshot!([$(format!("{}\n    {}\n", stringify!($error), $error)),*].concat())
+    };
+}
+
 /// A text column with the value of one row changed.
 fn text(forged: &Forged, name: &str, row: usize, value: Option<&str>) -> ArrayRef {
     let column = forged.rows[name].as_string::<i32>();
-    Arc::new(column.iter().enumerate().map(|(at, old)| if at == row { value } else { old }).collect::<StringArray>())
+    Arc::new(
+        column
+            .iter()
+            .enumerate()
+            .map(|(at, old)| if at == row { value } else { old })
+            .collect::<StringArray>(),
+    )
 }
 
 fn int32(forged: &Forged, name: &str, row: usize, value: i32) -> ArrayRef {
     let column = forged.rows[name].as_primitive::<arrow::datatypes::Int32Type>();
-    Arc::new(column.iter().enumerate().map(|(at, old)| if at == row { Some(value) } else { old }).collect::<Int32Array>())
+    Arc::new(
+        column
+            .iter()
+            .enumerate()
+            .map(|(at, old)| if at == row { Some(value) } else { old })
+            .collect::<Int32Array>(),
+    )
 }
 
 fn id(forged: &Forged, name: &str, row: usize, value: &[u8; 16]) -> ArrayRef {
@@ -41,12 +60,20 @@ fn a_forged_file_that_changes_nothing_is_accepted() {
 #[test]
 fn files_of_other_versions() {
     let file = Forged::hostile();
-    insta::assert_snapshot!(file.clone().footer("wsp.format", "\"min_reader\":1", "\"min_reader\":7").error(), @"");
+    errors! {
+        file.clone().footer("wsp.format", "\"min_reader\":1", "\"min_reader\":7").error();
+    }
     // What else a later version changes does not hide that message.
-    let other = file.clone().footer("wsp.format", "\"min_reader\":1", "\"min_reader\":7").footer("wsp.snapshot", "snapshot_id", "id");
+    let other = file.clone().footer("wsp.format", "\"min_reader\":1", "\"min_reader\":7").footer(
+        "wsp.snapshot",
+        "snapshot_id",
+        "id",
+    );
     assert!(other.error().contains("at least format version 7"));
-    insta::assert_snapshot!(file.clone().footer("wsp.format", "\"features\":[]", "\"features\":[\"ed25519\"]").error(), @"");
-    insta::assert_snapshot!(file.clone().footer("wsp.snapshot", "\"path_rules\":1", "\"path_rules\":2").error(), @"");
+    errors! {
+        file.clone().footer("wsp.format", "\"features\":[]", "\"features\":[\"ed25519\"]").error();
+        file.clone().footer("wsp.snapshot", "\"path_rules\":1", "\"path_rules\":2").error();
+    }
     // Unknown entries of the footer are a later version's, which says by `features` when they matter.
     assert!(file.footer("wsp.snapshot", "{", "{\"new_in_version_2\":3,").decode().is_ok());
 }
@@ -55,46 +82,56 @@ fn files_of_other_versions() {
 fn older_path_rules_are_not_applied_anew() {
     // There is no version below 1 to be older than.
     let file = Forged::hostile().footer("wsp.snapshot", "\"path_rules\":1", "\"path_rules\":0");
-    insta::assert_snapshot!(file.error(), @"");
+    errors! {
+        file.error();
+    }
 }
 
 #[test]
 fn files_that_are_none_of_ours() {
     let decode = |bytes: Vec<u8>| decode(Bytes::from(bytes), &Limits::default()).unwrap_err().to_string();
-    insta::assert_snapshot!(decode(Vec::new()), @"");
-    insta::assert_snapshot!(decode(b"a,b\n1,2\n".to_vec()), @"");
+    errors! {
+        decode(Vec::new());
+        decode(b"a,b\n1,2\n".to_vec());
+    }
     let batch = RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
     let mut foreign = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut foreign, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
-    insta::assert_snapshot!(decode(foreign), @"");
+    errors! {
+        decode(foreign);
+    }
 }
 
 #[test]
 fn footers_that_hold_nonsense() {
     let file = |from: &str, to: &str| Forged::hostile().footer("wsp.snapshot", from, to).error();
-    insta::assert_snapshot!(file("\"host\":", "\"hosts\":"), @"");
-    insta::assert_snapshot!(file("ghcr.io/acme", "GHCR.io/acme"), @"");
-    insta::assert_snapshot!(file("\"image_tag\":\"1.24.3\"", "\"image_tag\":null"), @"");
-    insta::assert_snapshot!(file("\"window_end_ms\":1", "\"window_end_ms\":-1"), @"");
-    insta::assert_snapshot!(file("\"window_end_ms\":1", "\"window_end_ms\":2"), @"");
-    insta::assert_snapshot!(file("\"completeness\":{\"dns\"", "\"completeness\":{\"weather\""), @"");
-    insta::assert_snapshot!(file("0198b5a2-", "0198B5A2-"), @"");
-    insta::assert_snapshot!(file("\"lossy\"", "\"fine\""), @"");
+    errors! {
+        file("\"host\":", "\"hosts\":");
+        file("ghcr.io/acme", "GHCR.io/acme");
+        file("\"image_tag\":\"1.24.3\"", "\"image_tag\":null");
+        file("\"window_end_ms\":1", "\"window_end_ms\":-1");
+        file("\"window_end_ms\":1", "\"window_end_ms\":2");
+        file("\"completeness\":{\"dns\"", "\"completeness\":{\"weather\"");
+        file("0198b5a2-", "0198B5A2-");
+        file("\"lossy\"", "\"fine\"");
+    }
 }
 
 #[test]
 fn columns_that_are_not_the_declared_ones() {
     let file = Forged::hostile();
     let rows = file.rows.num_rows();
-    insta::assert_snapshot!(file.clone().without("node_id").error(), @"");
-    insta::assert_snapshot!(file.clone().without("window_start").error(), @"");
-    insta::assert_snapshot!(file.clone().set("events", Arc::new(UInt64Array::from(vec![1; rows]))).error(), @"");
-    insta::assert_snapshot!(file.clone().set("args", text(&file, "comm", 0, None)).error(), @"");
-    insta::assert_snapshot!(file.clone().set("window_end", Arc::new(TimestampMicrosecondArray::from(vec![1; rows]))).error(), @"");
-    insta::assert_snapshot!(file.clone().set("kind", text(&file, "kind", 2, None)).error(), @"");
-    insta::assert_snapshot!(file.clone().with("host", text(&file, "host", 0, None)).error(), @"");
+    errors! {
+        file.clone().without("node_id").error();
+        file.clone().without("window_start").error();
+        file.clone().set("events", Arc::new(UInt64Array::from(vec![1; rows]))).error();
+        file.clone().set("args", text(&file, "comm", 0, None)).error();
+        file.clone().set("window_end", Arc::new(TimestampMicrosecondArray::from(vec![1; rows]))).error();
+        file.clone().set("kind", text(&file, "kind", 2, None)).error();
+        file.clone().with("host", text(&file, "host", 0, None)).error();
+    }
 }
 
 #[test]
@@ -105,7 +142,11 @@ fn columns_that_another_version_has_or_lacks() {
         assert_eq!(back.rows[name].null_count(), back.rows.num_rows(), "{name}");
     }
     assert_eq!(back.rows.schema(), file.rows.schema());
-    let back = file.clone().with("mood", Arc::new(Int32Array::from(vec![1; file.rows.num_rows()]))).decode().unwrap();
+    let back = file
+        .clone()
+        .with("mood", Arc::new(Int32Array::from(vec![1; file.rows.num_rows()])))
+        .decode()
+        .unwrap();
     assert_eq!(back.rows, file.rows);
 }
 
@@ -128,28 +169,31 @@ fn a_schema_that_the_footer_claims_for_arrow_does_not_count() {
 #[test]
 fn rows_that_are_not_what_they_claim() {
     let file = Forged::hostile();
-    let change = |name: &str, row, value: Option<&str>| file.clone().set(name, text(&file, name, row, value)).error();
+    let change =
+        |name: &str, row, value: Option<&str>| file.clone().set(name, text(&file, name, row, value)).error();
     // Rows: 0 init, 1 session, 2 child, 3 file, 4 file of nobody, 5 dns, 6 connect, 7 listen, 8 syscall, 9 capability.
-    insta::assert_snapshot!(change("path", 3, Some("/etc/shadow")), @"");
-    insta::assert_snapshot!(change("path", 3, None), @"");
-    insta::assert_snapshot!(change("path", 3, Some("/proc/123/maps")), @"");
-    insta::assert_snapshot!(change("path", 3, Some("a\\b")), @"");
-    insta::assert_snapshot!(change("exe", 2, Some("/bin/bash")), @"");
-    insta::assert_snapshot!(change("exe", 2, Some("/proc/7/exe")), @"");
-    insta::assert_snapshot!(change("exe", 3, Some("/bin/sh")), @"");
-    insta::assert_snapshot!(change("kind", 3, Some("mood")), @"");
-    insta::assert_snapshot!(change("kind", 6, Some("listen")), @"");
-    insta::assert_snapshot!(change("root_kind", 0, None), @"");
-    insta::assert_snapshot!(change("root_kind", 0, Some("sideways")), @"");
-    insta::assert_snapshot!(change("root_kind", 2, Some("init")), @"");
-    insta::assert_snapshot!(change("script", 1, None), @"");
-    insta::assert_snapshot!(change("dns_type", 5, None), @"");
-    insta::assert_snapshot!(change("phase", 5, Some("later")), @"");
-    insta::assert_snapshot!(change("origin", 5, Some("hearsay")), @"");
-    insta::assert_snapshot!(change("path_source", 3, Some("hearsay")), @"");
-    insta::assert_snapshot!(change("path_source", 3, None), @"");
-    insta::assert_snapshot!(file.clone().set("port", int32(&file, "port", 6, 65_536)).error(), @"");
-    insta::assert_snapshot!(file.clone().set("node_id", id(&file, "node_id", 4, &[7; 16])).error(), @"");
+    errors! {
+        change("path", 3, Some("/etc/shadow"));
+        change("path", 3, None);
+        change("path", 3, Some("/proc/123/maps"));
+        change("path", 3, Some("a\\b"));
+        change("exe", 2, Some("/bin/bash"));
+        change("exe", 2, Some("/proc/7/exe"));
+        change("exe", 3, Some("/bin/sh"));
+        change("kind", 3, Some("mood"));
+        change("kind", 6, Some("listen"));
+        change("root_kind", 0, None);
+        change("root_kind", 0, Some("sideways"));
+        change("root_kind", 2, Some("init"));
+        change("script", 1, None);
+        change("dns_type", 5, None);
+        change("phase", 5, Some("later"));
+        change("origin", 5, Some("hearsay"));
+        change("path_source", 3, Some("hearsay"));
+        change("path_source", 3, None);
+        file.clone().set("port", int32(&file, "port", 6, 65_536)).error();
+        file.clone().set("node_id", id(&file, "node_id", 4, &[7; 16])).error();
+    }
 }
 
 #[test]
@@ -160,18 +204,24 @@ fn one_string_has_one_text() {
     named.path = "/tmp/é".into();
     let file = Forged::new(&nodes::meta(1), &nodes);
     let changed = text(&file, "path", 4, Some("/tmp/\\xc3\\xa9"));
-    insta::assert_snapshot!(file.set("path", changed).error(), @"");
+    errors! {
+        file.set("path", changed).error();
+    }
 }
 
 #[test]
 fn numbers_that_cannot_be() {
     let file = Forged::hostile();
     let change = |name: &str, value| file.clone().set(name, int32(&file, name, 9, value)).error();
-    insta::assert_snapshot!(change("first_seen_ms", -1), @"");
-    insta::assert_snapshot!(change("last_seen_ms", nodes::WINDOW_MS + 1), @"");
+    errors! {
+        change("first_seen_ms", -1);
+        change("last_seen_ms", nodes::WINDOW_MS + 1);
+    }
     let mut late = file.clone().set("first_seen_ms", int32(&file, "first_seen_ms", 9, 5));
     late = late.clone().set("last_seen_ms", int32(&late, "last_seen_ms", 9, 4));
-    insta::assert_snapshot!(late.error(), @"");
+    errors! {
+        late.error();
+    }
     for value in [0, -1] {
         let events = Int64Array::from(vec![value; file.rows.num_rows()]);
         assert_eq!(file.clone().set("events", Arc::new(events)).error(), "row 0: `events` is below 1");
@@ -183,39 +233,61 @@ fn trees_that_are_none() {
     let meta = nodes::meta(1);
     let mut twice = nodes::hostile();
     twice.push(twice[4].clone());
-    let error = |nodes: &[_]| decode(Bytes::from(encode(&meta, nodes).unwrap()), &Limits::default()).unwrap_err().to_string();
-    insta::assert_snapshot!(error(&twice), @"");
+    let error = |nodes: &[_]| {
+        decode(Bytes::from(encode(&meta, nodes).unwrap()), &Limits::default()).unwrap_err().to_string()
+    };
+    errors! {
+        error(&twice);
+    }
 
     let mut orphan = nodes::hostile();
     orphan[8].parent = Some(process_id(Parent::Root(RootKind::Init), b"/not/here", None, None));
-    insta::assert_snapshot!(error(&orphan), @"");
+    errors! {
+        error(&orphan);
+    }
 
     let mut of_a_file = nodes::hostile();
     of_a_file[8].parent = Some(of_a_file[3].id());
-    insta::assert_snapshot!(error(&of_a_file), @"");
+    errors! {
+        error(&of_a_file);
+    }
 
     let mut unruly = nodes::hostile();
     unruly[4].fact = match unruly[4].fact.clone() {
-        wsp_schemas::snapshot::Fact::File(file) => wsp_schemas::snapshot::Fact::File(wsp_schemas::snapshot::File { path: "/dev/dm-3".into(), ..file }),
+        wsp_schemas::snapshot::Fact::File(file) => {
+            wsp_schemas::snapshot::Fact::File(wsp_schemas::snapshot::File {
+                path: "/dev/dm-3".into(),
+                ..file
+            })
+        }
         other => other,
     };
-    insta::assert_snapshot!(error(&unruly), @"");
+    errors! {
+        error(&unruly);
+    }
 }
 
 #[test]
 fn constants_that_are_none() {
     let file = Forged::hostile();
     let rows = file.rows.num_rows();
-    let change = |name: &str, row, value: Option<&str>| file.clone().set(name, text(&file, name, row, value)).error();
-    insta::assert_snapshot!(change("host", 9, Some("other")), @"");
-    insta::assert_snapshot!(change("image_tag", 0, None), @"");
-    insta::assert_snapshot!(file.clone().set("covers_start", Arc::new(BooleanArray::from(vec![false; rows]))).error(), @"");
+    let change =
+        |name: &str, row, value: Option<&str>| file.clone().set(name, text(&file, name, row, value)).error();
+    errors! {
+        change("host", 9, Some("other"));
+        change("image_tag", 0, None);
+        file.clone().set("covers_start", Arc::new(BooleanArray::from(vec![false; rows]))).error();
+    }
     let time = TimestampMicrosecondArray::from(vec![1; rows]).with_timezone("UTC");
-    insta::assert_snapshot!(file.clone().set("window_start", Arc::new(time)).error(), @"");
+    errors! {
+        file.clone().set("window_start", Arc::new(time)).error();
+    }
     let mut meta = nodes::meta(1);
     meta.container.labels.insert("tier".to_owned(), "web".to_owned());
     let labels = Forged::new(&meta, &nodes::hostile()).rows["labels"].clone();
-    insta::assert_snapshot!(file.clone().set("labels", labels).error(), @"");
+    errors! {
+        file.clone().set("labels", labels).error();
+    }
 }
 
 #[test]
@@ -223,5 +295,7 @@ fn required_columns_of_a_file_without_rows_are_still_required() {
     let mut file = Forged::new(&nodes::meta(1), &[]);
     let schema = Schema::new(vec![Field::new("snapshot_id", arrow::datatypes::DataType::Utf8, false)]);
     file.rows = RecordBatch::new_empty(Arc::new(schema));
-    insta::assert_snapshot!(file.error(), @"");
+    errors! {
+        file.error();
+    }
 }

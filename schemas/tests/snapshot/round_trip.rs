@@ -5,7 +5,9 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use bytes::Bytes;
 use proptest::prelude::*;
 use wsp_schemas::identity::{NodeId, RootKind};
-use wsp_schemas::snapshot::{Fact, File, Limits, Node, Phase, Process, SeenBy, Socket, Verified, decode, encode};
+use wsp_schemas::snapshot::{
+    Fact, File, Limits, Node, Phase, Process, SeenBy, Socket, Verified, decode, encode,
+};
 use wsp_schemas::text::RawText;
 use wsp_schemas::{paths, tables};
 
@@ -38,7 +40,12 @@ fn text(rows: &RecordBatch, name: &str, row: usize) -> Option<RawText> {
 fn texts(rows: &RecordBatch, name: &str, row: usize) -> Option<Vec<RawText>> {
     let column = rows[name].as_list::<i32>();
     column.is_valid(row).then(|| {
-        column.value(row).as_string::<i32>().iter().map(|value| RawText::from_escaped(value.unwrap()).unwrap()).collect()
+        column
+            .value(row)
+            .as_string::<i32>()
+            .iter()
+            .map(|value| RawText::from_escaped(value.unwrap()).unwrap())
+            .collect()
     })
 }
 
@@ -83,13 +90,20 @@ fn assert_same(rows: &RecordBatch, row: usize, node: &Node) {
     assert_eq!(text(rows, "path", row), file.map(|file| file.path.clone()));
     assert_eq!(text(rows, "path_raw", row), file.and_then(|file| file.path_raw.clone()));
     assert_eq!(text(rows, "path_source", row), file.map(|file| raw(file.path_source)));
-    assert_eq!(texts(rows, "access", row), file.map(|file| file.access.iter().map(|access| raw(access)).collect()));
+    assert_eq!(
+        texts(rows, "access", row),
+        file.map(|file| file.access.iter().map(|access| raw(access)).collect())
+    );
     assert_eq!(int32(rows, "mode", row), file.and_then(|file| file.mode));
 
     let process = if let Fact::Process(process) = &node.fact { Some(process) } else { None };
-    let origin = file.map(|file| file.file_origin).or_else(|| process.and_then(|process| process.file_origin));
+    let origin =
+        file.map(|file| file.file_origin).or_else(|| process.and_then(|process| process.file_origin));
     assert_eq!(text(rows, "file_origin", row), origin.map(raw));
-    assert_eq!(text(rows, "root_kind", row), process.and_then(|process| process.root_kind).map(|kind| raw(kind.as_str())));
+    assert_eq!(
+        text(rows, "root_kind", row),
+        process.and_then(|process| process.root_kind).map(|kind| raw(kind.as_str()))
+    );
     for (name, value) in [
         ("exec_from", process.and_then(|process| process.exec_from.clone())),
         ("script", process.and_then(|process| process.script.clone())),
@@ -109,23 +123,32 @@ fn assert_same(rows: &RecordBatch, row: usize, node: &Node) {
         assert_eq!(flag(rows, name, row), value, "{name}");
     }
     assert_eq!(texts(rows, "args", row), process.map(|process| process.args.clone()));
-    assert_eq!(texts(rows, "stdio", row), process.map(|process| process.stdio.iter().map(|end| raw(end)).collect()));
+    assert_eq!(
+        texts(rows, "stdio", row),
+        process.map(|process| process.stdio.iter().map(|end| raw(end)).collect())
+    );
     let wide = |ids: &[u32]| ids.iter().copied().map(i64::from).collect::<Vec<_>>();
     assert_eq!(ints(rows, "uids", row), process.map(|process| wide(&process.uids)));
     assert_eq!(ints(rows, "gids", row), process.map(|process| wide(&process.gids)));
     assert_eq!(int64(rows, "args_overflow", row), process.map(|process| process.args_overflow));
     assert_eq!(int64(rows, "processes", row), process.map(|process| process.processes));
 
-    let dns = if let Fact::Dns { name, rtype } = &node.fact { Some((name.clone(), raw(rtype))) } else { None };
+    let dns =
+        if let Fact::Dns { name, rtype } = &node.fact { Some((name.clone(), raw(rtype))) } else { None };
     assert_eq!(text(rows, "dns_name", row).zip(text(rows, "dns_type", row)), dns);
-    let socket = if let Fact::Connect(socket) | Fact::Listen(socket) = &node.fact { Some(socket) } else { None };
+    let socket =
+        if let Fact::Connect(socket) | Fact::Listen(socket) = &node.fact { Some(socket) } else { None };
     assert_eq!(text(rows, "protocol", row), socket.map(|socket| raw(&socket.protocol)));
     assert_eq!(text(rows, "address", row), socket.map(|socket| socket.address.clone()));
     assert_eq!(int32(rows, "port", row), socket.map(|socket| i32::from(socket.port)));
     assert_eq!(text(rows, "name_source", row), socket.and_then(|socket| socket.name_source).map(raw));
     let ips = socket.filter(|socket| !socket.remote_ips.is_empty());
-    assert_eq!(texts(rows, "remote_ips", row), ips.map(|socket| socket.remote_ips.iter().map(|ip| raw(ip)).collect()));
-    let name = if let Fact::Syscall(name) | Fact::Capability(name) = &node.fact { Some(raw(name)) } else { None };
+    assert_eq!(
+        texts(rows, "remote_ips", row),
+        ips.map(|socket| socket.remote_ips.iter().map(|ip| raw(ip)).collect())
+    );
+    let name =
+        if let Fact::Syscall(name) | Fact::Capability(name) = &node.fact { Some(raw(name)) } else { None };
     assert_eq!(text(rows, "name", row), name);
 }
 
@@ -157,7 +180,8 @@ fn a_footer_that_leaves_out_all_it_can() {
     let mut meta = nodes::meta(3);
     meta.image = wsp_schemas::snapshot::Image::default();
     meta.container = wsp_schemas::snapshot::Container { id: "c".to_owned(), ..Default::default() };
-    (meta.covers_start, meta.sensors, meta.limits_hit, meta.lost) = (false, Vec::new(), Vec::new(), Vec::new());
+    (meta.covers_start, meta.sensors, meta.limits_hit, meta.lost) =
+        (false, Vec::new(), Vec::new(), Vec::new());
     meta.completeness.clear();
     for nodes in [nodes::hostile(), Vec::new()] {
         let back = decode(Bytes::from(encode(&meta, &nodes).unwrap()), &Limits::default()).unwrap();
@@ -195,42 +219,53 @@ fn normal() -> impl Strategy<Value = RawText> {
 fn process() -> impl Strategy<Value = Fact> {
     let some = || proptest::option::of(raw());
     let ids = || proptest::collection::vec(any::<u32>(), 0..3);
-    let names = (some(), proptest::option::of(normal()), some(), proptest::collection::vec(raw(), 0..4), raw(), raw());
-    (names, ids(), ids(), any::<[bool; 5]>(), any::<bool>(), 0..1000_i64).prop_map(|(names, uids, gids, flags, init, count)| {
-        let (exec_from, script, argv0, args, comm, cwd) = names;
-        let [shebang, cred_change, tty, ns_changed, written_in_window] = flags;
-        Fact::Process(Box::new(Process {
-            root_kind: Some(if init { RootKind::Init } else { RootKind::ExecSession }),
-            exec_from,
-            shebang: shebang && script.is_some(),
-            script,
-            argv0,
-            args,
-            args_overflow: count,
-            comm,
-            cwd,
-            uids,
-            gids,
-            cred_change,
-            tty,
-            stdio: if tty { vec!["tty"; 3] } else { Vec::new() },
-            ns_changed,
-            written_in_window,
-            file_origin: init.then_some("image"),
-            processes: count,
-        }))
-    })
+    let names = (
+        some(),
+        proptest::option::of(normal()),
+        some(),
+        proptest::collection::vec(raw(), 0..4),
+        raw(),
+        raw(),
+    );
+    (names, ids(), ids(), any::<[bool; 5]>(), any::<bool>(), 0..1000_i64).prop_map(
+        |(names, uids, gids, flags, init, count)| {
+            let (exec_from, script, argv0, args, comm, cwd) = names;
+            let [shebang, cred_change, tty, ns_changed, written_in_window] = flags;
+            Fact::Process(Box::new(Process {
+                root_kind: Some(if init { RootKind::Init } else { RootKind::ExecSession }),
+                exec_from,
+                shebang: shebang && script.is_some(),
+                script,
+                argv0,
+                args,
+                args_overflow: count,
+                comm,
+                cwd,
+                uids,
+                gids,
+                cred_change,
+                tty,
+                stdio: if tty { vec!["tty"; 3] } else { Vec::new() },
+                ns_changed,
+                written_in_window,
+                file_origin: init.then_some("image"),
+                processes: count,
+            }))
+        },
+    )
 }
 
 fn socket() -> impl Strategy<Value = Socket> {
     let ips = proptest::collection::vec("[0-9a-f:.]{2,20}", 0..4);
-    ("[a-z0-9]{1,6}", raw(), any::<u16>(), ips, any::<bool>()).prop_map(|(protocol, address, port, remote_ips, named)| Socket {
-        protocol,
-        address,
-        port,
-        remote_ips,
-        name_source: named.then_some("dns"),
-    })
+    ("[a-z0-9]{1,6}", raw(), any::<u16>(), ips, any::<bool>()).prop_map(
+        |(protocol, address, port, remote_ips, named)| Socket {
+            protocol,
+            address,
+            port,
+            remote_ips,
+            name_source: named.then_some("dns"),
+        },
+    )
 }
 
 fn fact() -> impl Strategy<Value = Fact> {
@@ -253,10 +288,16 @@ fn fact() -> impl Strategy<Value = Fact> {
 
 /// Any valid tree: owners are processes that come earlier or later in the file, exes and ids follow from the place.
 fn tree() -> impl Strategy<Value = Vec<Node>> {
-    let seed = (proptest::option::of(0..8_usize), fact(), (1..=i64::MAX, 0..=WINDOW_MS, 0..=WINDOW_MS), any::<(bool, bool, bool)>());
+    let seed = (
+        proptest::option::of(0..8_usize),
+        fact(),
+        (1..=i64::MAX, 0..=WINDOW_MS, 0..=WINDOW_MS),
+        any::<(bool, bool, bool)>(),
+    );
     let seeds = proptest::collection::vec(seed, 0..24);
     (seeds, proptest::collection::vec(normal(), 8), any::<bool>()).prop_map(|(seeds, exes, backwards)| {
-        let seeds = seeds.into_iter().map(|(owner, fact, numbers, flags)| Seed { owner, fact, numbers, flags });
+        let seeds =
+            seeds.into_iter().map(|(owner, fact, numbers, flags)| Seed { owner, fact, numbers, flags });
         let mut processes: Vec<(NodeId, Option<RawText>)> = Vec::new();
         let (mut nodes, mut seen) = (Vec::new(), HashSet::new());
         for (n, Seed { owner, mut fact, numbers: (events, a, b), flags }) in seeds.enumerate() {

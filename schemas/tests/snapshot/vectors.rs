@@ -6,7 +6,7 @@ use wsp_schemas::text::{escape, unescape};
 use wsp_schemas::{paths, tables};
 
 fn hex(text: &str) -> Vec<u8> {
-    assert!(text.len() % 2 == 0);
+    assert!(text.len().is_multiple_of(2));
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
@@ -21,7 +21,8 @@ struct WorkloadVector {
 
 #[test]
 fn workload_keys() {
-    let vectors: Vec<WorkloadVector> = serde_json::from_str(include_str!("../../vectors/workloads.json")).unwrap();
+    let vectors: Vec<WorkloadVector> =
+        serde_json::from_str(include_str!("../../vectors/workloads.json")).unwrap();
     assert!(vectors.len() > 8);
     for v in vectors {
         let workload = Workload::parse(&v.reference).unwrap();

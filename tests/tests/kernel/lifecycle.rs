@@ -13,7 +13,10 @@ fn the_first_exec_of_a_container_that_starts_after_the_daemon_is_in() {
     let busy = image("busy-1");
     let store = folder.path().join("store");
     let url = store.display().to_string();
-    let capture = Capture::start(&["run", "--store", &url, "--interval", "10m", "--runtime-socket", &api.url], "capturing");
+    let capture = Capture::start(
+        &["run", "--store", &url, "--interval", "10m", "--runtime-socket", &api.url],
+        "capturing",
+    );
     // It lives for an instant: nothing may depend on finding it alive.
     let container = Container::create("wsp-first-exec", &["--network=host", &busy, "/bin/true"]);
     container.start();
@@ -21,10 +24,16 @@ fn the_first_exec_of_a_container_that_starts_after_the_daemon_is_in() {
     eventually("the snapshot of the ended container is there", || !snapshots(&store).is_empty());
     capture.stop();
     let all = snapshots(&store);
-    let mine: Vec<_> = all.iter().filter(|snapshot| snapshot.meta.container.name.as_deref() == Some("wsp-first-exec")).collect();
+    let mine: Vec<_> = all
+        .iter()
+        .filter(|snapshot| snapshot.meta.container.name.as_deref() == Some("wsp-first-exec"))
+        .collect();
     let [snapshot] = mine.as_slice() else { panic!("{} snapshots of it, not one", mine.len()) };
     let processes = of_kind(snapshot, "process", &["exe", "argv0", "root_kind"]);
-    assert_eq!(processes, BTreeSet::from([vec!["/bin/busybox".to_owned(), "true".to_owned(), "init".to_owned()]]));
+    assert_eq!(
+        processes,
+        BTreeSet::from([vec!["/bin/busybox".to_owned(), "true".to_owned(), "init".to_owned()]])
+    );
     assert!(snapshot.meta.covers_start);
     assert_eq!(lost(snapshot), 0);
     let workload = snapshot.meta.image.workload.as_ref().unwrap();
@@ -59,7 +68,8 @@ fn nginx_from_birth_and_joined_late_have_equal_ids() {
     let ([born], [late]) = (born.as_slice(), late.as_slice()) else { panic!("not one snapshot each") };
     assert!(born.meta.covers_start && !late.meta.covers_start);
     let (born, late) = (ids(born), ids(late));
-    let what = |ids: &BTreeSet<(String, String)>| ids.iter().map(|(_, what)| what.clone()).collect::<BTreeSet<_>>();
+    let what =
+        |ids: &BTreeSet<(String, String)>| ids.iter().map(|(_, what)| what.clone()).collect::<BTreeSet<_>>();
     // What both show by name, both show by id.
     let shared: BTreeSet<String> = what(&born).intersection(&what(&late)).cloned().collect();
     let of_shared = |ids: &BTreeSet<(String, String)>| {
@@ -80,7 +90,10 @@ fn a_shell_by_exec_is_never_the_entrypoints() {
     let api = Api::start(folder.path());
     let busy = image("busy-1");
     let store = folder.path().join("store");
-    let container = Container::create("wsp-session", &["--network=none", &busy, "/bin/sh", "-c", "cat /etc/passwd; sleep 30"]);
+    let container = Container::create(
+        "wsp-session",
+        &["--network=none", &busy, "/bin/sh", "-c", "cat /etc/passwd; sleep 30"],
+    );
     container.init();
     let url = store.display().to_string();
     let arguments =
@@ -91,8 +104,10 @@ fn a_shell_by_exec_is_never_the_entrypoints() {
     capture.wait();
     let all = snapshots(&store);
     let [snapshot] = all.as_slice() else { panic!("not one snapshot") };
-    let shells: BTreeSet<_> =
-        of_kind(snapshot, "process", &["root_kind", "argv0"]).into_iter().filter(|row| row[1] == "sh").collect();
+    let shells: BTreeSet<_> = of_kind(snapshot, "process", &["root_kind", "argv0"])
+        .into_iter()
+        .filter(|row| row[1] == "sh")
+        .collect();
     let root = |kind: &str| vec![kind.to_owned(), "sh".to_owned()];
     assert_eq!(shells, BTreeSet::from([root("init"), root("exec_session")]));
     // The same `cat` of the same file, twice: once below each.

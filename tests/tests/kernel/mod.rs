@@ -105,7 +105,10 @@ fn snapshots(store: &Path) -> Vec<Verified> {
     let mut files = Vec::new();
     walk(&store.join("snapshots"), &mut files);
     files.sort();
-    files.iter().map(|file| decode(std::fs::read(file).unwrap().into(), &Limits::default()).unwrap()).collect()
+    files
+        .iter()
+        .map(|file| decode(std::fs::read(file).unwrap().into(), &Limits::default()).unwrap())
+        .collect()
 }
 
 /// The values of a text column where another has a value.

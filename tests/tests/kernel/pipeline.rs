@@ -12,8 +12,10 @@ fn containers_become_a_profile() {
     let busy = image("busy-1");
     let path = folder.path().join("store");
     let store = path.display().to_string();
-    let capture =
-        Capture::start(&["run", "--store", &store, "--interval", "10m", "--runtime-socket", &api.url], "capturing");
+    let capture = Capture::start(
+        &["run", "--store", &store, "--interval", "10m", "--runtime-socket", &api.url],
+        "capturing",
+    );
     let always = "cat /etc/passwd > /tmp/copy; nc -l -p 7070 & sleep 1; nc 127.0.0.1 7070 < /dev/null; kill $! 2>/dev/null";
     for number in 0..4 {
         // One of four also reads another file.
@@ -25,7 +27,8 @@ fn containers_become_a_profile() {
     }
     eventually("four snapshots are there", || {
         let of_mine = |name: Option<&str>| name.is_some_and(|name| name.starts_with("wsp-pipeline"));
-        snapshots(&path).iter().filter(|snapshot| of_mine(snapshot.meta.container.name.as_deref())).count() == 4
+        snapshots(&path).iter().filter(|snapshot| of_mine(snapshot.meta.container.name.as_deref())).count()
+            == 4
     });
     capture.stop();
     let _ = wsp(["merge", "--store", &store, "--buckets", "2"]).ok();
@@ -52,7 +55,9 @@ fn containers_become_a_profile() {
          listen,nc,tcp :: 7070,4,4\n"
     );
     assert_eq!(
-        query("select argv0, root_kind, container_count, commonality from nodes where kind = 'process' order by argv0"),
+        query(
+            "select argv0, root_kind, container_count, commonality from nodes where kind = 'process' order by argv0"
+        ),
         "argv0,root_kind,container_count,commonality\ncat,,4,1.0\nnc,,4,1.0\nsh,init,4,1.0\nsleep,,4,1.0\n"
     );
     let shown = wsp(["show", "localhost/demo/busy:1", "--store", &store]).ok();

@@ -64,7 +64,8 @@ pub(super) async fn profile(
             ("revision", ScalarValue::Int32(revision)),
         ]
     };
-    let heads = views::query(context, PROFILE).await?.with_param_values(parameters(revision))?.collect().await?;
+    let heads =
+        views::query(context, PROFILE).await?.with_param_values(parameters(revision))?.collect().await?;
     let Some(head) = heads.iter().find(|batch| batch.num_rows() > 0) else {
         return Err(unknown(context, workload, revision).await?);
     };
@@ -86,7 +87,8 @@ pub(super) async fn profile(
 
 fn header(head: &Reader<'_>, workload: &Workload) -> String {
     let count = |name: &str| head.int32(name, 0).unwrap_or_default();
-    let share = |name: &str| head.float(name, 0).map_or_else(|| "unknown".to_owned(), |share| format!("{share:.2}"));
+    let share =
+        |name: &str| head.float(name, 0).map_or_else(|| "unknown".to_owned(), |share| format!("{share:.2}"));
     let status = match (head.text("status", 0), head.text("stable_reason", 0), head.time("stable_at", 0)) {
         (Some("stable"), Some(reason), Some(at)) => format!("stable since {} (by {reason})", show_time(at)),
         (Some(status), ..) => status.to_owned(),
@@ -110,21 +112,31 @@ fn header(head: &Reader<'_>, workload: &Workload) -> String {
 }
 
 /// The error for a profile that is not there, with what is.
-async fn unknown(context: &SessionContext, workload: &Workload, revision: Option<i32>) -> Result<Failure, Failure> {
+async fn unknown(
+    context: &SessionContext,
+    workload: &Workload,
+    revision: Option<i32>,
+) -> Result<Failure, Failure> {
     let mut images = Vec::new();
-    for batch in views::query(context, "SELECT DISTINCT image FROM profiles ORDER BY image").await?.collect().await? {
+    for batch in
+        views::query(context, "SELECT DISTINCT image FROM profiles ORDER BY image").await?.collect().await?
+    {
         let read = Reader::new(&batch);
         images.extend((0..batch.num_rows()).filter_map(|row| read.text("image", row).map(str::to_owned)));
     }
     let wanted = workload.to_string();
     if images.contains(&wanted) {
         let revision = revision.unwrap_or_default();
-        return Ok(Failure::new(format!("the profile {wanted} has no revision {revision}")).hint("leave --revision out for the newest"));
+        return Ok(Failure::new(format!("the profile {wanted} has no revision {revision}"))
+            .hint("leave --revision out for the newest"));
     }
     images.sort_by_cached_key(|image| strsim::damerau_levenshtein(image, &wanted));
     let failure = Failure::new(format!("the store has no profile of {wanted}"));
     Ok(match images.as_slice() {
         [] => failure.hint("the store has no profiles at all: merge snapshots first"),
-        near => failure.hint(format!("it has {}", near.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", "))),
+        near => failure.hint(format!(
+            "it has {}",
+            near.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ")
+        )),
     })
 }

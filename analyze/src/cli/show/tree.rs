@@ -48,7 +48,8 @@ impl Node {
             startup: read.text("phase", row) == Some("startup"),
             rare: read.bool("rare", row) == Some(true),
             lineage_complete: read.bool("lineage_complete", row) != Some(false),
-            lossy_only: read.int32("snapshot_count", row) == Some(0) && read.int32("lossy_count", row) > Some(0),
+            lossy_only: read.int32("snapshot_count", row) == Some(0)
+                && read.int32("lossy_count", row) > Some(0),
             access: read.text_list("access", row),
             root_kind: text("root_kind"),
             exec_from: text("exec_from"),
@@ -87,12 +88,20 @@ impl Node {
 /// `rwc`: read, write, create, as `ls` would shorten it; `l` for a lookup without either.
 fn letters(access: &[String]) -> String {
     let known = [("read", 'r'), ("write", 'w'), ("create", 'c'), ("lookup", 'l')];
-    known.iter().filter(|(word, _)| access.iter().any(|other| other == word)).map(|(_, letter)| *letter).collect()
+    known
+        .iter()
+        .filter(|(word, _)| access.iter().any(|other| other == word))
+        .map(|(_, letter)| *letter)
+        .collect()
 }
 
 /// Kinds in the order in which they stand under a process, with their heading.
-const FACTS: [(&str, &[&str]); 4] =
-    [("network", &["listen", "connect", "dns"]), ("files", &["file"]), ("syscalls", &["syscall"]), ("capabilities", &["capability"])];
+const FACTS: [(&str, &[&str]); 4] = [
+    ("network", &["listen", "connect", "dns"]),
+    ("files", &["file"]),
+    ("syscalls", &["syscall"]),
+    ("capabilities", &["capability"]),
+];
 
 /// Nodes by their owners.
 pub(super) struct Tree {

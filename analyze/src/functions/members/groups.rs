@@ -37,7 +37,8 @@ impl MembersGroups {
 
     fn take(&mut self, emit_to: EmitTo) -> BinaryArray {
         let sets = emit_to.take_needed(&mut self.sets);
-        let mut out = BinaryBuilder::with_capacity(sets.len(), sets.iter().map(|set| set.as_bytes().len()).sum());
+        let mut out =
+            BinaryBuilder::with_capacity(sets.len(), sets.iter().map(|set| set.as_bytes().len()).sum());
         for set in sets {
             self.heap -= set.heap_size();
             out.append_value(set.as_bytes());

@@ -12,7 +12,9 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Int32Type};
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility,
+};
 
 pub use state::MemberSet;
 
@@ -102,7 +104,8 @@ fn add(set: &mut MemberSet, arguments: &[ArrayRef], row: usize) -> Result<()> {
     let (ordinals, sets) = (arguments[0].as_primitive::<Int32Type>(), arguments[1].as_binary::<i32>());
     if ordinals.is_valid(row) {
         let ordinal = ordinals.value(row);
-        let ordinal = u32::try_from(ordinal).map_err(|_| exec_datafusion_err!("ordinal {ordinal} is negative"))?;
+        let ordinal =
+            u32::try_from(ordinal).map_err(|_| exec_datafusion_err!("ordinal {ordinal} is negative"))?;
         set.insert(ordinal).map_err(|error| exec_datafusion_err!("{error}"))?;
     }
     if sets.is_valid(row) {

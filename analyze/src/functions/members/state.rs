@@ -49,7 +49,9 @@ impl MemberSet {
 
     /// The ordinals, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().zip(0_u32..).flat_map(|(byte, at)| (0..8).filter(move |bit| byte >> bit & 1 == 1).map(move |bit| at * 8 + bit))
+        self.0.iter().zip(0_u32..).flat_map(|(byte, at)| {
+            (0..8).filter(move |bit| byte >> bit & 1 == 1).map(move |bit| at * 8 + bit)
+        })
     }
 
     /// Bytes on the heap.

@@ -23,7 +23,13 @@ fn ordinals(array: &ArrayRef) -> Vec<Vec<u32>> {
 
 #[test]
 fn groups_with_filter_nulls_and_partial_emission() {
-    let values = arguments(&[(Some(1), None), (Some(2), Some(vec![9])), (None, None), (Some(4), None), (Some(5), None)]);
+    let values = arguments(&[
+        (Some(1), None),
+        (Some(2), Some(vec![9])),
+        (None, None),
+        (Some(4), None),
+        (Some(5), None),
+    ]);
     let filter = BooleanArray::from(vec![Some(true), Some(true), Some(true), Some(false), None]);
     let mut groups = groups::MembersGroups::default();
     groups.update_batch(&values, &[0, 1, 2, 0, 0], Some(&filter), 3).unwrap();
@@ -71,7 +77,9 @@ async fn by_sql(rows: &[(i32, i32)], partitions: usize, batch_size: usize) -> BT
     let query = "select key, members_union(ordinal, members) from t group by key";
     let mut out = BTreeMap::new();
     for batch in ctx.sql(query).await.unwrap().collect().await.unwrap() {
-        for (key, set) in batch.column(0).as_primitive::<Int32Type>().values().iter().zip(ordinals(batch.column(1))) {
+        for (key, set) in
+            batch.column(0).as_primitive::<Int32Type>().values().iter().zip(ordinals(batch.column(1)))
+        {
             out.insert(*key, set.into_iter().collect());
         }
     }

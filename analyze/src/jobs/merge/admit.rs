@@ -52,7 +52,8 @@ pub(super) fn decide(
                 continue;
             }
             Err(Unusable::Damaged { reason, content_hash }) => {
-                let refused = LedgerRow { content_hash, ..refusal(&object, Outcome::Damaged, Some(reason), options) };
+                let refused =
+                    LedgerRow { content_hash, ..refusal(&object, Outcome::Damaged, Some(reason), options) };
                 decided.rows.push(refused);
                 continue;
             }
@@ -109,7 +110,10 @@ fn admit(
         let meta = &snapshot.meta;
         let end = *deadline.get_or_insert_with(|| self::deadline(meta.window_start, options));
         newest = newest.max(meta.window_end);
-        if known.is_some_and(|revision| revision.frozen) || count >= options.max_snapshots || meta.window_end > end {
+        if known.is_some_and(|revision| revision.frozen)
+            || count >= options.max_snapshots
+            || meta.window_end > end
+        {
             decided.after_freeze += 1;
             continue;
         }

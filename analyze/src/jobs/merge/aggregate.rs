@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Int32Array, Int64Array,
-    RecordBatch, StringArray, UInt32Array, UInt64Array,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Int32Array,
+    Int64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
 };
 use arrow::compute::{cast, concat_batches, interleave_record_batch};
 use arrow::datatypes::{
-    DataType, Decimal128Type, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType, UInt32Type, UInt64Type,
+    DataType, Decimal128Type, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType, UInt32Type,
+    UInt64Type,
 };
 use arrow::error::ArrowError;
 use datafusion::datasource::MemTable;
@@ -125,7 +126,8 @@ struct Parts<'a> {
 
 fn sightings(parts: Parts<'_>) -> Result<RecordBatch, ArrowError> {
     let half = |range: std::ops::Range<usize>| -> UInt64Array {
-        let read = |id: &&[u8]| id.get(range.clone()).and_then(|half| half.try_into().ok()).map(u64::from_be_bytes);
+        let read =
+            |id: &&[u8]| id.get(range.clone()).and_then(|half| half.try_into().ok()).map(u64::from_be_bytes);
         parts.ids.iter().map(read).collect()
     };
     let columns: [(&str, ArrayRef); 10] = [
@@ -185,7 +187,8 @@ impl Sighting {
 /// Groups all sources.
 pub(super) async fn run(sources: &[Source], partitions: usize) -> Result<Merged, MergeError> {
     let (inputs, starts) = inputs(sources, partitions)?;
-    let schema = inputs.iter().flatten().next().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+    let schema =
+        inputs.iter().flatten().next().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
     let context = session::new(partitions)?;
     context.register_table("sightings", Arc::new(MemTable::try_new(schema, inputs)?))?;
     let batches = context.sql(SQL).await?.collect().await?;
@@ -249,7 +252,8 @@ fn unpack(grouped: &RecordBatch, sources: &[Source], starts: &[u64]) -> Result<M
     } else {
         interleave_record_batch(&attributes, &places)?
     };
-    let first_snapshot_id = places.iter().map(|(source, row)| Some(sources[*source].snapshot_ids.value(*row))).collect();
+    let first_snapshot_id =
+        places.iter().map(|(source, row)| Some(sources[*source].snapshot_ids.value(*row))).collect();
     let (high, low) =
         (grouped["id_high"].as_primitive::<UInt64Type>(), grouped["id_low"].as_primitive::<UInt64Type>());
     let node_id: BinaryArray = high
@@ -294,4 +298,3 @@ impl Merged {
         }
     }
 }
-

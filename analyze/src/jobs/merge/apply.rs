@@ -50,7 +50,8 @@ pub(super) async fn run(
     for bucket in buckets {
         let (target, stands) = (tables.ledger.batch(*bucket).await?, tables.nodes.batch(*bucket).await?);
         if stands < target {
-            let bucket = Bucket { store, tables: &tables, number: *bucket, rows: ledger.rows(*bucket), options };
+            let bucket =
+                Bucket { store, tables: &tables, number: *bucket, rows: ledger.rows(*bucket), options };
             bucket.merge(stands, &mut fresh, &mut nodes, &mut changed, report).await?;
             nodes.advance(bucket.number, transaction(bucket.number, target));
         }
@@ -63,7 +64,8 @@ pub(super) async fn run(
     for bucket in buckets {
         let (target, stands) = (tables.ledger.batch(*bucket).await?, tables.profiles.batch(*bucket).await?);
         if stands < target {
-            let bucket = Bucket { store, tables: &tables, number: *bucket, rows: ledger.rows(*bucket), options };
+            let bucket =
+                Bucket { store, tables: &tables, number: *bucket, rows: ledger.rows(*bucket), options };
             report.profiles += bucket.summarise(stands, target, &changed, &mut profiles).await?;
             profiles.advance(bucket.number, transaction(bucket.number, target));
         }
@@ -120,7 +122,10 @@ impl Bucket<'_> {
             sources.extend(earlier);
         }
         for row in self.rows.iter().filter(|row| row.batch > stands && row.outcome == Outcome::Admitted) {
-            let (Some(key), Some(workload), Some(ordinal)) = (&row.object_key, &row.workload, row.ordinal) else { continue };
+            let (Some(key), Some(workload), Some(ordinal)) = (&row.object_key, &row.workload, row.ordinal)
+            else {
+                continue;
+            };
             let snapshot = match fresh.remove(key) {
                 Some(snapshot) => snapshot,
                 None => self.again(key, row).await?,
@@ -154,9 +159,12 @@ impl Bucket<'_> {
         let lost = |reason: String| MergeError::Lost { object: key.to_owned(), reason };
         let path = Path::parse(key).map_err(|error| lost(error.to_string()))?;
         let size = row.object_size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
-        let snapshot = read::one(self.store, &path, size, self.options.limits).await.map_err(|unusable| match unusable {
-            Unusable::Damaged { reason, .. } | Unusable::Unavailable(reason) => lost(reason),
-        })?;
+        let snapshot =
+            read::one(self.store, &path, size, self.options.limits).await.map_err(
+                |unusable| match unusable {
+                    Unusable::Damaged { reason, .. } | Unusable::Unavailable(reason) => lost(reason),
+                },
+            )?;
         if row.content_hash.as_deref() == Some(snapshot.content_hash.to_hex().as_str()) {
             Ok(*snapshot)
         } else {
@@ -171,7 +179,9 @@ impl Bucket<'_> {
         merged: Option<&Merged>,
         number: u32,
     ) -> Result<RecordBatch, MergeError> {
-        let Some(merged) = merged else { return Ok(RecordBatch::new_empty(Arc::new(PROFILE_NODES.arrow_schema()))) };
+        let Some(merged) = merged else {
+            return Ok(RecordBatch::new_empty(Arc::new(PROFILE_NODES.arrow_schema())));
+        };
         let workloads = merged.workload.values();
         let start = workloads.partition_point(|other| *other < number);
         let end = workloads.partition_point(|other| *other <= number);
@@ -236,7 +246,8 @@ impl Bucket<'_> {
             };
             rows.push(profile::summarise(self.number, &revision, &nodes, target, self.options)?);
         }
-        let keys: HashMap<String, u32> = touched.iter().map(|workload| (workload.key().to_string(), 0)).collect();
+        let keys: HashMap<String, u32> =
+            touched.iter().map(|workload| (workload.key().to_string(), 0)).collect();
         let mut batches = vec![profile::to_batch(&rows)?];
         for batch in read_partition(&self.tables.profiles, |values| self.is_mine(values)).await? {
             batches.push(filter_record_batch(&batch, &untouched(&batch, &keys))?);
@@ -251,7 +262,8 @@ impl Bucket<'_> {
         let key = HashMap::from([(workload.to_string(), 0)]);
         let mut batches = Vec::new();
         for batch in read_partition(&self.tables.nodes, |values| self.is_mine(values)).await? {
-            let mine: BooleanArray = untouched(&batch, &key).iter().map(|other| other.map(|other| !other)).collect();
+            let mine: BooleanArray =
+                untouched(&batch, &key).iter().map(|other| other.map(|other| !other)).collect();
             batches.push(filter_record_batch(&batch, &mine)?);
         }
         let rows = concat_batches(&Arc::new(PROFILE_NODES.arrow_schema()), &batches)?;
@@ -270,7 +282,8 @@ fn scores(revision: &RevisionRows<'_>, merged: &Merged) -> Result<Vec<Score>, Me
     };
     (0..kinds.len())
         .map(|row| {
-            let members = MemberSet::from_bytes(merged.members.value(row)).map_err(|error| corrupt(&error.to_string()))?;
+            let members = MemberSet::from_bytes(merged.members.value(row))
+                .map_err(|error| corrupt(&error.to_string()))?;
             let kind = Kind::parse(kinds.value(row)).ok_or_else(|| corrupt("an unknown kind"))?;
             let score = observers.score(kind, merged.startup.value(row), &members);
             Ok(score.ok_or_else(|| corrupt("a member that the ledger does not have"))?)
@@ -279,7 +292,10 @@ fn scores(revision: &RevisionRows<'_>, merged: &Merged) -> Result<Vec<Score>, Me
 }
 
 /// Splits rows of a bucket into those that a merge touches, with their profile's number, and the others.
-fn split(batch: &RecordBatch, numbers: &HashMap<String, u32>) -> Result<(Option<Source>, RecordBatch), MergeError> {
+fn split(
+    batch: &RecordBatch,
+    numbers: &HashMap<String, u32>,
+) -> Result<(Option<Source>, RecordBatch), MergeError> {
     let others = untouched(batch, numbers);
     let mine: BooleanArray = others.iter().map(|other| other.map(|other| !other)).collect();
     let rows = filter_record_batch(batch, &mine)?;

@@ -38,9 +38,15 @@ fn put_column(hash: &mut blake3::Hasher, column: &dyn Array) -> Result<(), Arrow
             DataType::Utf8 => put_bytes(hash, column.as_string::<i32>().value(row).as_bytes()),
             DataType::Binary => put_bytes(hash, column.as_binary::<i32>().value(row)),
             DataType::Boolean => drop(hash.update(&[u8::from(column.as_boolean().value(row))])),
-            DataType::Int32 => drop(hash.update(&column.as_primitive::<Int32Type>().value(row).to_le_bytes())),
-            DataType::Int64 => drop(hash.update(&column.as_primitive::<Int64Type>().value(row).to_le_bytes())),
-            DataType::Float64 => drop(hash.update(&column.as_primitive::<Float64Type>().value(row).to_le_bytes())),
+            DataType::Int32 => {
+                drop(hash.update(&column.as_primitive::<Int32Type>().value(row).to_le_bytes()))
+            }
+            DataType::Int64 => {
+                drop(hash.update(&column.as_primitive::<Int64Type>().value(row).to_le_bytes()))
+            }
+            DataType::Float64 => {
+                drop(hash.update(&column.as_primitive::<Float64Type>().value(row).to_le_bytes()))
+            }
             DataType::Timestamp(..) => {
                 hash.update(&column.as_primitive::<TimestampMicrosecondType>().value(row).to_le_bytes());
             }

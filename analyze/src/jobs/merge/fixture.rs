@@ -93,7 +93,10 @@ impl Shot {
             kernel: "6.1".to_owned(),
             path_rules: wsp_schemas::paths::RULES_VERSION,
             sensors: Vec::new(),
-            completeness: [Kind::Process, Kind::File].into_iter().map(|kind| (kind.as_str().to_owned(), state)).collect(),
+            completeness: [Kind::Process, Kind::File]
+                .into_iter()
+                .map(|kind| (kind.as_str().to_owned(), state))
+                .collect(),
             lost: Vec::new(),
             limits_hit: Vec::new(),
         }

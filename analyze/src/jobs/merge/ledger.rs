@@ -82,7 +82,11 @@ impl Seen {
         let meta = &snapshot.meta;
         Self {
             rows: i32::try_from(snapshot.rows.num_rows()).unwrap_or(i32::MAX),
-            completeness: meta.completeness.iter().map(|(kind, state)| (kind.clone(), state.as_str().to_owned())).collect(),
+            completeness: meta
+                .completeness
+                .iter()
+                .map(|(kind, state)| (kind.clone(), state.as_str().to_owned()))
+                .collect(),
             container_id: meta.container.id.clone(),
             container_name: meta.container.name.clone(),
             container_started: meta.container.started,
@@ -106,7 +110,8 @@ impl Seen {
     /// The window has a part of the time in which the container's startup nodes are first seen.
     pub(super) fn reaches_startup(&self) -> bool {
         let startup = TimeDelta::from_std(STARTUP).unwrap_or_default();
-        self.covers_start || self.container_started.is_some_and(|started| self.window_start < started + startup)
+        self.covers_start
+            || self.container_started.is_some_and(|started| self.window_start < started + startup)
     }
 }
 
@@ -222,7 +227,11 @@ impl Ledger {
 
     /// Buckets with an overdue revision.
     pub(super) fn due(&self, options: &Options, buckets: u32) -> Vec<i32> {
-        self.by_bucket.keys().copied().filter(|bucket| !self.overdue(*bucket, options, buckets).is_empty()).collect()
+        self.by_bucket
+            .keys()
+            .copied()
+            .filter(|bucket| !self.overdue(*bucket, options, buckets).is_empty())
+            .collect()
     }
 
     pub(super) fn rows(&self, bucket: i32) -> &[LedgerRow] {
@@ -236,8 +245,14 @@ pub(super) fn to_batch(rows: &[&LedgerRow]) -> Result<RecordBatch, arrow::error:
     let seen = |row: &LedgerRow| row.seen.clone();
     out.int32("bucket", rows.iter().map(|row| Some(row.bucket)));
     out.text("workload_key", rows.iter().map(|row| row.workload_key.map(|key| key.to_string())));
-    out.text("image_name", rows.iter().map(|row| row.workload.as_ref().map(|workload| workload.name().to_owned())));
-    out.text("image_tag", rows.iter().map(|row| row.workload.as_ref().map(|workload| workload.tag().to_owned())));
+    out.text(
+        "image_name",
+        rows.iter().map(|row| row.workload.as_ref().map(|workload| workload.name().to_owned())),
+    );
+    out.text(
+        "image_tag",
+        rows.iter().map(|row| row.workload.as_ref().map(|workload| workload.tag().to_owned())),
+    );
     out.int32("revision", rows.iter().map(|row| row.revision));
     out.text("outcome", rows.iter().map(|row| Some(row.outcome.as_str().to_owned())));
     out.text("reason", rows.iter().map(|row| row.reason.clone()));
@@ -312,4 +327,3 @@ fn seen_of(read: &Reader<'_>, row: usize) -> Option<Seen> {
         path_rules: read.int32("path_rules", row)?,
     })
 }
-

@@ -122,7 +122,9 @@ pub enum MergeError {
         source: object_store::Error,
     },
     /// A snapshot that the ledger has cannot be read again.
-    #[error("the ledger has the snapshot `{object}`, which cannot be read again: {reason}; put the object back and merge again")]
+    #[error(
+        "the ledger has the snapshot `{object}`, which cannot be read again: {reason}; put the object back and merge again"
+    )]
     Lost {
         /// The object.
         object: String,
@@ -197,7 +199,8 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
         tables.ledger = commit_ledger(&tables, &rows, &touched).await?;
         read::quarantine(store, &rows).await?;
         ledger.extend(rows);
-        tables = apply::run(store, tables, &ledger, &touched, decided.snapshots, options, &mut report).await?;
+        tables =
+            apply::run(store, tables, &ledger, &touched, decided.snapshots, options, &mut report).await?;
     }
     Ok(report)
 }
@@ -227,7 +230,9 @@ async fn commit_ledger(
     for bucket in buckets {
         let of_bucket: Vec<&LedgerRow> = rows.iter().filter(|row| row.bucket == *bucket).collect();
         let batch = of_bucket.first().map_or(1, |row| row.batch);
-        change.add(&tables.ledger, vec![partition_value("bucket", bucket)], &ledger::to_batch(&of_bucket)?).await?;
+        change
+            .add(&tables.ledger, vec![partition_value("bucket", bucket)], &ledger::to_batch(&of_bucket)?)
+            .await?;
         change.advance(*bucket, transaction(*bucket, batch));
     }
     Ok(change.commit(&tables.ledger).await?)
@@ -254,7 +259,6 @@ impl Report {
         }
     }
 }
-
 
 #[cfg(test)]
 mod fixture;

@@ -44,7 +44,10 @@ pub(super) async fn make(
     let mut listing = store.objects.list(Some(&Path::from(keys::SNAPSHOTS)));
     loop {
         let next = listing.try_next().await;
-        let Some(object) = next.map_err(|source| MergeError::List { store: store.to_string(), source })? else { break };
+        let Some(object) = next.map_err(|source| MergeError::List { store: store.to_string(), source })?
+        else {
+            break;
+        };
         report.listed += 1;
         if let Some(planned) = consider(object, ledger, buckets, report) {
             plan.objects.entry(planned.bucket).or_default().push(planned);

@@ -83,7 +83,8 @@ pub(super) fn summarise(
     let observers = Observers::new(&revision.admitted);
     let seen = || revision.admitted.iter().filter_map(|row| row.seen.as_ref());
     let digests: BTreeSet<String> = seen().filter_map(|seen| seen.image_digest.clone()).collect();
-    let first_start = revision.admitted.first().and_then(|row| row.seen.as_ref()).map(|seen| seen.window_start);
+    let first_start =
+        revision.admitted.first().and_then(|row| row.seen.as_ref()).map(|seen| seen.window_start);
     let last_window_end = seen().map(|seen| seen.window_end).max();
     let stable_reason = revision.frozen.and_then(|row| row.reason.clone());
     let learning = TimeDelta::from_std(options.learning_time).unwrap_or(TimeDelta::MAX);
@@ -97,7 +98,8 @@ pub(super) fn summarise(
     let mut all = (Similarity::default(), Incidence::default());
     let mut by_kind: BTreeMap<Kind, (i64, Similarity)> = BTreeMap::new();
     for row in 0..nodes.num_rows() {
-        let count = |name: &str| read.int32(name, row).and_then(|n| u32::try_from(n).ok()).unwrap_or_default();
+        let count =
+            |name: &str| read.int32(name, row).and_then(|n| u32::try_from(n).ok()).unwrap_or_default();
         let (n, total) = (count("container_count"), count("eligible_containers"));
         all.0.add(n, total);
         all.1.add(n);

@@ -33,7 +33,12 @@ pub(super) enum Unusable {
 pub(super) type Snapshots = BTreeMap<String, Verified>;
 
 /// Reads and verifies all objects, some at a time; the order is that of the objects.
-pub(super) async fn all(store: &Store, objects: &[Planned], options: &Options, progress: &dyn Progress) -> Vec<Finding> {
+pub(super) async fn all(
+    store: &Store,
+    objects: &[Planned],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Vec<Finding> {
     futures::stream::iter(objects.to_vec())
         .map(|object| async move {
             let result = one(store, &object.path, object.size, options.limits).await;
@@ -47,7 +52,12 @@ pub(super) async fn all(store: &Store, objects: &[Planned], options: &Options, p
 }
 
 /// Reads and verifies one object.
-pub(super) async fn one(store: &Store, path: &Path, size: u64, limits: Limits) -> Result<Box<Verified>, Unusable> {
+pub(super) async fn one(
+    store: &Store,
+    path: &Path,
+    size: u64,
+    limits: Limits,
+) -> Result<Box<Verified>, Unusable> {
     if usize::try_from(size).is_ok_and(|size| size > limits.file_bytes) || usize::try_from(size).is_err() {
         let reason = format!("{size} bytes are more than the limit of {}", limits.file_bytes);
         return Err(Unusable::Damaged { reason, content_hash: None });
@@ -87,11 +97,16 @@ fn agrees(object: &Planned, snapshot: Box<Verified>) -> Result<Box<Verified>, Un
     let meta = &snapshot.meta;
     let workload = meta.image.workload.as_ref().map_or(WorkloadKey::UNKEYED, |workload| workload.key());
     let reason = match &object.key {
-        None => "its key is not `snapshots/date=…/hour=…/<workload_key>-<window_end_ms>-<snapshot_id>.parquet`".to_owned(),
+        None => {
+            "its key is not `snapshots/date=…/hour=…/<workload_key>-<window_end_ms>-<snapshot_id>.parquet`"
+                .to_owned()
+        }
         Some(key) if key.workload != workload => {
             format!("its key names the workload {}, its content {workload}", key.workload)
         }
-        Some(key) if key.id != meta.id => format!("its key names the snapshot {}, its content {}", key.id, meta.id),
+        Some(key) if key.id != meta.id => {
+            format!("its key names the snapshot {}, its content {}", key.id, meta.id)
+        }
         Some(key) if key.window_end_ms != meta.window_end.timestamp_millis() => {
             let end = meta.window_end.timestamp_millis();
             format!("its key names the window end {}, its content {end}", key.window_end_ms)
@@ -108,7 +123,8 @@ pub(super) async fn quarantine(store: &Store, rows: &[LedgerRow]) -> Result<(), 
         let failed = |source| MergeError::Quarantine { object: key.clone(), source };
         // Keys come from a listing: `parse` keeps what is percent-encoded in them, `from` would encode it again.
         let path = |key: &str| Path::parse(key).map_err(|error| failed(error.into()));
-        let (from, to, note) = (path(key)?, path(&keys::quarantined(key))?, path(&keys::quarantine_reason(key))?);
+        let (from, to, note) =
+            (path(key)?, path(&keys::quarantined(key))?, path(&keys::quarantine_reason(key))?);
         let reason = format!("{}\n", row.reason.as_deref().unwrap_or_default());
         store.objects.put(&note, PutPayload::from(reason.into_bytes())).await.map_err(failed)?;
         match store.objects.rename(&from, &to).await {

@@ -174,12 +174,16 @@ impl Observers {
             lossy_count,
             stable: interval.filter(|_| total >= STABLE_CONTAINERS).map(|(low, high)| {
                 (high - low) / 2.0 <= STABLE_HALF_WIDTH
-                    && fisher_exact(first, eligible.first_half, n - first, total - eligible.first_half) >= STABLE_P
+                    && fisher_exact(first, eligible.first_half, n - first, total - eligible.first_half)
+                        >= STABLE_P
             }),
             rare: seen.any.count == 1,
             // The first container of the last quarter: 4 (c) >= 3 C.
-            late: (self.containers >= LATE_CONTAINERS)
-                .then(|| seen.any.lowest.is_some_and(|container| 4 * u64::from(container) >= 3 * u64::from(self.containers))),
+            late: (self.containers >= LATE_CONTAINERS).then(|| {
+                seen.any
+                    .lowest
+                    .is_some_and(|container| 4 * u64::from(container) >= 3 * u64::from(self.containers))
+            }),
         })
     }
 }

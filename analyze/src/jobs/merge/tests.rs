@@ -34,8 +34,15 @@ async fn rows(store: &Store, sql: &str) -> Vec<String> {
     let mut rows = Vec::new();
     for batch in query(store, sql).await {
         for row in 0..batch.num_rows() {
-            let cell = |column| arrow::util::display::ArrayFormatter::try_new(column, &options).unwrap().value(row).to_string();
-            rows.push(batch.columns().iter().map(|column| cell(column.as_ref())).collect::<Vec<_>>().join("|"));
+            let cell = |column| {
+                arrow::util::display::ArrayFormatter::try_new(column, &options)
+                    .unwrap()
+                    .value(row)
+                    .to_string()
+            };
+            rows.push(
+                batch.columns().iter().map(|column| cell(column.as_ref())).collect::<Vec<_>>().join("|"),
+            );
         }
     }
     rows
@@ -95,7 +102,10 @@ async fn the_200th_snapshot_makes_it_stable_and_the_201st_changes_nothing() {
     assert_eq!((report.admitted, report.frozen, report.known), (1, 1, 199));
     let stable = hashes(&store).await;
     assert_ne!(stable, learning);
-    assert_eq!(rows(&store, "select status, stable_reason, snapshot_count from profiles").await, ["stable|snapshots|200"]);
+    assert_eq!(
+        rows(&store, "select status, stable_reason, snapshot_count from profiles").await,
+        ["stable|snapshots|200"]
+    );
 
     shot("app:1", 11, 20, &["/a", "/other"]).put(&store).await;
     let report = merge(&store, &options()).await;
@@ -112,7 +122,8 @@ async fn the_200th_is_exact_within_one_batch() {
     }
     let report = merge(&store, &options()).await;
     assert_eq!((report.admitted, report.frozen, report.after_freeze), (200, 1, 50));
-    let ordinals = rows(&store, "select count(distinct ordinal), min(ordinal), max(ordinal) from snapshots").await;
+    let ordinals =
+        rows(&store, "select count(distinct ordinal), min(ordinal), max(ordinal) from snapshots").await;
     assert_eq!(ordinals, ["200|0|199"]);
     // In order of window end: the ones left out are the latest.
     let last = rows(&store, "select max(window_end) from snapshots").await;
@@ -131,10 +142,10 @@ async fn the_48th_hour_makes_it_stable() {
     let after = Options { as_of: epoch() + TimeDelta::hours(48), ..options() };
     let report = merge(&store, &after).await;
     assert_eq!((report.admitted, report.frozen, report.profiles), (0, 1, 1));
-    assert_eq!(rows(&store, "select status, stable_reason, stable_at from profiles").await, [format!(
-        "stable|age|{}",
-        (epoch() + TimeDelta::hours(48)).format("%Y-%m-%dT%H:%M:%SZ")
-    )]);
+    assert_eq!(
+        rows(&store, "select status, stable_reason, stable_at from profiles").await,
+        [format!("stable|age|{}", (epoch() + TimeDelta::hours(48)).format("%Y-%m-%dT%H:%M:%SZ"))]
+    );
     let stable = hashes(&store).await;
     shot("app:1", 3, 48 * 60 - 60, &["/a", "/b"]).put(&store).await;
     assert_eq!(merge(&store, &after).await.after_freeze, 1);
@@ -169,7 +180,8 @@ async fn two_tags_are_two_profiles_and_ids_compare() {
 async fn any_split_in_window_order_gives_the_same_rows() {
     let shots: Vec<Shot> = (0..12)
         .map(|at| {
-            let mut shot = shot(if at % 3 == 0 { "app:1" } else { "app:2" }, at % 5, i64::from(at) * 30, &["/a", "/b"]);
+            let mut shot =
+                shot(if at % 3 == 0 { "app:1" } else { "app:2" }, at % 5, i64::from(at) * 30, &["/a", "/b"]);
             shot.files.truncate(1 + at as usize % 2);
             shot.lossy = at == 7;
             shot
@@ -231,7 +243,8 @@ async fn a_startup_node_of_a_second_early_window_counts_for_its_container() {
 
 async fn objects(store: &Store, prefix: &str) -> Vec<String> {
     let listing = store.objects.list(Some(&Path::from(prefix)));
-    let mut keys: Vec<String> = listing.map_ok(|object| object.location.to_string()).try_collect().await.unwrap();
+    let mut keys: Vec<String> =
+        listing.map_ok(|object| object.location.to_string()).try_collect().await.unwrap();
     keys.sort();
     keys
 }
@@ -271,7 +284,12 @@ async fn twins_count_once_and_conflicts_are_kept_apart() {
     let store = store();
     let first = shot("app:1", 1, 0, &["/a"]);
     first.put(&store).await;
-    let twin = first.key().path().replace("hour=", "hour=0").replace("hour=00", "hour=0").replace("hour=01", "hour=0");
+    let twin = first
+        .key()
+        .path()
+        .replace("hour=", "hour=0")
+        .replace("hour=00", "hour=0")
+        .replace("hour=01", "hour=0");
     let mut key = first.key();
     key.uploaded += TimeDelta::hours(1);
     put(&store, &key.path(), encode(&first.meta(), &first.nodes()).unwrap()).await;
@@ -351,7 +369,8 @@ async fn a_member_bit_is_its_ordinal() {
     }
     merge(&store, &options()).await;
     let id = file_id("/nine");
-    let members = rows(&store, &format!("select encode(members, 'hex'), late from nodes where node_id = '{id}'")).await;
+    let members =
+        rows(&store, &format!("select encode(members, 'hex'), late from nodes where node_id = '{id}'")).await;
     assert_eq!(members, ["0002|true"]);
 }
 
