@@ -135,7 +135,8 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
     use crate::session::Run;
 
     let sink = open_store(&args.record).await?;
-    let sources = Sources::open(args.runtime.runtime_socket.as_deref()).await?;
+    let mut sources = Sources::open(args.runtime.runtime_socket.as_deref()).await?;
+    sources.listen();
     let config = Run {
         options: options(&args.record),
         interval: args.interval,

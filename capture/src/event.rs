@@ -312,6 +312,8 @@ pub enum LostCause {
     MapFull,
     /// The bytes were not what this version understands.
     Undecodable,
+    /// It happened before the container's activity was told: how much is not known, it counts as one.
+    Late,
 }
 
 mod hex {

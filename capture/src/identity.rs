@@ -4,6 +4,7 @@
 //! Docker-compatible API; CRI, the runtimes' files on disk and a map given by hand take their places in [`Source`].
 
 mod api;
+mod heard;
 mod resolve;
 
 use std::collections::BTreeMap;
@@ -212,6 +213,13 @@ impl Sources {
     /// Nobody to ask: every container is unknown.
     pub const fn none() -> Self {
         Self(Vec::new())
+    }
+
+    /// Keeps what the runtimes announce from here on: a container may be gone before it can be asked about.
+    pub fn listen(&mut self) {
+        for Source::Api(api) in &mut self.0 {
+            api.listen();
+        }
     }
 
     fn is_empty(&self) -> bool {

@@ -3,6 +3,7 @@
 //! Sinks are opened first and sources last; they stop in the other order: drain, close, upload.
 
 mod host;
+mod late;
 #[cfg(feature = "ebpf")]
 mod live;
 mod once;

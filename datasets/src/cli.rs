@@ -132,6 +132,8 @@ fn hostile(args: &Hostile) -> Result<String, CliError> {
 fn runtime(jobs: usize) -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(jobs)
+        // Encoding and local files: more threads than this only make the allocator keep more.
+        .max_blocking_threads(2 * jobs + 2)
         .enable_all()
         .build()
         .map_err(|source| CliError::Io { what: "starting the async runtime", source })

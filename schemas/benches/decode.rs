@@ -17,7 +17,7 @@
 #[path = "../tests/snapshot/nodes.rs"]
 mod nodes;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -57,19 +57,14 @@ fn footers(files: &[Bytes]) -> usize {
     files.iter().map(|file| parse(file).num_row_groups()).sum()
 }
 
-/// Time on the processor, least of several runs: what else the machine does counts little.
+/// Least of several runs: what else the machine does counts little.
 fn best(mut run: impl FnMut() -> usize) -> Duration {
     let time = || {
-        let start = on_cpu();
+        let start = Instant::now();
         std::hint::black_box(run());
-        on_cpu() - start
+        start.elapsed()
     };
-    std::iter::repeat_with(time).take(9).min().unwrap()
-}
-
-fn on_cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+    std::iter::repeat_with(time).take(15).min().unwrap()
 }
 
 struct Layout {

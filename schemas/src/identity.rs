@@ -4,7 +4,8 @@
 //! are joins on 16 bytes. 64 bits could be forged by who controls paths and arguments; 128 cannot be in practice.
 //!
 //! Input of the hash: the domain tag `wsp.node.v1`, one byte for the kind, then each identity field as its length (64-bit
-//! little-endian) and its raw bytes. `identity/golden.json` holds vectors for implementations in other languages.
+//! little-endian) and its raw bytes. `FORMAT.md` has the layout with an example, `identity/golden.json` vectors for
+//! implementations in other languages, and `vectors/check.py` is one.
 
 use std::fmt;
 

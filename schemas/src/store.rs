@@ -118,6 +118,8 @@ fn open_folder(path: &Path, missing: Missing) -> Result<Store, StoreError> {
     }
     let url =
         Url::from_directory_path(&path).map_err(|()| failed(std::io::ErrorKind::InvalidFilename.into()))?;
+    // object_store 0.13, which DataFusion 55 holds us to, cannot sync what it writes; 0.14 can (`with_fsync`). Until then a
+    // machine that loses power may lose a local store's last seconds: a reader then finds a file cut off, and says so.
     let objects = LocalFileSystem::new_with_prefix(&path)
         .map_err(|source| StoreError::Client { url: url.to_string(), source })?;
     Ok(Store { objects: Arc::new(objects), root: Arc::new(LocalFileSystem::new()), url })

@@ -9,6 +9,7 @@ use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use chrono::{DateTime, Datelike as _, Utc};
 
+use super::heard::{Heard, Told};
 use super::{Identity, IdentityError, State, allowed_labels, container_of};
 use crate::event::Pid;
 
@@ -22,6 +23,8 @@ const FIRST_ANSWER: Duration = Duration::from_secs(5);
 pub struct Api {
     docker: Docker,
     address: String,
+    /// What was announced, where somebody listens.
+    heard: Option<Heard>,
 }
 
 impl std::fmt::Debug for Api {
@@ -79,7 +82,7 @@ impl Api {
             Address::Unix(path) => path.display().to_string(),
             Address::Tcp(host) => host.clone(),
         };
-        Ok(Self { docker, address })
+        Ok(Self { docker, address, heard: None })
     }
 
     /// A container by name, id or start of its id; none where there is none.
@@ -96,7 +99,9 @@ impl Api {
         }
         let container = match self.docker.inspect_container(name, None::<InspectContainerOptions>).await {
             Ok(container) => container,
-            Err(ApiError::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
+            Err(ApiError::DockerResponseServerError { status_code: 404, .. }) => {
+                return Ok(self.announced(name).await);
+            }
             Err(error) => return Err(failed(error)),
         };
         let image = match &container.image {
@@ -105,6 +110,29 @@ impl Api {
             None => None,
         };
         Ok(Some(identity(container, image.as_ref())))
+    }
+
+    /// Keeps what the runtime announces from here on, for containers that are gone when they are asked about.
+    pub(super) fn listen(&mut self) {
+        self.heard.get_or_insert_with(|| Heard::listen(self.docker.clone()));
+    }
+
+    async fn announced(&self, id: &str) -> Option<Identity> {
+        let Told { name, image: reference, labels } = self.heard.as_ref()?.of(id)?;
+        let image = match &reference {
+            Some(reference) if !reference.is_empty() => self.docker.inspect_image(reference).await.ok(),
+            _ => None,
+        };
+        let image_id = image.as_ref().and_then(|image| image.id.clone()).unwrap_or_default();
+        let reference = reference.and_then(|reference| named(reference, &image_id, image.as_ref()));
+        Some(Identity {
+            name,
+            digest: image.as_ref().and_then(|image| digest_of(image, reference.as_deref())),
+            image: reference,
+            labels,
+            state: State::Exited,
+            ..Identity::unknown(id)
+        })
     }
 
     /// Names of all containers.

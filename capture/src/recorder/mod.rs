@@ -334,5 +334,6 @@ fn cause_name(cause: LostCause) -> &'static str {
         LostCause::RingFull => "ring_full",
         LostCause::MapFull => "map_full",
         LostCause::Undecodable => "undecodable",
+        LostCause::Late => "late",
     }
 }

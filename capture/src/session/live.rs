@@ -6,6 +6,7 @@ use wsp_schemas::snapshot::Sensor;
 
 use super::{EventSource, SourceError, host};
 use crate::event::{Body, BootTime, CgroupId, Clock, Event, Pid};
+use crate::probe::hooks::Sensor as Sense;
 use crate::probe::{Probe, ProbeError, ProbeOptions, cgroup};
 
 /// Events of this host's kernel.
@@ -49,9 +50,10 @@ impl EventSource for Live {
     }
 
     fn sensors(&self, cgroup: CgroupId) -> Vec<Sensor> {
-        // A container that came and went in one batch is not tracked any more: what can run then stands for what ran.
-        let live =
-            self.0.tracking(cgroup).map_or_else(|| self.0.sensors().live, |tracked| tracked.live.clone());
+        // A container that came and went before it was tracked had its lineage told, and nothing else.
+        let lineage =
+            || self.0.sensors().live.into_iter().filter(|live| live.sensor == Sense::Process).collect();
+        let live = self.0.tracking(cgroup).map_or_else(lineage, |tracked| tracked.live.clone());
         live.iter()
             .map(|live| Sensor { kind: live.sensor.name().to_owned(), hook: live.hook.to_owned() })
             .collect()

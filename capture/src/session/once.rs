@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::late::Late;
 use super::snapshot::{Frame, Host, Recorded, new_id, store};
 use super::{EventSource, SourceError};
 use crate::event::{Body, BootTime, CgroupId, Event, EventLogHeader};
@@ -147,6 +148,7 @@ pub async fn once<S: EventSource>(
         None => return Err(OnceError::NoCgroup(name)),
     };
     source.track(cgroup, &path)?;
+    let tracked = source.now();
     let opened =
         early.iter().find(|event| event.cgroup == cgroup).map_or_else(|| source.now(), |event| event.at);
     let initial = source.initial_state(cgroup, &path)?;
@@ -169,6 +171,7 @@ pub async fn once<S: EventSource>(
         recorder: Recorder::new(config.options, met, identity.init, opened),
         log,
         gone: None,
+        late: if met == Met::Unstarted { Late::from(tracked) } else { Late::never() },
     };
     session.take(&early)?;
     session.take(&initial)?;
@@ -211,6 +214,7 @@ struct Session {
     recorder: Recorder,
     log: Log,
     gone: Option<BootTime>,
+    late: Late,
 }
 
 impl Session {
@@ -222,8 +226,10 @@ impl Session {
             }
             // What was lost of no known container may have been this one's.
             let event = Event { cgroup: self.cgroup, ..event.clone() };
-            self.log.with(|log| log.event(&event))?;
-            self.recorder.record(&event);
+            for event in std::iter::once(&event).chain(&self.late.losses(&event)) {
+                self.log.with(|log| log.event(event))?;
+                self.recorder.record(event);
+            }
             if matches!(event.body, Body::ContainerGone) {
                 self.gone = Some(event.at);
             }

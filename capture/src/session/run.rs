@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::late::Late;
 use super::snapshot::{Frame, Host, Recorded, new_id, store};
 use super::{EventSource, SourceError};
 use crate::event::{Body, BootTime, CgroupId, Event};
@@ -69,6 +70,7 @@ struct Container {
     frame: Frame,
     /// When its window closes.
     due: Instant,
+    late: Late,
 }
 
 struct Fleet<'a, S> {
@@ -189,6 +191,8 @@ impl<S: EventSource> Fleet<'_, S> {
             identity: pending,
             frame: self.frame(cgroup),
             due: Instant::now() + self.config.interval,
+            // The source has tracked it by now.
+            late: if met == Met::Unstarted { Late::from(self.source.now()) } else { Late::never() },
         };
         self.containers.insert(cgroup, container);
     }
@@ -207,6 +211,9 @@ impl<S: EventSource> Fleet<'_, S> {
                 self.containers.values_mut().for_each(|container| container.recorder.record(event));
             } else if let Some(container) = self.containers.get_mut(&event.cgroup) {
                 container.recorder.record(event);
+                for lost in container.late.losses(event) {
+                    container.recorder.record(&lost);
+                }
             }
             if matches!(event.body, Body::ContainerGone) {
                 self.gone(event.cgroup, event.at);

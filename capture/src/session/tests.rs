@@ -89,17 +89,13 @@ fn event(cgroup: CgroupId, pid: u32, body: Body) -> Event {
 
 fn exec(cgroup: CgroupId, pid: u32, exe: &str) -> Event {
     let exe = FilePath { path: exe.into(), ..FilePath::default() };
-    event(
-        cgroup,
-        pid,
-        Body::Exec(Box::new(Exec {
-            exe,
-            argv: vec!["x".into()],
-            ns_pid: 1,
-            pid_ns_level: 1,
-            ..Exec::default()
-        })),
-    )
+    let exec = Exec { exe, argv: vec!["x".into()], ns_pid: 1, pid_ns_level: 1, ..Exec::default() };
+    event(cgroup, pid, Body::Exec(Box::new(exec)))
+}
+
+/// An exec that comes when everything is attached.
+fn later(exec: Event) -> Event {
+    Event { at: BootTime(exec.at.0 + 1_000_000_000), ..exec }
 }
 
 fn open(cgroup: CgroupId, pid: u32, path: &[u8]) -> Event {
@@ -153,7 +149,7 @@ async fn a_log_replays_to_the_very_same_file() {
     let folder = tempfile::tempdir().unwrap();
     let mut source = Fake {
         batches: [
-            vec![exec(CGROUP, 100, "/bin/sh"), exec(CgroupId(8), 5, "/bin/other")],
+            vec![later(exec(CGROUP, 100, "/bin/sh")), exec(CgroupId(8), 5, "/bin/other")],
             vec![open(CGROUP, 100, b"/tmp/\xff\n"), event(CGROUP, 100, Body::Fork { child: Pid(101) })],
             vec![event(CGROUP, 100, Body::Exit), event(CGROUP, 0, Body::ContainerGone)],
         ]
@@ -245,13 +241,20 @@ async fn a_container_that_is_only_created_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = format!("/machine.slice/libpod-{}.scope", identity(State::Unstarted).id);
     let created = event(CGROUP, 0, Body::ContainerCreated { path: path.as_str().into() });
+    // Its first exec came before it could be tracked: what it did until then nobody saw.
     let mut source = Fake { batches: [vec![created, exec(CGROUP, 100, "/bin/a")]].into(), ..Fake::default() };
     let target = Target { cgroup: None, ..target(State::Unstarted) };
     let config = config(Duration::from_millis(200), None);
     let recorded =
         once(config, &mut source, target, &sink(folder.path()), || (), std::future::pending()).await.unwrap();
     assert_eq!(recorded.stored.nodes, 1);
-    assert!(snapshots(folder.path())[0].meta.covers_start);
+    let meta = &snapshots(folder.path())[0].meta;
+    assert!(meta.covers_start);
+    assert_eq!(
+        (meta.completeness["process"], meta.completeness["file"]),
+        (Completeness::Complete, Completeness::Lossy)
+    );
+    assert!(meta.lost.iter().all(|loss| loss.cause == "late") && meta.lost.len() == 4);
 }
 
 #[tokio::test]
@@ -294,7 +297,7 @@ async fn all_containers_have_windows_one_after_the_other() {
         existing: vec![(CGROUP, path("a").into())],
         batches: [vec![
             event(born, 0, Body::ContainerCreated { path: path("b").as_str().into() }),
-            exec(born, 100, "/bin/short"),
+            later(exec(born, 100, "/bin/short")),
             event(born, 0, Body::ContainerGone),
         ]]
         .into(),

@@ -336,11 +336,19 @@ fn plain_text(views: &StringViewArray, budget: &mut Budget) -> Result<StringArra
         let error = ArrowError::OffsetOverflowError(bytes);
         return Err(DecodeError::Arrow(error));
     }
+    if views.null_count() == views.len() {
+        return Ok(StringArray::new_null(views.len()));
+    }
     let mut values = Vec::with_capacity(bytes);
-    let offsets = OffsetBuffer::from_lengths(views.views().iter().enumerate().map(|(row, _)| {
-        let value = if views.is_valid(row) { views.value(row) } else { "" };
-        values.extend_from_slice(value.as_bytes());
-        value.len()
-    }));
+    let mut ends = Vec::with_capacity(views.len() + 1);
+    ends.push(0);
+    for row in 0..views.len() {
+        if views.is_valid(row) {
+            values.extend_from_slice(views.value(row).as_bytes());
+        }
+        // Cannot saturate: all together are fewer, as was checked.
+        ends.push(i32::try_from(values.len()).unwrap_or(i32::MAX));
+    }
+    let offsets = OffsetBuffer::new(ends.into());
     StringArray::try_new(offsets, values.into(), views.nulls().cloned()).map_err(DecodeError::Arrow)
 }

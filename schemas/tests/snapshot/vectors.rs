@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 use wsp_schemas::image::Workload;
+use wsp_schemas::paths;
 use wsp_schemas::text::{escape, unescape};
-use wsp_schemas::{paths, tables};
 
 fn hex(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2));
@@ -68,9 +68,4 @@ fn text_escape() {
             assert!(unescape(text).is_err(), "{text}");
         }
     }
-}
-
-#[test]
-fn tables_have_a_snapshot() {
-    assert_eq!(tables::ALL[0].name, "snapshot");
 }

@@ -22,6 +22,10 @@ pub(super) fn of(rows: &RecordBatch) -> Result<String, ArrowError> {
     Ok(hash.finalize().to_hex().to_string())
 }
 
+fn put(hash: &mut blake3::Hasher, bytes: &[u8]) {
+    hash.update(bytes);
+}
+
 fn put_bytes(hash: &mut blake3::Hasher, bytes: &[u8]) {
     hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
 }
@@ -37,18 +41,12 @@ fn put_column(hash: &mut blake3::Hasher, column: &dyn Array) -> Result<(), Arrow
         match column.data_type() {
             DataType::Utf8 => put_bytes(hash, column.as_string::<i32>().value(row).as_bytes()),
             DataType::Binary => put_bytes(hash, column.as_binary::<i32>().value(row)),
-            DataType::Boolean => drop(hash.update(&[u8::from(column.as_boolean().value(row))])),
-            DataType::Int32 => {
-                drop(hash.update(&column.as_primitive::<Int32Type>().value(row).to_le_bytes()))
-            }
-            DataType::Int64 => {
-                drop(hash.update(&column.as_primitive::<Int64Type>().value(row).to_le_bytes()))
-            }
-            DataType::Float64 => {
-                drop(hash.update(&column.as_primitive::<Float64Type>().value(row).to_le_bytes()))
-            }
+            DataType::Boolean => put(hash, &[u8::from(column.as_boolean().value(row))]),
+            DataType::Int32 => put(hash, &column.as_primitive::<Int32Type>().value(row).to_le_bytes()),
+            DataType::Int64 => put(hash, &column.as_primitive::<Int64Type>().value(row).to_le_bytes()),
+            DataType::Float64 => put(hash, &column.as_primitive::<Float64Type>().value(row).to_le_bytes()),
             DataType::Timestamp(..) => {
-                hash.update(&column.as_primitive::<TimestampMicrosecondType>().value(row).to_le_bytes());
+                put(hash, &column.as_primitive::<TimestampMicrosecondType>().value(row).to_le_bytes());
             }
             DataType::List(_) => {
                 let items = column.as_list::<i32>().value(row);

@@ -124,7 +124,7 @@ fn unix_sockets_have_their_path() {
         .born();
     assert_eq!(
         tree.tree(),
-        "[init] /bin/a\n  connect unix /srv/run/x.sock:0 []\n  connect unix @\0\\xff:0 []\n"
+        "[init] /bin/a\n  connect unix ./run/x.sock:0 []\n  connect unix @\0\\xff:0 []\n"
     );
 }
 

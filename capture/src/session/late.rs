@@ -1,0 +1,41 @@
+//! A container that was tracked later than it started: lineage is told from the cgroup's creation on, activity only from
+//! the tracking on. What was done in between nobody saw, and the snapshot must say so.
+
+use crate::event::{Body, BootTime, Event, LostCause, LostKind, Pid};
+
+/// Watches for the first exec of a new container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Late {
+    tracked: BootTime,
+    waiting: bool,
+}
+
+impl Late {
+    /// For a container that was met before its first exec; `tracked` is when its activity was told at the latest.
+    pub(super) fn from(tracked: BootTime) -> Self {
+        Self { tracked, waiting: true }
+    }
+
+    /// For a container that ran already.
+    pub(super) fn never() -> Self {
+        Self { tracked: BootTime(0), waiting: false }
+    }
+
+    /// The losses that follow from an event.
+    pub(super) fn losses(&mut self, event: &Event) -> Vec<Event> {
+        if !self.waiting || !matches!(event.body, Body::Exec(_)) {
+            return Vec::new();
+        }
+        self.waiting = false;
+        if event.at >= self.tracked {
+            return Vec::new();
+        }
+        [LostKind::Open, LostKind::Connect, LostKind::Listen, LostKind::Dns]
+            .map(|kind| Event {
+                pid: Pid(0),
+                body: Body::Lost { kind, cause: LostCause::Late, events: 1 },
+                ..event.clone()
+            })
+            .into()
+    }
+}
