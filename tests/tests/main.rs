@@ -1,10 +1,12 @@
 //! The end-to-end tests, one binary. `kernel` needs root, podman and eBPF; the others need nothing.
 
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that cannot go on ends there"
+    clippy::print_stdout,
+    clippy::zombie_processes,
+    reason = "a test that cannot go on ends there, and says what it compared"
 )]
 
 mod architecture;

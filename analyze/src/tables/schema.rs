@@ -33,6 +33,6 @@ fn data_type(kind: Type) -> DataType {
 }
 
 /// A partition column and its value, as Delta's log writes it.
-pub fn partition_value(column: &str, value: impl ToString) -> (String, Option<String>) {
+pub fn partition_value(column: &str, value: &impl ToString) -> (String, Option<String>) {
     (column.to_owned(), Some(value.to_string()))
 }

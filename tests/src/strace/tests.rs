@@ -1,7 +1,5 @@
 //! On lines as strace 6.1 printed them, most of them shortened to what matters.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
-
 use std::fs;
 use std::os::unix::fs::symlink;
 

@@ -148,7 +148,7 @@ impl Bucket<'_> {
         change.remove(&self.tables.nodes, |values| self.is_learning(values))?;
         let schema = Arc::new(PROFILE_NODES.arrow_schema());
         for (status, batches) in [("learning", learning), ("stable", stable)] {
-            let partition = vec![partition_value("bucket", self.number), partition_value("status", status)];
+            let partition = vec![partition_value("bucket", &self.number), partition_value("status", &status)];
             change.add(&self.tables.nodes, partition, &concat_batches(&schema, &batches)?).await?;
         }
         Ok(())
@@ -254,7 +254,7 @@ impl Bucket<'_> {
         }
         change.remove(&self.tables.profiles, |values| self.is_mine(values))?;
         let all = concat_batches(&Arc::new(PROFILES.arrow_schema()), &batches)?;
-        change.add(&self.tables.profiles, vec![partition_value("bucket", self.number)], &all).await?;
+        change.add(&self.tables.profiles, vec![partition_value("bucket", &self.number)], &all).await?;
         Ok(rows.len())
     }
 
