@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 /// The workspace's root.
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
 }
 
 /// The built program of that name, beside the running test.
