@@ -20,6 +20,8 @@
 const volatile u32 host_mnt_ns = 0;
 /* Containers are recognised by the names of new cgroups. */
 const volatile u32 discover = 0;
+/* What a container does is told from its cgroup's creation on: it is tracked here, before userspace hears of it. */
+const volatile u32 claim = 0;
 /* Overlay inodes hold a counted `struct ovl_entry *` (Linux 6.5 and later) instead of a `struct ovl_path`. */
 const volatile u32 ovl_has_entry = 0;
 

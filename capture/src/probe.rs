@@ -161,7 +161,7 @@ pub struct Probe {
     cgroup_mount: PathBuf,
     host_mnt_ns: u64,
     track_new_up_to: usize,
-    /// Links of the system-call tracepoints, while anything is tracked.
+    /// Links of the system-call tracepoints, while anything is tracked or a new container would be.
     syscalls: Option<(Links, Tracked)>,
     tracked: BTreeMap<CgroupId, (Links, Tracked)>,
     /// Containers that this side put in, or that the kernel side told of.
@@ -201,6 +201,8 @@ impl Probe {
             )?;
         // The consumer is in place: from here on events may come.
         kernel.attach_lineage()?;
+        // A container that starts is told from its first exec only where the tracepoints are there already.
+        let syscalls = (options.track_new_up_to > 0).then(|| kernel.attach_syscalls());
         Ok(Self {
             kernel,
             ring,
@@ -208,7 +210,7 @@ impl Probe {
             cgroup_mount,
             host_mnt_ns,
             track_new_up_to: options.track_new_up_to,
-            syscalls: None,
+            syscalls,
             tracked: BTreeMap::new(),
             known: BTreeSet::new(),
         })
@@ -264,14 +266,15 @@ impl Probe {
         Ok(tracked)
     }
 
-    /// Has a container's lineage alone told from here on. The tracepoints go with the last one.
+    /// Has a container's lineage alone told from here on. The tracepoints go with the last one, unless new ones are tracked:
+    /// detaching takes half a second, in which the next container would start unseen.
     pub fn untrack(&mut self, cgroup: CgroupId) {
+        // The kernel side may have claimed what could not be tracked here; gone already is as good.
+        let _ = self.kernel.tracked.remove(&cgroup.0);
         if self.tracked.remove(&cgroup).is_none() {
             return;
         }
-        // Gone already is as good.
-        let _ = self.kernel.tracked.remove(&cgroup.0);
-        if self.tracked.is_empty() {
+        if self.tracked.is_empty() && self.track_new_up_to == 0 {
             self.syscalls = None;
         }
     }

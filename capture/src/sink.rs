@@ -112,7 +112,7 @@ impl Sink {
     /// Asks the store for an object that is not there. An answer proves that it can be reached; whether it may be written
     /// shows at the first upload, for a capture's credentials need to allow nothing else.
     pub async fn check(&self) -> Result<(), SinkError> {
-        match self.store.objects.head(&Key::from("snapshots/.reachable")).await {
+        match self.store.objects.head(&Key::from(wsp_schemas::keys::PROBE)).await {
             Ok(_) | Err(ObjectError::NotFound { .. }) => Ok(()),
             Err(error @ (ObjectError::PermissionDenied { .. } | ObjectError::Unauthenticated { .. })) => {
                 tracing::warn!(store = %self.store, %error, "the store does not let its objects be looked up");

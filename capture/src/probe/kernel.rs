@@ -216,6 +216,7 @@ fn open(
     let host_mnt_ns = u32::try_from(host_mnt_ns).unwrap_or(0);
     let ovl_has_entry = u32::from(version.is_some_and(|version| version >= KernelVersion::OVERLAY_ENTRY));
     let discover = u32::from(options.discover);
+    let claim = u32::from(options.track_new_up_to > 0);
     let ebpf = EbpfLoader::new()
         .btf(Some(&btf))
         .map_max_entries("events", options.ring_bytes)
@@ -223,6 +224,7 @@ fn open(
         .override_global("host_mnt_ns", &host_mnt_ns, true)
         .override_global("ovl_has_entry", &ovl_has_entry, true)
         .override_global("discover", &discover, true)
+        .override_global("claim", &claim, true)
         .load(OBJECT)
         .map_err(|error| ProbeError::Object(Box::new(error)))?;
     Ok((ebpf, btf))

@@ -8,17 +8,25 @@ use crate::event::{Body, BootTime, Event, LostCause, LostKind, Pid};
 pub(super) struct Late {
     tracked: BootTime,
     waiting: bool,
+    /// What is not told before the tracking.
+    kinds: &'static [LostKind],
 }
 
 impl Late {
     /// For a container that was met before its first exec; `tracked` is when its activity was told at the latest.
     pub(super) fn from(tracked: BootTime) -> Self {
-        Self { tracked, waiting: true }
+        let kinds = &[LostKind::Open, LostKind::Connect, LostKind::Listen, LostKind::Dns];
+        Self { tracked, waiting: true, kinds }
+    }
+
+    /// The same for one that the kernel side claimed at its creation: only the programs on its cgroup come later.
+    pub(super) fn claimed(tracked: BootTime) -> Self {
+        Self { kinds: &[LostKind::Dns], ..Self::from(tracked) }
     }
 
     /// For a container that ran already.
     pub(super) fn never() -> Self {
-        Self { tracked: BootTime(0), waiting: false }
+        Self { tracked: BootTime(0), waiting: false, kinds: &[] }
     }
 
     /// The losses that follow from an event.
@@ -30,12 +38,11 @@ impl Late {
         if event.at >= self.tracked {
             return Vec::new();
         }
-        [LostKind::Open, LostKind::Connect, LostKind::Listen, LostKind::Dns]
-            .map(|kind| Event {
-                pid: Pid(0),
-                body: Body::Lost { kind, cause: LostCause::Late, events: 1 },
-                ..event.clone()
-            })
-            .into()
+        let lost = |kind: &LostKind| Event {
+            pid: Pid(0),
+            body: Body::Lost { kind: *kind, cause: LostCause::Late, events: 1 },
+            ..event.clone()
+        };
+        self.kinds.iter().map(lost).collect()
     }
 }

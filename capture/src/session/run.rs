@@ -192,7 +192,7 @@ impl<S: EventSource> Fleet<'_, S> {
             frame: self.frame(cgroup),
             due: Instant::now() + self.config.interval,
             // The source has tracked it by now.
-            late: if met == Met::Unstarted { Late::from(self.source.now()) } else { Late::never() },
+            late: if met == Met::Unstarted { Late::claimed(self.source.now()) } else { Late::never() },
         };
         self.containers.insert(cgroup, container);
     }
