@@ -56,9 +56,9 @@ fn containers_become_a_profile() {
     );
     assert_eq!(
         query(
-            "select argv0, root_kind, container_count, commonality from nodes where kind = 'process' order by argv0"
+            "select argv0, root_kind, container_count, commonality from nodes where kind = 'process' order by argv0, commonality desc"
         ),
-        "argv0,root_kind,container_count,commonality\ncat,,4,1.0\nnc,,4,1.0\nsh,init,4,1.0\nsleep,,4,1.0\n"
+        "argv0,root_kind,container_count,commonality\ncat,,4,1.0\ncat,init,1,0.25\nnc,,4,1.0\nsh,init,4,1.0\nsleep,,4,1.0\n"
     );
     let shown = wsp(["show", "localhost/demo/busy:1", "--store", &store]).ok();
     assert!(shown.contains("[init] sh (/bin/busybox)"), "{shown}");
