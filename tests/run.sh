@@ -32,7 +32,7 @@ cargo fmt --all --check
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps --document-private-items
 cargo deny --log-level error check bans licenses sources
-git ls-files '*.sh' .ci/run datasets/images | xargs grep -lE '^#!.*(bash|sh)$|shellcheck shell' | xargs shellcheck -x
+git ls-files '*.sh' .ci/run datasets/images | xargs grep -lE '^#!.*(bash|sh)$|shellcheck shell' | xargs shellcheck -x -P SCRIPTDIR -P .
 took "$at"
 
 at=$SECONDS
