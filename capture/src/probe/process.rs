@@ -151,7 +151,7 @@ fn ticks_per_second() -> u64 {
     u64::try_from(ticks).ok().filter(|ticks| *ticks > 0).unwrap_or(100)
 }
 
-/// The numbers behind a name in /proc/<pid>/status.
+/// The numbers behind a name in `/proc/<pid>/status`.
 fn numbers(status: &[u8], name: &str) -> Vec<u32> {
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()));
     let text = line.and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default();

@@ -17,7 +17,7 @@ const REMEMBERED: usize = 4096;
 /// A question of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Question {
-    /// As [`Name::text`].
+    /// Lower case, without the trailing dot.
     pub(super) name: RawText,
     /// Record type by its number.
     pub(super) rtype: u16,
