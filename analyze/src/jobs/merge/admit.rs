@@ -109,7 +109,8 @@ fn admit(
     for (object, snapshot) in candidates {
         let meta = &snapshot.meta;
         let end = *deadline.get_or_insert_with(|| self::deadline(meta.window_start, options));
-        newest = newest.max(meta.window_end);
+        // A snapshot proves the time; one that is dated later than it was stored proves no more than that.
+        newest = newest.max(meta.window_end.min(object.stored_at));
         if known.is_some_and(|revision| revision.frozen)
             || count >= options.max_snapshots
             || meta.window_end > end

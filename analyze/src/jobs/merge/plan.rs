@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
@@ -15,6 +16,8 @@ use super::{MergeError, Report};
 pub(super) struct Planned {
     pub(super) path: Path,
     pub(super) size: u64,
+    /// When the store got it, by the store's clock.
+    pub(super) stored_at: DateTime<Utc>,
     /// What its key says; none where the key is not one of ours.
     pub(super) key: Option<SnapshotKey>,
     pub(super) bucket: i32,
@@ -72,7 +75,7 @@ fn consider(object: ObjectMeta, ledger: &Ledger, buckets: u32, report: &mut Repo
         return None;
     }
     let bucket = key.map_or(WorkloadKey::UNKEYED, |key| key.workload).bucket(buckets);
-    Some(Planned { path, size: object.size, key, bucket })
+    Some(Planned { path, size: object.size, stored_at: object.last_modified, key, bucket })
 }
 
 impl Plan {

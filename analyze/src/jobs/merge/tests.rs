@@ -163,6 +163,18 @@ async fn a_newer_snapshot_proves_the_time() {
 }
 
 #[tokio::test]
+async fn a_snapshot_from_the_future_freezes_nothing() {
+    let store = store();
+    shot("app:1", 1, 0, &["/a"]).put(&store).await;
+    // A hundred years on: its host's clock is wrong, or it is not what it says.
+    shot("app:1", 2, 100 * 365 * 24 * 60, &["/a", "/b"]).put(&store).await;
+    // Nothing is old enough by the clock, and nothing stored now proves more than now.
+    let long = Options { learning_time: Duration::from_secs(50 * 365 * 24 * 3600), ..options() };
+    let report = merge(&store, &long).await;
+    assert_eq!((report.admitted, report.frozen, report.after_freeze), (1, 0, 1));
+}
+
+#[tokio::test]
 async fn two_tags_are_two_profiles_and_ids_compare() {
     let store = store();
     shot("app:1", 1, 0, &["/a", "/old"]).put(&store).await;
