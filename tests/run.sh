@@ -13,14 +13,17 @@ took() { printf '    (%s s)\n' "$((SECONDS - $1))" >&2; }
 ((EUID == 0)) || die "these tests load eBPF programs and start containers: run them as root"
 need_packages clang llvm libbpf-dev podman runc mmdebstrap strace shellcheck jq git python3 python3-pip python3-venv
 need_rust "$root"
+need_lints
 need_rust_tool cargo-nextest
 need_rust_tool cargo-deny
 
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=0 CARGO_INCREMENTAL=0
 at=$SECONDS
 step "building container images in the background"
-datasets/images/build.sh all >"${TMPDIR:-/tmp}/wsp-images.log" 2>&1 &
+image_log=$(mktemp)
+datasets/images/build.sh all >"$image_log" 2>&1 &
 images=$!
+trap 'kill "$images" 2>/dev/null || true; rm -f "$image_log"' EXIT
 
 step "building everything"
 cargo build --quiet --locked --workspace --all-targets
@@ -32,7 +35,7 @@ cargo fmt --all --check
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps --document-private-items
 cargo deny --log-level error check bans licenses sources
-git ls-files '*.sh' .ci/run datasets/images | xargs grep -lE '^#!.*(bash|sh)$|shellcheck shell' | xargs shellcheck -x -P SCRIPTDIR -P .
+git -c safe.directory="$root" ls-files '*.sh' .ci/run datasets/images | xargs grep -lE '^#!.*(bash|sh)$|shellcheck shell' | xargs shellcheck -x -P SCRIPTDIR -P .
 took "$at"
 
 at=$SECONDS
@@ -42,7 +45,7 @@ target/vectors-venv/bin/pip install --quiet blake3
 target/vectors-venv/bin/python schemas/vectors/check.py
 took "$at"
 
-wait "$images" || { tail -n 40 "${TMPDIR:-/tmp}/wsp-images.log" >&2; die "the container images could not be built"; }
+wait "$images" || { tail -n 40 "$image_log" >&2; die "the container images could not be built"; }
 at=$SECONDS
 step "tests"
 cargo nextest run --locked --workspace ${1:+-E "$1"}

@@ -23,6 +23,9 @@ need_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# Whether a package can be installed; a name that others only mention has no candidate.
+is_offered() { apt-cache policy "$1" | grep -q 'Candidate: [^(]'; }
+
 # The version that the workspace asks for.
 rust_wanted() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$1/Cargo.toml" | head -n 1; }
 
@@ -43,11 +46,11 @@ need_rust() {
     ((EUID == 0)) || die "cargo $wanted or later is missing; see https://rustup.rs"
     apt-get update -qq
     # Debian 13 and later have rustup; Debian 12 has a current compiler for its browsers.
-    if apt-cache show rustup >/dev/null 2>&1; then
+    if is_offered rustup; then
         need_packages rustup
-        rustup toolchain install stable --profile minimal --component clippy --component rustfmt
+        rustup toolchain install stable --profile minimal
         rustup default stable
-    elif apt-cache show cargo-web >/dev/null 2>&1; then
+    elif is_offered cargo-web; then
         need_packages cargo-web rustc-web
     fi
     rust_is_there "$wanted" || die "no cargo $wanted or later could be installed; see https://rustup.rs"
@@ -61,4 +64,14 @@ need_rust_tool() {
     step "building $name"
     # Unoptimised: it runs for seconds, and would build for many minutes.
     cargo install --quiet --locked --debug --root "$cache" "$name"
+}
+
+# need_lints: `cargo fmt` and `cargo clippy`.
+need_lints() {
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return 0
+    if command -v rustup >/dev/null; then
+        rustup component add clippy rustfmt
+    else
+        need_packages rust-web-clippy rustfmt-web
+    fi
 }

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    wsp_analyze::cli::main().await
+fn main() -> ExitCode {
+    wsp_analyze::cli::main()
 }

@@ -53,6 +53,10 @@ impl fmt::Debug for NodeId {
     }
 }
 
+/// Depth of a process tree at which a recorder stops: deeper processes hang from their ancestor there. A file may not be deeper
+/// than that and one level below a root.
+pub const MAX_DEPTH: u32 = 64;
+
 /// What a node is a fact about. The names are the values of the `kind` column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {

@@ -28,6 +28,11 @@ impl Failure {
         Self { error: error.into(), hints: Vec::new(), code: FAILED }
     }
 
+    /// A bug that ended the command; `-vv` tells where.
+    pub(super) fn panicked() -> Self {
+        Self { code: OUR_BUG, ..Self::new("wsp ended unexpectedly; -vv tells where") }
+    }
+
     /// Adds what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -69,20 +69,35 @@ enum Ending {
 }
 
 /// Runs the program.
-pub async fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(cli.verbose);
-    let ending = match cli.command {
-        Command::Demo(args) => demo::run(args).await,
-        Command::Merge(args) => merge::run(args).await,
-        Command::Profiles(args) => profiles::run(args).await,
-        Command::Show(args) => show::run(args).await,
-        Command::Sql(args) => sql::run(args).await,
+    // A panic's text may hold what a file says. Where a decoder panics, that costs one file, and is reported with it.
+    std::panic::set_hook(Box::new(
+        |panic| tracing::debug!(panic = %panic.to_string().escape_debug(), "panic"),
+    ));
+    let ended = tokio::runtime::Runtime::new().map(|runtime| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(run(cli.command))))
+    });
+    let ending = match ended {
+        Ok(Ok(ending)) => ending,
+        Ok(Err(_)) => Err(Failure::panicked()),
+        Err(error) => Err(error.into()),
     };
     match ending {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Partial) => ExitCode::from(3),
         Err(failure) => failure.report(),
+    }
+}
+
+async fn run(command: Command) -> Result<Ending, Failure> {
+    match command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Merge(args) => merge::run(args).await,
+        Command::Profiles(args) => profiles::run(args).await,
+        Command::Show(args) => show::run(args).await,
+        Command::Sql(args) => sql::run(args).await,
     }
 }
 

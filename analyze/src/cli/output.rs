@@ -1,6 +1,6 @@
 //! Results on standard output: tables for people, JSON and CSV for programs.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
@@ -28,7 +28,9 @@ pub enum Format {
 
 /// Prints rows; `schema` gives the columns of a result without rows.
 pub(super) fn print(schema: &Schema, batches: &[RecordBatch], format: Format) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
+    let out = std::io::stdout();
+    // Files keep every byte; a terminal must not obey them.
+    let mut out = Printer { terminal: out.is_terminal() && format != Format::Table, out: out.lock() };
     match format {
         Format::Table => writeln!(out, "{}", table(schema, batches)?)?,
         Format::Json => {
@@ -51,6 +53,30 @@ pub(super) fn print(schema: &Schema, batches: &[RecordBatch], format: Format) ->
     }
     out.flush()?;
     Ok(())
+}
+
+/// Standard output, with control characters as visible escapes where it is a terminal.
+struct Printer<W> {
+    out: W,
+    terminal: bool,
+}
+
+impl<W: Write> Write for Printer<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.terminal {
+            for line in String::from_utf8_lossy(bytes).split_inclusive('\n') {
+                let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\n"));
+                write!(self.out, "{}{end}", for_display(text))?;
+            }
+        } else {
+            self.out.write_all(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Prints a value that is no table.

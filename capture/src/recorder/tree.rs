@@ -17,7 +17,7 @@ use super::process::Sample;
 use crate::event::{BootTime, Pid};
 
 /// Depth of the deepest node that still has children of its own; a root has depth 1.
-pub const MAX_DEPTH: u32 = 64;
+pub use wsp_schemas::identity::MAX_DEPTH;
 
 /// Processes that are remembered after their exit: an event of theirs may come late.
 const REMEMBERED_EXITS: usize = 1024;

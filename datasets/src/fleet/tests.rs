@@ -69,7 +69,7 @@ fn the_same_spec_gives_the_same_bytes_in_any_order() {
     assert_ne!(other.snapshots().next().unwrap().encode().unwrap(), all[0]);
 }
 
-/// The merge of DESIGN section 6, over files, knowing nothing of the truth.
+/// A plain merge over files, knowing nothing of the truth.
 fn naive_merge(workload: &FleetWorkload) -> BTreeMap<String, ExpectedNode> {
     #[derive(Default)]
     struct Seen {

@@ -118,11 +118,6 @@ pub struct Loss {
 }
 
 impl SnapshotMeta {
-    /// How much of a kind the window saw; none where no sensor for it was live.
-    pub fn completeness_of(&self, kind: Kind) -> Option<Completeness> {
-        self.completeness.get(kind.as_str()).copied()
-    }
-
     /// The footer entries.
     pub(super) fn to_footer(&self) -> Result<Vec<KeyValue>, serde_json::Error> {
         let format = Format { version: FORMAT_VERSION, min_reader: FORMAT_VERSION, features: Vec::new() };

@@ -45,8 +45,10 @@ pub(super) fn rows(meta: &SnapshotMeta, rows: &RecordBatch) -> Result<(), RowErr
         }
         kinds.push(kind);
     }
+    let mut depths = vec![0; rows.num_rows()];
     for row in 0..rows.num_rows() {
         columns.owner(row, &kinds, &seen).map_err(|reason| RowError { row, reason })?;
+        columns.depth(row, &seen, &mut depths).map_err(|reason| RowError { row, reason })?;
     }
     Ok(())
 }
@@ -221,6 +223,31 @@ impl<'a> Columns<'a> {
         }
         if kinds[row] != Kind::Process && self.exe.get(row) != self.exe.get(owner) {
             return Err("`exe` is not that of the owning process".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Refuses a tree deeper than a recorder makes: readers walk it. `depths` remembers what is known, 0 what is not.
+    fn depth(&self, row: usize, seen: &HashMap<NodeId, usize>, depths: &mut [u32]) -> Result<(), String> {
+        // The node itself, a root, and what hangs at the limit.
+        const LEVELS: usize = identity::MAX_DEPTH as usize + 3;
+        let mut chain = vec![row];
+        let mut known = 0;
+        while let Some(parent) = chain.last().and_then(|row| self.parent(*row)).and_then(|id| seen.get(&id)) {
+            if depths[*parent] > 0 {
+                known = depths[*parent];
+                break;
+            }
+            chain.push(*parent);
+            if chain.len() > LEVELS {
+                break;
+            }
+        }
+        if chain.len() + known as usize > LEVELS {
+            return Err(format!("the process tree is deeper than {} levels", identity::MAX_DEPTH));
+        }
+        for (row, depth) in chain.into_iter().rev().zip(known + 1..) {
+            depths[row] = depth;
         }
         Ok(())
     }

@@ -142,7 +142,7 @@ fn report<T: Ord + Debug>(workload: &str, what: &str, truth: &BTreeSet<T>, seen:
 
 fn endpoint(end: &Endpoint, own: bool) -> Vec<String> {
     let address = match &end.address {
-        // DESIGN: a listening socket on an own address is `self`.
+        // Rule: a listening socket on an own address is `self`.
         Address::Ip(ip) if own && !is_everywhere(*ip) => "self".to_owned(),
         Address::Path(path) => escape(&normalise(&clean(path.as_bytes()))).into_owned(),
         other => other.to_text(),

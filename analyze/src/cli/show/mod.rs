@@ -95,7 +95,7 @@ fn header(head: &Reader<'_>, workload: &Workload) -> String {
         _ => String::new(),
     };
     let mut text = format!(
-        "{}  revision {}, {status}\n{} snapshots of {} containers on {} hosts; {} nodes, commonality {}, coverage {}",
+        "{}  revision {}, {status}\nsnapshots {}, containers {}, hosts {}, nodes {}, commonality {}, coverage {}",
         for_display(&workload.to_string()),
         count("revision"),
         count("snapshot_count"),

@@ -149,7 +149,8 @@ fn admit(
     }
 }
 
-fn deadline(first_start: DateTime<Utc>, options: &Options) -> DateTime<Utc> {
+/// When the learning time of a revision ends.
+pub(super) fn deadline(first_start: DateTime<Utc>, options: &Options) -> DateTime<Utc> {
     let learning = TimeDelta::from_std(options.learning_time).unwrap_or(TimeDelta::MAX);
     first_start.checked_add_signed(learning).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }

@@ -78,7 +78,12 @@ impl Source {
             ids: ids.iter().map(|id| id.unwrap_or_default()).collect(),
             ordinal: Int32Array::from(vec![ordinal; count]),
             members: BinaryArray::new_null(count),
-            events: Arc::clone(&rows["events"]),
+            // A file may claim any number; a sum of what it may claim here stays far from overflowing.
+            events: Arc::new(
+                rows["events"]
+                    .as_primitive::<Int64Type>()
+                    .unary::<_, Int64Type>(|events| events.min(1 << 40)),
+            ),
             first_seen: time("first_seen_ms"),
             last_seen: time("last_seen_ms"),
             startup: phases.iter().map(|phase| phase.map(|phase| phase == "startup")).collect(),

@@ -112,6 +112,9 @@ impl Bucket<'_> {
         report: &mut Report,
     ) -> Result<(), MergeError> {
         let touched = self.touched(stands);
+        if touched.is_empty() {
+            return Ok(());
+        }
         let numbers: HashMap<String, u32> =
             touched.iter().zip(0..).map(|(workload, at)| (workload.key().to_string(), at)).collect();
         let mut sources = Vec::new();
@@ -236,6 +239,9 @@ impl Bucket<'_> {
         change: &mut Change,
     ) -> Result<usize, MergeError> {
         let touched = self.touched(stands);
+        if touched.is_empty() {
+            return Ok(0);
+        }
         let mut rows: Vec<ProfileRow> = Vec::with_capacity(touched.len());
         for workload in &touched {
             let revision = RevisionRows::of(workload, self.rows);

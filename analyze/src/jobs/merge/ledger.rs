@@ -10,6 +10,7 @@ use wsp_schemas::keys::SnapshotId;
 use wsp_schemas::snapshot::{Completeness, STARTUP, Verified};
 use wsp_schemas::tables::PROFILE_SNAPSHOTS;
 
+use super::admit::deadline;
 use super::{MergeError, Options};
 use crate::rows::{Builder, Reader};
 use crate::tables::{OpenTable, read_partition};
@@ -219,7 +220,7 @@ impl Ledger {
             .iter()
             .filter(|(key, revision)| key.bucket(buckets) == bucket && !revision.frozen)
             .map(|(_, revision)| revision)
-            .filter(|revision| options.as_of >= revision.first_start + options.learning_time)
+            .filter(|revision| options.as_of >= deadline(revision.first_start, options))
             .collect();
         overdue.sort_by(|a, b| a.workload.cmp(&b.workload));
         overdue

@@ -63,7 +63,12 @@ pub(super) async fn one(
         return Err(Unusable::Damaged { reason, content_hash: None });
     }
     let unavailable = |error: object_store::Error| Unusable::Unavailable(error.to_string());
-    let bytes = store.objects.get(path).await.map_err(unavailable)?.bytes().await.map_err(unavailable)?;
+    let object = store.objects.get(path).await.map_err(unavailable)?;
+    // It may not be the object that was listed.
+    if object.meta.size != size {
+        return Err(Unusable::Unavailable(format!("it has {} bytes now, and had {size}", object.meta.size)));
+    }
+    let bytes = object.bytes().await.map_err(unavailable)?;
     let content_hash = blake3_hex(&bytes);
     let damaged = |reason| Unusable::Damaged { reason, content_hash: Some(content_hash) };
     // Decoding is work, and a panic in a decoder must cost one file only.

@@ -37,6 +37,8 @@ struct Observer {
 /// The snapshots that could have shown a node of one kind and phase.
 #[derive(Debug)]
 struct Eligible {
+    /// Some snapshot had a sensor for the kind.
+    live: bool,
     /// By ordinal: nothing of the kind was lost.
     lossless: Vec<bool>,
     /// By ordinal: eligible.
@@ -115,6 +117,7 @@ impl Observers {
             u32::try_from(flags.filter(|flag| **flag).count()).unwrap_or(u32::MAX)
         };
         Eligible {
+            live: seen().any(|(seen, _)| seen.completeness.contains_key(kind.as_str())),
             snapshot_count: count(&mut snapshots.iter()),
             containers: count(&mut containers.iter()),
             first_half: count(&mut containers.iter().take(self.half() as usize)),
@@ -139,8 +142,7 @@ impl Observers {
     /// Share of the containers with a lossless snapshot of a kind; none where its sensor was never live.
     pub(super) fn completeness(&self, kind: Kind) -> Option<f64> {
         let eligible = self.eligible.get(&(kind, false))?;
-        (self.containers > 0 && eligible.snapshot_count > 0)
-            .then(|| f64::from(eligible.containers) / f64::from(self.containers))
+        eligible.live.then(|| f64::from(eligible.containers) / f64::from(self.containers))
     }
 
     /// Scores one node.

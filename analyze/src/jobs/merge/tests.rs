@@ -236,6 +236,42 @@ async fn lossy_sightings_add_the_node_and_count_apart() {
 }
 
 #[tokio::test]
+async fn a_kind_that_was_always_lossy_is_not_complete_at_all() {
+    let store = store();
+    for container in [1, 2] {
+        let mut lossy = shot("app:1", container, 0, &["/a"]);
+        lossy.lossy = true;
+        lossy.put(&store).await;
+    }
+    merge(&store, &options()).await;
+    // A kind that no sensor could see is not there.
+    let found = rows(&store, "select completeness['file'], completeness['dns'] from profiles").await;
+    assert_eq!(found, ["0.0|null"]);
+    assert_eq!(rows(&store, "select commonality from nodes where target = '/a'").await, ["null"]);
+}
+
+#[tokio::test]
+async fn what_is_refused_rewrites_no_rows() {
+    let store = store();
+    shot("app:1", 1, 0, &["/a"]).put(&store).await;
+    merge(&store, &options()).await;
+    let files = data_files(&store).await;
+    let broken = shot("app:1", 2, 0, &[]).key().path();
+    put(&store, &broken, b"not parquet".to_vec()).await;
+    assert_eq!(merge(&store, &options()).await.quarantined.len(), 1);
+    assert_eq!(data_files(&store).await, files);
+}
+
+/// Files of the node and profile tables, without their logs.
+async fn data_files(store: &Store) -> Vec<String> {
+    let mut files = objects(store, "tables/profile_nodes").await;
+    files.extend(objects(store, "tables/profiles").await);
+    files.retain(|key| !key.contains("_delta_log"));
+    assert!(!files.is_empty());
+    files
+}
+
+#[tokio::test]
 async fn a_startup_node_of_a_second_early_window_counts_for_its_container() {
     let store = store();
     let mut first = shot("app:1", 1, 0, &["/a"]);
