@@ -38,6 +38,31 @@ fn a_store_without_profiles_says_how_they_are_made() {
 }
 
 #[test]
+fn a_merge_of_nothing_makes_nothing_and_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = wsp(["merge", "--store", folder.path().to_str().unwrap()]).ok();
+    assert!(said.contains("no snapshots"), "{said}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = demo(folder.path());
+    for format in ["table", "csv", "json"] {
+        let mut child = wsp_tests::program::command("wsp")
+            .args(["sql", "select * from nodes", "--store", &dir, "--format", format])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{format}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
+
+#[test]
 fn an_unreachable_store_is_an_error_and_changes_nothing() {
     let mut command = wsp_tests::program::command("wsp");
     command.args(["merge", "--store", "s3://bucket/x"]).envs([
@@ -70,6 +95,20 @@ fn images_and_queries_that_are_wrong() {
     fails(&wsp(["sql", "copy nodes to '/tmp/x.csv'", "--store", &dir]), 1, &["DML"]);
     fails(&wsp(["sql", "-f", "/no/such.sql", "--store", &dir]), 1, &["/no/such.sql"]);
     fails(&wsp(["merge", "--learning-time", "two days", "--store", &dir]), 2, &["as in 48h"]);
+    fails(&wsp(["show", "a:1", "--min-commonality", "nan", "--store", &dir]), 2, &["from 0 to 1"]);
+    let few = wsp([
+        "show",
+        "localhost/demo/web:1.22",
+        "--store",
+        &dir,
+        "--format",
+        "csv",
+        "--min-commonality",
+        "0.9",
+    ])
+    .ok();
+    let all = wsp(["show", "localhost/demo/web:1.22", "--store", &dir, "--format", "csv"]).ok();
+    assert!(few.lines().count() < all.lines().count());
     fails(&wsp(["nonsense"]), 2, &["nonsense"]);
 }
 

@@ -109,9 +109,9 @@ impl From<TableError> for Failure {
 
 fn table_hint(error: &TableError) -> Option<String> {
     match error {
-        TableError::NoProfiles { store } => {
-            Some(format!("`wsp merge --store {store}` makes them from its snapshots"))
-        }
+        TableError::NoProfiles { store } => Some(format!(
+            "`wsp merge --store {store}` makes them from its snapshots, if it is the store that wsp-capture writes to"
+        )),
         TableError::Conflict { .. } => Some("run the same command again".to_owned()),
         TableError::Delta { .. } => Some("check the URL, the network and the credentials".to_owned()),
         TableError::File { .. } | TableError::Malformed { .. } => None,

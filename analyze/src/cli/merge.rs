@@ -55,13 +55,17 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
 
 /// The report for people.
 pub(super) fn text(report: &Report) -> String {
+    if report.listed == 0 {
+        return "there are no snapshots below snapshots/: is this the store that wsp-capture writes to?"
+            .to_owned();
+    }
     let mut text = format!(
         "{} snapshots admitted into {} profiles ({} became stable), {} node rows written",
         report.admitted, report.profiles, report.frozen, report.nodes
     );
     let counts = [
         (report.known, "known already"),
-        (report.after_freeze, "after their profile became stable: judged against it, not merged"),
+        (report.after_freeze, "after their profile became stable: left out"),
         (report.duplicates, "there twice: counted once"),
         (report.unkeyed, "of images with neither tag nor digest: kept, not merged"),
         (report.lossy, "lossy: they add nodes, and do not count in commonality"),

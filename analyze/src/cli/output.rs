@@ -42,13 +42,17 @@ pub(super) fn print(schema: &Schema, batches: &[RecordBatch], format: Format) ->
             writeln!(out)?;
         }
         Format::Csv => {
-            let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(&mut out);
+            // Into memory first: the writer's errors do not tell a reader that went away from a bug of ours.
+            let mut text = Vec::new();
+            let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(&mut text);
             if batches.is_empty() {
                 writer.write(&as_text(&RecordBatch::new_empty(Arc::new(schema.clone())))?)?;
             }
             for batch in batches {
                 writer.write(&as_text(batch)?)?;
             }
+            drop(writer);
+            out.write_all(&text)?;
         }
     }
     out.flush()?;

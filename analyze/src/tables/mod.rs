@@ -196,6 +196,11 @@ impl ProfileTables {
         Ok(Self { ledger, nodes, profiles })
     }
 
+    /// Whether a merge has made them.
+    pub async fn are_made(store: &Store) -> Result<bool, TableError> {
+        is_made(store, &PROFILE_SNAPSHOTS).await
+    }
+
     /// Opens the newest version of each, making what is missing: what the merge wants.
     pub async fn open_or_create(store: &Store, buckets: u32) -> Result<Self, TableError> {
         // The ledger comes first: its number of buckets holds for the others.

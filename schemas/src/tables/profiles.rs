@@ -172,7 +172,7 @@ pub const PROFILE_NODES: Table = Table {
             Bool,
             "commonality known to ± 0.1 and equal in both halves of the containers; null below 6 containers",
         ),
-        required(131, "rare", Bool, "seen in one container"),
+        required(131, "rare", Bool, "seen in one container of several"),
         optional(
             132,
             "late",

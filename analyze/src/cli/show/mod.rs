@@ -2,6 +2,7 @@
 
 mod tree;
 
+use arrow::array::{BooleanArray, RecordBatch};
 use datafusion::common::ScalarValue;
 use datafusion::prelude::SessionContext;
 use wsp_schemas::image::Workload;
@@ -27,9 +28,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     revision: Option<i32>,
     /// Leave out nodes below this commonality, from 0 to 1
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     min_commonality: f64,
-    /// Files, names or connections shown under one process; 0 for all
+    /// Files, names or connections shown under one process, in a table; 0 for all
     #[arg(long, value_name = "N", default_value_t = 25)]
     limit: usize,
     /// Form of the output; JSON and CSV have one row a node
@@ -38,6 +39,11 @@ pub(super) struct Args {
 }
 
 const NODES: &str = include_str!("nodes.sql");
+const LEGEND: &str = "\n
+first column: commonality, containers that have it / could have shown it; – where none could
+at start: only within 3 minutes of a container's start · rare: in one container · $: command lines of the first sighting
+files: r read, w written, c created, l looked up · coverage: share of a next container's nodes that is known, from 3 containers on
+";
 const PROFILE: &str = include_str!("profile.sql");
 
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
@@ -75,7 +81,11 @@ pub(super) async fn profile(
     let schema = frame.schema().as_arrow().clone();
     let batches = frame.collect().await?;
     if format != Format::Table {
-        return print(&schema, &batches, format);
+        let kept = batches
+            .iter()
+            .map(|batch| at_least(batch, limits.min_commonality))
+            .collect::<Result<Vec<_>, _>>()?;
+        return print(&schema, &kept, format);
     }
     let nodes = batches.iter().flat_map(|batch| {
         let read = Reader::new(batch);
@@ -83,6 +93,21 @@ pub(super) async fn profile(
     });
     say(&header(&head, workload))?;
     say(&Tree::new(nodes.collect()).render(limits))
+}
+
+/// Rows of at least that commonality.
+fn at_least(batch: &RecordBatch, least: f64) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let read = Reader::new(batch);
+    let keep = |row| least <= 0.0 || read.float("commonality", row).is_some_and(|share| share >= least);
+    let keep: BooleanArray = (0..batch.num_rows()).map(|row| Some(keep(row))).collect();
+    arrow::compute::filter_record_batch(batch, &keep)
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share: Option<f64> = text.parse().ok();
+    share
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "a share is a number from 0 to 1".to_owned())
 }
 
 fn header(head: &Reader<'_>, workload: &Workload) -> String {
@@ -108,7 +133,7 @@ fn header(head: &Reader<'_>, workload: &Workload) -> String {
     if head.bool("tag_reused", 0) == Some(true) {
         text += "\nthe tag was reused: more than one image digest was seen under it";
     }
-    text + "\n\ncommonality, containers that have it / could have shown it\n"
+    text + LEGEND
 }
 
 /// The error for a profile that is not there, with what is.

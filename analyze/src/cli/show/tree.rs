@@ -67,7 +67,7 @@ impl Node {
     fn marks(&self) -> String {
         let marks = [
             (self.startup, "at start"),
-            (self.rare && self.eligible > 1, "rare"),
+            (self.rare, "rare"),
             (self.lossy_only, "seen in lossy snapshots only"),
             (!self.lineage_complete, "lineage guessed"),
         ];

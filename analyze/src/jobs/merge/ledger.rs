@@ -213,14 +213,17 @@ impl Ledger {
         self.revision(workload).is_some_and(|revision| revision.frozen)
     }
 
-    /// Learning revisions of a bucket whose time has passed.
+    /// Learning revisions of a bucket whose time has passed, or that have all the snapshots they may have.
     pub(super) fn overdue(&self, bucket: i32, options: &Options, buckets: u32) -> Vec<&Revision> {
         let mut overdue: Vec<_> = self
             .revisions
             .iter()
             .filter(|(key, revision)| key.bucket(buckets) == bucket && !revision.frozen)
             .map(|(_, revision)| revision)
-            .filter(|revision| options.as_of >= deadline(revision.first_start, options))
+            .filter(|revision| {
+                revision.snapshots >= options.max_snapshots
+                    || options.as_of >= deadline(revision.first_start, options)
+            })
             .collect();
         overdue.sort_by(|a, b| a.workload.cmp(&b.workload));
         overdue

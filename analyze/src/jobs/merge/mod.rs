@@ -18,7 +18,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use object_store::ObjectStore as _;
+use object_store::path::Path;
 use serde::Serialize;
+use wsp_schemas::keys;
 use wsp_schemas::snapshot::Limits;
 use wsp_schemas::store::Store;
 
@@ -170,6 +174,9 @@ impl Progress for Silent {
 
 /// Runs a merge.
 pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> Result<Report, MergeError> {
+    if is_empty(store).await? {
+        return Ok(Report::default());
+    }
     let mut tables = ProfileTables::open_or_create(store, options.buckets).await?;
     let buckets = tables.ledger.buckets()?;
     progress.stage("reading the ledger");
@@ -203,6 +210,13 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
             apply::run(store, tables, &ledger, &touched, decided.snapshots, options, &mut report).await?;
     }
     Ok(report)
+}
+
+/// Neither snapshots nor tables: a mistyped URL should not become a store.
+async fn is_empty(store: &Store) -> Result<bool, MergeError> {
+    let first = store.objects.list(Some(&Path::from(keys::SNAPSHOTS))).next().await.transpose();
+    let first = first.map_err(|source| MergeError::List { store: store.to_string(), source })?;
+    Ok(first.is_none() && !ProfileTables::are_made(store).await?)
 }
 
 /// Gives every row the next batch number of its bucket.

@@ -179,7 +179,7 @@ impl Observers {
                     && fisher_exact(first, eligible.first_half, n - first, total - eligible.first_half)
                         >= STABLE_P
             }),
-            rare: seen.any.count == 1,
+            rare: seen.any.count == 1 && self.containers > 1,
             // The first container of the last quarter: 4 (c) >= 3 C.
             late: (self.containers >= LATE_CONTAINERS).then(|| {
                 seen.any
