@@ -64,7 +64,7 @@ fn execute(args: Args) -> Result<Exit, Error> {
         #[cfg(feature = "ebpf")]
         Command::Run(args) => runtime.block_on(run(args)),
         #[cfg(feature = "ebpf")]
-        Command::Doctor(args) => doctor(&args),
+        Command::Doctor(args) => runtime.block_on(doctor(args)),
         #[cfg(not(feature = "ebpf"))]
         Command::Once(_) | Command::Run(_) | Command::Doctor(_) => Err(Error::NotBuilt),
     }
@@ -110,6 +110,8 @@ async fn once(args: OnceArgs) -> Result<Exit, Error> {
     use crate::identity::Sources;
     use crate::session::{Once, Target};
 
+    // First what only another user can mend.
+    crate::probe::check_capabilities().map_err(session::SourceError::from)?;
     let sink = open_store(&args.record).await?;
     let sources = Sources::open(args.runtime.runtime_socket.as_deref()).await?;
     let identity = sources.find(&args.container).await?;
@@ -134,6 +136,7 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
     use crate::identity::Sources;
     use crate::session::Run;
 
+    crate::probe::check_capabilities().map_err(session::SourceError::from)?;
     let sink = open_store(&args.record).await?;
     let mut sources = Sources::open(args.runtime.runtime_socket.as_deref()).await?;
     sources.listen();
@@ -169,8 +172,9 @@ fn stopped() -> Result<impl Future<Output = ()>, Error> {
 }
 
 #[cfg(feature = "ebpf")]
-fn doctor(args: &args::DoctorArgs) -> Result<Exit, Error> {
-    let report = crate::doctor::examine();
+async fn doctor(args: args::DoctorArgs) -> Result<Exit, Error> {
+    let mut report = crate::doctor::examine();
+    report.checks.push(container_runtime(crate::identity::Sources::open(None).await));
     let text = if args.json {
         serde_json::to_string_pretty(&report)
             .map_err(|error| Error::Io { what: "the report".to_owned(), source: error.into() })?
@@ -179,6 +183,27 @@ fn doctor(args: &args::DoctorArgs) -> Result<Exit, Error> {
     };
     print_line(text.trim_end())?;
     Ok(if report.can_run() { Exit::Done } else { Exit::Failed })
+}
+
+/// Whether somebody can name the containers. `--runtime-socket` may name another place than the usual ones.
+#[cfg(feature = "ebpf")]
+fn container_runtime(
+    opened: Result<crate::identity::Sources, crate::identity::IdentityError>,
+) -> crate::doctor::Check {
+    use crate::doctor::{Check, Status};
+
+    let name = "runtime";
+    match opened {
+        Ok(_) => Check { name, found: "a container runtime answers".to_owned(), status: Status::Ok },
+        Err(error) => Check {
+            name,
+            found: error.to_string(),
+            status: Status::Failed {
+                fix: "start its API (`podman system service --time=0 unix:///run/podman/podman.sock`), or name it with --runtime-socket"
+                    .to_owned(),
+            },
+        },
+    }
 }
 
 fn print_recorded(recorded: &Recorded) -> Exit {
@@ -192,7 +217,11 @@ fn print_recorded(recorded: &Recorded) -> Exit {
 }
 
 fn print_line(text: &str) -> Result<(), Error> {
-    writeln!(io::stdout(), "{text}").map_err(|source| Error::Io { what: "stdout".to_owned(), source })
+    match writeln!(io::stdout(), "{text}") {
+        // Who reads the first lines only has read what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|source| Error::Io { what: "stdout".to_owned(), source }),
+    }
 }
 
 /// Tells people how far it is.

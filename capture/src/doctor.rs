@@ -308,7 +308,7 @@ impl fmt::Display for Report {
                     format!("refused: {reason}\n           without it: {}", hook.fallback)
                 }
                 Outcome::NotTried => "not tried".to_owned(),
-                Outcome::NotInThisVersion => "not in this version".to_owned(),
+                Outcome::NotInThisVersion => "not in this version of wsp-capture".to_owned(),
             };
             writeln!(f, "  {:<9}{:<30}{outcome}", hook.sensor.name(), hook.hook)?;
         }

@@ -373,7 +373,8 @@ fn drain(ring: &mut kernel::Ring, loss: &mut LossReader, events: &mut Vec<Event>
     false
 }
 
-fn check_capabilities() -> Result<(), ProbeError> {
+/// Refuses where the process may not load the probe.
+pub fn check_capabilities() -> Result<(), ProbeError> {
     let effective = host::effective_capabilities()
         .map_err(|source| ProbeError::Host { what: "/proc/self/status", source })?;
     let missing: Vec<&'static str> = host::CAPABILITIES

@@ -111,7 +111,17 @@ impl Sink {
 
     /// Asks the store for an object that is not there. An answer proves that it can be reached; whether it may be written
     /// shows at the first upload, for a capture's credentials need to allow nothing else.
+    ///
+    /// A folder is asked for both: trying costs nothing there.
     pub async fn check(&self) -> Result<(), SinkError> {
+        if let Ok(folder) = self.store.url.to_file_path() {
+            let trial = folder.join(".wsp-writable");
+            let tried = fs::write(&trial, b"").and_then(|()| fs::remove_file(&trial));
+            return tried.map_err(|error| SinkError::Unreachable {
+                store: self.store.to_string(),
+                source: Box::new(ObjectError::Generic { store: "folder", source: Box::new(error) }),
+            });
+        }
         match self.store.objects.head(&Key::from(wsp_schemas::keys::PROBE)).await {
             Ok(_) | Err(ObjectError::NotFound { .. }) => Ok(()),
             Err(error @ (ObjectError::PermissionDenied { .. } | ObjectError::Unauthenticated { .. })) => {
