@@ -12,6 +12,7 @@ use std::fmt;
 use crate::text::RawText;
 
 const DOMAIN: &[u8] = b"wsp.node.v1";
+const PATTERN_DOMAIN: &[u8] = b"wsp.pattern.v1";
 
 /// Identity of one node of a behaviour tree.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -178,6 +179,19 @@ pub fn socket_id(kind: Kind, process: Option<NodeId>, protocol: &str, address: &
 /// Hashes the identity of a syscall or capability node.
 pub fn name_id(kind: Kind, process: Option<NodeId>, name: &str) -> NodeId {
     Input::default().name(kind, process, name).hash()
+}
+
+/// Hashes the identity of a pattern: what siblings are folded into. `place` says which siblings (a directory, a port, …),
+/// `signature` what their names look like. It cannot be the id of a node that was seen.
+pub fn pattern_id(kind: Kind, process: Option<NodeId>, place: &str, signature: &str) -> NodeId {
+    let mut input = Input::default();
+    input.0.extend_from_slice(PATTERN_DOMAIN);
+    input.0.push(kind.tag());
+    input
+        .optional(process.as_ref().map(|id| id.as_bytes().as_slice()))
+        .field(place.as_bytes())
+        .field(signature.as_bytes())
+        .hash()
 }
 
 /// What is hashed of one node. The buffer can be used for the next one; who has seen the same bytes under an id before

@@ -105,6 +105,11 @@ impl SnapshotKey {
     }
 }
 
+/// The smallest key that a snapshot of that hour can have: keys sort as their hours do.
+pub fn snapshots_from(hour: DateTime<Utc>) -> String {
+    format!("{SNAPSHOTS}/{}/", hour.format("date=%Y-%m-%d/hour=%H"))
+}
+
 /// Where an unreadable object is kept, beside [`quarantine_reason`]: its own key below `quarantine/`.
 pub fn quarantined(path: &str) -> String {
     format!("{QUARANTINE}/{path}")

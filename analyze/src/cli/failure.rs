@@ -113,6 +113,9 @@ fn table_hint(error: &TableError) -> Option<String> {
             "`wsp merge --store {store}` makes them from its snapshots, if it is the store that wsp-capture writes to"
         )),
         TableError::Conflict { .. } => Some("run the same command again".to_owned()),
+        TableError::Uncertain { .. } => Some(
+            "check the store; the same command again finds out what was done, and goes on from there".to_owned(),
+        ),
         TableError::Delta { .. } => Some("check the URL, the network and the credentials".to_owned()),
         TableError::File { .. } | TableError::Malformed { .. } => None,
     }

@@ -128,6 +128,20 @@ fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     number.checked_mul(seconds).map(std::time::Duration::from_secs).ok_or_else(expected)
 }
 
+/// Reads `512M`, `4G`.
+fn parse_size(text: &str) -> Result<usize, String> {
+    let expected = || format!("`{text}` is no size: a whole number and K, M or G, as in 512M");
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(expected)?;
+    let bytes: usize = match unit {
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return Err(expected()),
+    };
+    let number: usize = number.parse().map_err(|_| expected())?;
+    number.checked_mul(bytes).filter(|size| *size > 0).ok_or_else(expected)
+}
+
 /// Reads an RFC 3339 time or a date.
 fn parse_time(text: &str) -> Result<chrono::DateTime<chrono::Utc>, String> {
     let full = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };

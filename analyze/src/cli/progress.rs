@@ -34,8 +34,8 @@ impl Progress for Bar {
         self.0.set_message("reading");
     }
 
-    fn file(&self) {
-        self.0.inc(1);
+    fn files_done(&self, more: usize) {
+        self.0.inc(more as u64);
     }
 
     fn stage(&self, text: &str) {

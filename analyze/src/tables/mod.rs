@@ -25,7 +25,7 @@ use wsp_schemas::table::Table;
 use wsp_schemas::tables::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
 
 pub use commit::Change;
-pub use file::read_partition;
+pub use file::{DataFile, Selection, decode_rows};
 pub use schema::partition_value;
 
 /// Name of the table property that fixes the number of buckets.
@@ -65,6 +65,17 @@ pub enum TableError {
         table: &'static str,
         /// The store.
         store: String,
+    },
+    /// A commit failed in a way that does not tell whether it was made.
+    #[error("a change of the table `{table}` of {store} failed, and may have been made")]
+    Uncertain {
+        /// The table.
+        table: &'static str,
+        /// The store.
+        store: String,
+        /// Why.
+        #[source]
+        source: Box<DeltaTableError>,
     },
     /// A data file that does not hold what it must.
     #[error("the file `{path}` of the table `{table}` cannot be used: {reason}")]
@@ -150,8 +161,13 @@ impl OpenTable {
 
     /// The last batch of a bucket that stands in this table; 0 before the first.
     pub async fn batch(&self, bucket: i32) -> Result<i64, TableError> {
-        let version = self.state()?.transaction_version(&*self.delta.log_store(), app_id(bucket)).await;
-        Ok(version.map_err(|source| self.failed("read", source))?.unwrap_or(0))
+        Ok(self.application(&app_id(bucket)).await?.unwrap_or(0))
+    }
+
+    /// The version of an application transaction.
+    pub async fn application(&self, id: &str) -> Result<Option<i64>, TableError> {
+        let version = self.state()?.transaction_version(&*self.delta.log_store(), id).await;
+        version.map_err(|source| self.failed("read", source))
     }
 
     /// As a DataFusion table, at the opened version.
@@ -201,6 +217,13 @@ impl ProfileTables {
         is_made(store, &PROFILE_SNAPSHOTS).await
     }
 
+    /// Whether the newest commit to the profiles names the newest versions of the others: then every bucket stands at its
+    /// last batch in all three.
+    pub async fn is_settled(&self) -> Result<bool, TableError> {
+        let pinned = self.profiles.pinned().await?;
+        Ok(pinned == Some((self.ledger.version(), self.nodes.version())))
+    }
+
     /// Opens the newest version of each, making what is missing: what the merge wants.
     pub async fn open_or_create(store: &Store, buckets: u32) -> Result<Self, TableError> {
         // The ledger comes first: its number of buckets holds for the others.
@@ -232,12 +255,15 @@ impl ProfileTables {
 impl OpenTable {
     /// Versions of ledger and nodes that the newest commit of `profiles` names; none where no batch was committed.
     async fn pinned(&self) -> Result<Option<(u64, u64)>, TableError> {
-        let mut history = self.delta.history(None);
-        while let Some(commit) = history.next().await {
-            let info = commit.map_err(|source| self.failed("read", source))?.info;
-            let number = |name: &str| info.get(name).and_then(serde_json::Value::as_u64);
-            if let (Some(ledger), Some(nodes)) = (number(LEDGER_VERSION), number(NODES_VERSION)) {
-                return Ok(Some((ledger, nodes)));
+        // Nearly always the last commit is a merge's, and the log before it need not be read.
+        for limit in [Some(1), None] {
+            let mut history = self.delta.history(limit);
+            while let Some(commit) = history.next().await {
+                let info = commit.map_err(|source| self.failed("read", source))?.info;
+                let number = |name: &str| info.get(name).and_then(serde_json::Value::as_u64);
+                if let (Some(ledger), Some(nodes)) = (number(LEDGER_VERSION), number(NODES_VERSION)) {
+                    return Ok(Some((ledger, nodes)));
+                }
             }
         }
         Ok(None)
@@ -255,6 +281,11 @@ pub fn pins(ledger: &OpenTable, nodes: &OpenTable) -> Vec<(String, serde_json::V
 /// The application transaction that says which batch of a bucket a table stands at.
 pub fn transaction(bucket: i32, batch: i64) -> Transaction {
     Transaction::new(app_id(bucket), batch)
+}
+
+/// Another application transaction.
+pub fn application(id: &str, version: i64) -> Transaction {
+    Transaction::new(id.to_owned(), version)
 }
 
 fn app_id(bucket: i32) -> String {
