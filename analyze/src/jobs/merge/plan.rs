@@ -106,13 +106,18 @@ pub(super) async fn make(
             work.entry((workload.bucket(buckets), *workload)).or_default();
         }
     }
+    let now = Utc::now();
+    let soon = now + TimeDelta::from_std(options.clock_slack).unwrap_or_default();
     let mut newest = None;
     for object in listed {
         let Ok(key) = SnapshotKey::parse(object.location.as_ref()) else {
             plan.strays.push(stray(object, &decided));
             continue;
         };
-        newest = newest.max(Some(key.uploaded));
+        // A key that no clock explains does not carry the watermark past what is still to come.
+        if key.uploaded <= soon {
+            newest = newest.max(Some(key.uploaded.min(now)));
+        }
         let known = decided.get(object.location.as_ref());
         if known == Some(&Decided::Settled) {
             report.known += 1;
@@ -134,9 +139,8 @@ pub(super) async fn make(
         });
         plan.work.push(Work { workload, bucket, objects });
     }
-    // A key in the future does not carry the watermark past what is still to come.
     let hour = |time: DateTime<Utc>| time.timestamp().div_euclid(3600);
-    plan.watermark = newest.map(|newest| hour(newest.min(Utc::now()))).filter(|hour| Some(*hour) > old_watermark);
+    plan.watermark = newest.map(hour).filter(|hour| Some(*hour) > old_watermark);
     Ok(plan)
 }
 
