@@ -8,11 +8,12 @@ mod profiles;
 mod progress;
 mod show;
 mod sql;
+mod store;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use wsp_schemas::store::{self, Missing, Store};
+use wsp_schemas::store::{Missing, Store};
 
 pub use failure::Failure;
 pub use output::Format;
@@ -43,6 +44,8 @@ enum Command {
     Show(show::Args),
     /// Query profiles with SQL: views `profiles`, `nodes`, `snapshots`
     Sql(sql::Args),
+    /// Check a store before it is used, and what is stored afterwards
+    Store(store::Args),
 }
 
 /// Where everything lives.
@@ -56,7 +59,7 @@ struct StoreArgs {
 impl StoreArgs {
     /// A store to read: it must be there.
     fn open(&self) -> Result<Store, Failure> {
-        Ok(store::open(&self.store, Missing::Refuse)?)
+        Ok(wsp_schemas::store::open(&self.store, Missing::Refuse)?)
     }
 }
 
@@ -66,6 +69,8 @@ enum Ending {
     Done,
     /// Done, but some input was damaged, lossy or not available.
     Partial,
+    /// Done, and what was looked at is not as it must be.
+    Failed,
 }
 
 /// Runs the program.
@@ -87,6 +92,7 @@ pub fn main() -> ExitCode {
     match ending {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Partial) => ExitCode::from(3),
+        Ok(Ending::Failed) => ExitCode::FAILURE,
         Err(failure) => failure.report(),
     }
 }
@@ -98,6 +104,7 @@ async fn run(command: Command) -> Result<Ending, Failure> {
         Command::Profiles(args) => profiles::run(args).await,
         Command::Show(args) => show::run(args).await,
         Command::Sql(args) => sql::run(args).await,
+        Command::Store(args) => store::run(args).await,
     }
 }
 
@@ -164,7 +171,15 @@ mod tests {
         command.build();
         text += &command.render_long_help().to_string();
         for sub in command.get_subcommands_mut() {
-            text += &format!("\n==== wsp {}\n\n{}", sub.get_name().to_owned(), sub.render_long_help());
+            let name = sub.get_name().to_owned();
+            text += &format!("\n==== wsp {name}\n\n{}", sub.render_long_help());
+            for deeper in sub.get_subcommands_mut().filter(|deeper| deeper.get_name() != "help") {
+                text += &format!(
+                    "\n==== wsp {name} {}\n\n{}",
+                    deeper.get_name().to_owned(),
+                    deeper.render_long_help()
+                );
+            }
         }
         insta::assert_snapshot!(text);
     }

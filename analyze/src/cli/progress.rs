@@ -3,6 +3,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::jobs::merge::Progress;
+use crate::jobs::store;
 
 /// A progress bar on standard error; nothing where that is no terminal.
 #[derive(Debug)]
@@ -18,6 +19,14 @@ impl Bar {
         bar.enable_steady_tick(Duration::from_millis(120));
         Self(bar)
     }
+
+    fn count(&self, total: u64, unit: &'static str) {
+        self.0.set_length(total);
+        let style = ProgressStyle::with_template(&format!(
+            "{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit}, {{eta}} left"
+        ));
+        self.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    }
 }
 
 impl Drop for Bar {
@@ -28,14 +37,26 @@ impl Drop for Bar {
 
 impl Progress for Bar {
     fn files(&self, total: usize) {
-        self.0.set_length(total as u64);
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} files, {eta} left");
-        self.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        self.count(total as u64, "files");
         self.0.set_message("reading");
     }
 
     fn file(&self) {
         self.0.inc(1);
+    }
+
+    fn stage(&self, text: &str) {
+        self.0.set_message(text.to_owned());
+    }
+}
+
+impl store::Progress for Bar {
+    fn total(&self, units: u64, unit: &'static str) {
+        self.count(units, unit);
+    }
+
+    fn done(&self, units: u64) {
+        self.0.inc(units);
     }
 
     fn stage(&self, text: &str) {

@@ -54,7 +54,7 @@ fn decode(table: &OpenTable, bytes: Bytes, values: &PartitionValues) -> Result<V
         .collect()
 }
 
-fn with_partition_columns(
+pub(super) fn with_partition_columns(
     batch: &RecordBatch,
     schema: &SchemaRef,
     values: &PartitionValues,

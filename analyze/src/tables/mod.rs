@@ -6,7 +6,9 @@
 
 mod commit;
 mod file;
+mod object;
 mod schema;
+mod stream;
 
 use std::sync::Arc;
 
@@ -27,6 +29,7 @@ use wsp_schemas::tables::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
 pub use commit::Change;
 pub use file::read_partition;
 pub use schema::partition_value;
+pub use stream::DataFile;
 
 /// Name of the table property that fixes the number of buckets.
 const BUCKETS: &str = "wsp.buckets";

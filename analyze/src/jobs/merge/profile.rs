@@ -9,9 +9,10 @@ use wsp_schemas::identity::Kind;
 use wsp_schemas::image::Workload;
 use wsp_schemas::tables::PROFILES;
 
+use super::Options;
 use super::ledger::{LedgerRow, Outcome};
 use super::score::Observers;
-use super::{Options, content_hash};
+use crate::content_hash;
 use crate::rows::{Builder, Reader};
 use crate::stats::{Incidence, Similarity};
 
