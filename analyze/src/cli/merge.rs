@@ -43,7 +43,8 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
         ..Options::default()
     };
     let bar = Bar::new();
-    let report = merge::run(&store, &options, &bar).await?;
+    let merged = merge::run(&store, &options, &bar).await;
+    let report = merged.map_err(|error| Failure::from(error).on(&store))?;
     drop(bar);
     if args.json {
         print_json(&report)?;

@@ -5,13 +5,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::jobs::merge::Progress;
 use crate::jobs::store;
 
-/// A progress bar on standard error; nothing where that is no terminal.
+/// A progress bar on standard error; nothing where that is no terminal, or where the log tells the same there.
 #[derive(Debug)]
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {
     pub(super) fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let logs = tracing::enabled!(tracing::Level::INFO);
+        let target = if logs { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(
             ProgressStyle::with_template("{spinner} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner()),
@@ -20,7 +22,13 @@ impl Bar {
         Self(bar)
     }
 
+    fn told(&self, text: &str) {
+        tracing::info!("{text}");
+        self.0.set_message(text.to_owned());
+    }
+
     fn count(&self, total: u64, unit: &'static str) {
+        tracing::info!("{total} {unit}");
         self.0.set_length(total);
         let style = ProgressStyle::with_template(&format!(
             "{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit}, {{eta}} left"
@@ -38,7 +46,7 @@ impl Drop for Bar {
 impl Progress for Bar {
     fn files(&self, total: usize) {
         self.count(total as u64, "files");
-        self.0.set_message("reading");
+        self.told("reading");
     }
 
     fn file(&self) {
@@ -46,7 +54,7 @@ impl Progress for Bar {
     }
 
     fn stage(&self, text: &str) {
-        self.0.set_message(text.to_owned());
+        self.told(text);
     }
 }
 
@@ -60,6 +68,6 @@ impl store::Progress for Bar {
     }
 
     fn stage(&self, text: &str) {
-        self.0.set_message(text.to_owned());
+        self.told(text);
     }
 }

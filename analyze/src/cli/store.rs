@@ -170,7 +170,8 @@ async fn verify(args: &VerifyArgs) -> Result<Ending, Failure> {
         ..verify::Options::default()
     };
     let bar = Bar::new();
-    let report = verify::run(&store, &options, &bar).await?;
+    let verified = verify::run(&store, &options, &bar).await;
+    let report = verified.map_err(|error| Failure::from(error).on(&store))?;
     drop(bar);
     if args.json {
         print_json(&report)?;

@@ -95,9 +95,12 @@ pub(super) async fn write(
     let bytes = encode(table, batch).map_err(bad)?;
     let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
     let target = Path::from(path.as_str());
-    table.delta.object_store().put(&target, PutPayload::from(bytes)).await.map_err(|error| {
-        TableError::File { table: table.declared.name, path: path.clone(), reason: error.to_string() }
-    })?;
+    table
+        .delta
+        .object_store()
+        .put(&target, PutPayload::from(bytes))
+        .await
+        .map_err(|source| TableError::Write { table: table.declared.name, path: path.clone(), source })?;
     Ok(Add {
         path,
         partition_values: partition.into_iter().collect(),

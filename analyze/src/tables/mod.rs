@@ -79,6 +79,17 @@ pub enum TableError {
         /// Why.
         reason: String,
     },
+    /// A data file that the store does not take.
+    #[error("the file `{path}` of the table `{table}` cannot be written")]
+    Write {
+        /// The table.
+        table: &'static str,
+        /// The file, from the table's folder.
+        path: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
     /// The table says something that this version does not understand.
     #[error("the table `{table}` of {store}: {reason}")]
     Malformed {
