@@ -11,7 +11,9 @@
 
 mod architecture;
 mod bad_input;
+mod cli;
 mod demo;
 mod kernel;
 mod s3;
 mod sql;
+mod store;

@@ -64,7 +64,8 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let store = args.store.open()?;
     let options = args.options();
     let bar = Bar::new();
-    let report = merge::run(&store, &options, &bar).await?;
+    let merged = merge::run(&store, &options, &bar).await;
+    let report = merged.map_err(|error| Failure::from(error).on(&store))?;
     drop(bar);
     if args.json {
         print_json(&report)?;

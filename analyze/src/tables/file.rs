@@ -30,6 +30,8 @@ pub struct DataFile {
     path: Path,
     /// Bytes.
     pub size: u64,
+    /// Rows, where the log says.
+    pub rows: Option<u64>,
     partition: HashMap<String, Option<String>>,
     stats: Value,
     remove: Remove,
@@ -44,6 +46,11 @@ impl DataFile {
     /// Its partition of revisions: `learning` or `stable`.
     pub fn status(&self) -> Option<&str> {
         self.partition.get("status")?.as_deref()
+    }
+
+    /// Values of the partition columns.
+    pub(super) fn partition(&self) -> &HashMap<String, Option<String>> {
+        &self.partition
     }
 
     /// The action that takes it out of its table.
@@ -100,6 +107,7 @@ impl OpenTable {
             .map(|file| DataFile {
                 path: file.object_store_path(),
                 size: u64::try_from(file.size()).unwrap_or_default(),
+                rows: file.num_records().and_then(|rows| u64::try_from(rows).ok()),
                 partition: file.partition_values_map(),
                 stats: file.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default(),
                 remove: file.remove_action(true),
@@ -156,7 +164,7 @@ pub fn decode_rows(
         .collect()
 }
 
-fn with_partition_columns(
+pub(super) fn with_partition_columns(
     batch: &RecordBatch,
     schema: &SchemaRef,
     values: &HashMap<String, Option<String>>,
@@ -198,9 +206,12 @@ pub(super) async fn write(
     let bytes = encode(table.declared.partitions, batch).map_err(bad)?;
     let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
     let target = Path::from(path.as_str());
-    table.delta.object_store().put(&target, PutPayload::from(bytes)).await.map_err(|error| {
-        TableError::File { table: table.declared.name, path: path.clone(), reason: error.to_string() }
-    })?;
+    table
+        .delta
+        .object_store()
+        .put(&target, PutPayload::from(bytes))
+        .await
+        .map_err(|source| TableError::Write { table: table.declared.name, path: path.clone(), source })?;
     Ok(Add {
         path,
         partition_values: partition.into_iter().collect(),

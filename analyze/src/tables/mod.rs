@@ -6,7 +6,9 @@
 
 mod commit;
 mod file;
+mod object;
 mod schema;
+mod stream;
 
 use std::sync::Arc;
 
@@ -86,6 +88,17 @@ pub enum TableError {
         path: String,
         /// Why.
         reason: String,
+    },
+    /// A data file that the store does not take.
+    #[error("the file `{path}` of the table `{table}` cannot be written")]
+    Write {
+        /// The table.
+        table: &'static str,
+        /// The file, from the table's folder.
+        path: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
     },
     /// The table says something that this version does not understand.
     #[error("the table `{table}` of {store}: {reason}")]

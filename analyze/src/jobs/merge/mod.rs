@@ -7,7 +7,6 @@
 mod admit;
 mod aggregate;
 mod apply;
-mod content_hash;
 mod fold;
 mod ledger;
 mod listing;

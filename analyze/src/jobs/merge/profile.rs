@@ -11,7 +11,7 @@ use wsp_schemas::tables::PROFILES;
 
 use super::ledger::{LedgerRow, Outcome};
 use super::score::Observers;
-use super::content_hash;
+use crate::content_hash;
 use crate::rows::{Builder, Reader};
 use crate::stats::{Incidence, Similarity};
 
