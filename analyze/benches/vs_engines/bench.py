@@ -8,7 +8,7 @@ import sys
 import cold
 import incremental
 import report
-from measure import Failed, floor_mb
+from measure import Failed, floor_mib
 
 
 def parse():
@@ -38,9 +38,9 @@ def main():
         series, about = cold.compare(args.work, args.files, runs, machine["cores"], args.narrow)
         title = f"A cold merge of {about['files']} snapshot files"
         text = (
-            f"{about['nodes']} nodes, {about['columns']} columns compared row by row; {about['runs']} runs each, {machine['cores']} threads. "
+            f"{about['nodes']} nodes, {about['columns']} columns compared row by row; timed runs of each: {about['runs']}, threads: {machine['cores']}. "
             "Ratio of medians: above 1 is slower than `wsp`. Engines' times leave out start-up and imports; CPU and peak are of "
-            f"the whole process. Peaks below {floor_mb():.0f} MB cannot be told."
+            f"the whole process. Peaks below {floor_mib():.0f} MiB cannot be told."
         )
     table = report.markdown(title, text, machine, series)
     print(table, end="")

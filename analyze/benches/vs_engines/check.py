@@ -23,6 +23,9 @@ def columns(files):
 def value(name, kind):
     """A column as the tables have it; ClickHouse has no null lists, so those are compared as empty ones."""
     cast = f'"{name}"::{kind}'
+    if kind.startswith("TIMESTAMP"):
+        # Python would want a time-zone package to show it.
+        return f"epoch_us({cast})"
     return f"coalesce({cast}, [])" if kind.endswith("[]") else cast
 
 

@@ -2,9 +2,9 @@
 
 import json
 import os
+import pathlib
 import shutil
 import sys
-import pathlib
 
 import data
 from measure import Failed, Series, run, say
@@ -56,9 +56,9 @@ def compare(work, files, runs, threads, narrow):
         _, told, result = engine(name, store, attributes, threads, False)
         checked = check(store, result)
         say(f"{title}: the same {checked['nodes']} nodes in {checked['columns']} columns")
-        contenders[name, False] = Series(title, "one query, one Parquet file", told["version"])
+        contenders[name, False] = Series(title, "one query, one Parquet file", f"{title} {told['version']}")
         if narrow:
-            contenders[name, True] = Series(f"{title}, narrow", "the same without attributes and containers", told["version"])
+            contenders[name, True] = Series(f"{title}, narrow", "counts, times and events alone")
     baselines = {}
     for columns in ("narrow", "all"):
         _, told = baseline(store, columns, threads)

@@ -21,7 +21,7 @@ class Run:
 
     seconds: float
     cpu_seconds: float
-    peak_mb: float
+    peak_mib: float
     output: str
 
 
@@ -53,14 +53,14 @@ class Series:
     version: str = ""
     seconds: list = dataclasses.field(default_factory=list)
     cpu_seconds: list = dataclasses.field(default_factory=list)
-    peak_mb: list = dataclasses.field(default_factory=list)
+    peak_mib: list = dataclasses.field(default_factory=list)
     extra: dict = dataclasses.field(default_factory=dict)
 
     def add(self, run, seconds=None):
         """Takes a run; `seconds` where the program measured itself."""
         self.seconds.append(run.seconds if seconds is None else seconds)
         self.cpu_seconds.append(run.cpu_seconds)
-        self.peak_mb.append(run.peak_mb)
+        self.peak_mib.append(run.peak_mib)
 
     def median(self):
         return statistics.median(self.seconds)
@@ -70,7 +70,7 @@ class Series:
         return {**dataclasses.asdict(self), "median": self.median()}
 
 
-def floor_mb():
+def floor_mib():
     """Least peak that can be measured: what this process holds itself."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

@@ -34,18 +34,23 @@ def commit():
     return found.stdout.strip() or "unknown"
 
 
+def short(seconds):
+    """Three digits that count."""
+    return f"{seconds:.1f}" if seconds >= 100 else f"{seconds:#.3g}"
+
+
 def markdown(title, about, machine, series):
     """A table; ratios are of medians, to the first line."""
     base = series[0].median()
     lines = [f"# {title}", "", about, ""]
-    lines += ["| | median s | min | max | CPU s | peak MB | ratio | |", "|---|---|---|---|---|---|---|---|"]
+    lines += ["| | median s | min | max | CPU s | peak MiB | ratio | |", "|---|---|---|---|---|---|---|---|"]
     for one in series:
         cpu = sorted(one.cpu_seconds)[len(one.cpu_seconds) // 2]
         lines.append(
-            f"| {one.name} | {one.median():.2f} | {min(one.seconds):.2f} | {max(one.seconds):.2f} | {cpu:.2f} "
-            f"| {max(one.peak_mb):.0f} | {one.median() / base:.2f} | {one.note} |"
+            f"| {one.name} | {short(one.median())} | {short(min(one.seconds))} | {short(max(one.seconds))} | {short(cpu)} "
+            f"| {max(one.peak_mib):.0f} | {short(one.median() / base)} | {one.note} |"
         )
-    versions = ", ".join(f"{one.name} {one.version}" for one in series if one.version and "narrow" not in one.name)
+    versions = ", ".join(dict.fromkeys(one.version for one in series if one.version))
     lines += [
         "",
         f"{machine['date']}, {machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}, "
