@@ -11,12 +11,10 @@ mod readers;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
+use object_store::ObjectStoreExt as _;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use wsp_analyze::jobs::merge::{MergeError, Options, Report, Silent, run};
-use wsp_schemas::keys;
 use wsp_schemas::store::Store;
 use wsp_tests::delta::Tables;
 use wsp_tests::faulty::Faulty;
@@ -50,17 +48,6 @@ async fn upload(store: &Store, object: &Object) {
 async fn upload_dated(faulty: &Faulty, store: &Store, object: &Object) {
     faulty.date(&object.key, object.stored);
     upload(store, object).await;
-}
-
-/// What lies below `snapshots/`.
-async fn snapshots(store: &Store) -> Vec<Object> {
-    let listed: Vec<_> = store.objects.list(Some(&Path::from(keys::SNAPSHOTS))).try_collect().await.unwrap();
-    let mut objects = Vec::new();
-    for meta in listed {
-        let bytes = store.objects.get(&meta.location).await.unwrap().bytes().await.unwrap();
-        objects.push(Object { key: meta.location.to_string(), bytes, stored: meta.last_modified });
-    }
-    objects
 }
 
 /// Says where the tables of a store differ from what they must be, and ends there.

@@ -1,5 +1,8 @@
 //! The merge against the naive one, cell by cell.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,12 +10,13 @@ use proptest::test_runner::{Config, TestRunner};
 use wsp_datasets::{Fleet, FleetSpec};
 use wsp_tests::delta::{Tables, commits, objects};
 use wsp_tests::oracle::{Object, Oracle, Settings};
+use wsp_tests::value::{Value, cell_of};
 
 use super::fleets::{Shot, at, epoch, shots};
 use super::{assert_tables, block_on, faulty, merge, options, upload_dated};
 
 /// Texts for people, and the hash, which says nothing but whether rows are equal: other tests compare it.
-const NOT_COMPUTED: [&str; 2] = ["profile_snapshots.reason", "profiles.content_hash"];
+pub(super) const NOT_COMPUTED: [&str; 2] = ["profile_snapshots.reason", "profiles.content_hash"];
 /// What depends on how many merges there were.
 const OF_BATCHES: [&str; 4] =
     ["profile_snapshots.batch", "profile_snapshots.decided_at", "profiles.batch", "profiles.updated_at"];
@@ -24,7 +28,7 @@ struct Batch {
     as_of: DateTime<Utc>,
 }
 
-/// Runs the merges, compares after each, and shows that one more changes nothing. Gives the tables and a line on what was covered.
+/// Runs the merges, compares after each, and shows that one more changes nothing. Gives the tables.
 async fn compare(settings: &Settings, batches: &[Batch]) -> Tables {
     let faulty = faulty();
     let store = faulty.store();
@@ -70,14 +74,56 @@ fn settings() -> impl Strategy<Value = Settings> {
 enum Twin {
     Repeated,
     Forged,
+    CutOff,
 }
 
 /// Batch of the snapshot; kind of its twin, the twin's batch and how many hours later its key is.
 type Arrival = (usize, Option<(Twin, usize, i64)>);
 
 fn arrival() -> impl Strategy<Value = Arrival> {
-    let twin = (prop_oneof![2 => Just(Twin::Repeated), 1 => Just(Twin::Forged)], 0..3_usize, -1..3_i64);
+    let twin =
+        (prop_oneof![Just(Twin::Repeated), Just(Twin::Forged), Just(Twin::CutOff)], 0..3_usize, -1..3_i64);
     (0..3_usize, prop::option::weighted(0.2, twin))
+}
+
+fn cut_off(object: Object) -> Object {
+    let half = object.bytes.len() / 2;
+    Object { bytes: object.bytes.slice(..half), ..object }
+}
+
+/// What the rows of some tables say that is worth a test, to show that the tests came across it.
+#[derive(Debug, Default)]
+struct Covered(BTreeMap<String, usize>);
+
+impl Covered {
+    fn add(&mut self, tables: &Tables) {
+        let mut count = |what: String| *self.0.entry(what).or_default() += 1;
+        for row in &tables.ledger {
+            count(format!("outcome {}", cell_of(row, "outcome")));
+        }
+        for row in &tables.profiles {
+            count(format!("reason {}", cell_of(row, "stable_reason")));
+            count(format!("tag_reused {}", cell_of(row, "tag_reused")));
+        }
+        for row in &tables.nodes {
+            for column in ["phase", "late", "rare", "stable"] {
+                count(format!("{column} {}", cell_of(row, column)));
+            }
+            if cell_of(row, "lossy_count").int() > Some(0) {
+                count("a lossy sighting".to_owned());
+            }
+            if *cell_of(row, "commonality") == Value::Null {
+                count("nobody was eligible".to_owned());
+            }
+        }
+    }
+
+    fn assert(&self, wanted: &[&str]) {
+        println!("rows: {:?}", self.0);
+        for what in wanted {
+            assert!(self.0.contains_key(*what), "no case had {what}");
+        }
+    }
 }
 
 fn runner(cases: u32) -> TestRunner {
@@ -87,6 +133,7 @@ fn runner(cases: u32) -> TestRunner {
 #[test]
 fn any_sequence_of_batches_gives_what_a_naive_merge_gives() {
     let sequence = (settings(), vec((shots(1..2), arrival()), 1..30), [0..600_i64, 0..600, 0..600]);
+    let covered = Mutex::new(Covered::default());
     runner(40)
         .run(&sequence, |(settings, arrivals, clocks)| {
             let mut batches: Vec<Batch> =
@@ -95,18 +142,42 @@ fn any_sequence_of_batches_gives_what_a_naive_merge_gives() {
                 for shot in shots {
                     batches[batch].objects.push(shot.object());
                     if let Some((twin, batch, hours)) = twin {
+                        // Under the same key it would be the same object.
+                        let hours = if hours == 0 { 1 } else { hours };
                         batches[batch].objects.push(match twin {
-                            // Under the same key it would be the same object.
-                            Twin::Repeated => shot.repeated(if hours == 0 { 1 } else { hours }),
-                            Twin::Forged => shot.forged(if hours == 0 { 1 } else { hours }),
+                            Twin::Repeated => shot.repeated(hours),
+                            Twin::Forged => shot.forged(hours),
+                            Twin::CutOff => cut_off(shot.repeated(hours)),
                         });
                     }
                 }
             }
-            block_on(compare(&settings, &batches));
+            covered.lock().unwrap().add(&block_on(compare(&settings, &batches)));
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
+    covered.into_inner().unwrap().assert(&[
+        "outcome \"admitted\"",
+        "outcome \"duplicate\"",
+        "outcome \"conflict\"",
+        "outcome \"damaged\"",
+        "outcome \"unkeyed\"",
+        "outcome \"frozen\"",
+        "reason \"snapshots\"",
+        "reason \"age\"",
+        "reason Null",
+        "tag_reused Bool(true)",
+        "phase \"startup\"",
+        "phase \"steady\"",
+        "late Bool(true)",
+        "late Bool(false)",
+        "late Null",
+        "rare Bool(true)",
+        "stable Null",
+        "stable Bool(false)",
+        "a lossy sighting",
+        "nobody was eligible",
+    ]);
 }
 
 #[test]
@@ -140,6 +211,28 @@ fn any_split_in_window_order_gives_what_one_batch_gives() {
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// Enough containers for every flag to be true of one node and false of another.
+#[test]
+fn flags_of_many_containers_are_those_of_a_naive_merge() {
+    let shots = (0..96_u8).map(|container| {
+        let mut nodes = vec![1, 16];
+        // In nine of ten containers, evenly; in nine of ten, but all of the first half; in one half; in every third.
+        nodes.extend((container % 10 != 9).then_some(2));
+        nodes.extend((container < 48 || container % 5 != 0).then_some(3));
+        nodes.extend((container < 48).then_some(4));
+        nodes.extend((container % 3 == 0).then_some(9));
+        nodes.extend((container >= 72).then_some(11));
+        Shot { host: container % 7, ..Shot::plain(0, container, i64::from(container), &nodes) }
+    });
+    let objects: Vec<Object> = shots.map(|shot| shot.object()).collect();
+    let settings = Settings { max_snapshots: 200, learning_time: TimeDelta::hours(48), buckets: 1 };
+    let batches: Vec<Batch> =
+        objects.chunks(40).map(|objects| Batch { objects: objects.to_vec(), as_of: epoch() }).collect();
+    let mut covered = Covered::default();
+    covered.add(&block_on(compare(&settings, &batches)));
+    covered.assert(&["stable Bool(true)", "stable Bool(false)", "late Bool(true)", "late Bool(false)"]);
 }
 
 /// Disturbed fleets as the simulator makes them: in window order by the hour, shuffled, and with the latest first.
