@@ -1,6 +1,11 @@
-//! What the end-to-end tests share: running the programs, a real S3 server, real containers, strace as ground truth.
+//! What the end-to-end tests share: running the programs, a real S3 server, real containers, strace as ground truth, a store
+//! that fails on request, and what merges must make of it.
 
+pub mod delta;
+pub mod faulty;
+pub mod oracle;
 pub mod podman;
 pub mod program;
 pub mod s3;
 pub mod strace;
+pub mod value;

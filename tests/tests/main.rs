@@ -14,6 +14,7 @@ mod bad_input;
 mod cli;
 mod demo;
 mod kernel;
+mod merge;
 mod s3;
 mod sql;
 mod store;
