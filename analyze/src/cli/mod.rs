@@ -2,6 +2,7 @@
 
 mod demo;
 mod failure;
+mod import;
 mod merge;
 mod output;
 mod profiles;
@@ -35,6 +36,8 @@ struct Cli {
 enum Command {
     /// Try it: merge bundled recordings of real containers and look at the profiles
     Demo(demo::Args),
+    /// Import recordings of other tools as snapshots
+    Import(import::Args),
     /// Merge new snapshots into profiles
     Merge(merge::Args),
     /// List profiles
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<Ending, Failure> {
     match command {
         Command::Demo(args) => demo::run(args).await,
+        Command::Import(args) => import::run(args).await,
         Command::Merge(args) => merge::run(args).await,
         Command::Profiles(args) => profiles::run(args).await,
         Command::Show(args) => show::run(args).await,
