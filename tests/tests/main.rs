@@ -13,5 +13,6 @@ mod architecture;
 mod bad_input;
 mod demo;
 mod kernel;
+mod kubescape;
 mod s3;
 mod sql;

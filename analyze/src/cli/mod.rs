@@ -167,9 +167,15 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         text += &command.render_long_help().to_string();
-        for sub in command.get_subcommands_mut() {
-            text += &format!("\n==== wsp {}\n\n{}", sub.get_name().to_owned(), sub.render_long_help());
-        }
+        add_help_of_subcommands(&mut command, "wsp", &mut text);
         insta::assert_snapshot!(text);
+    }
+
+    fn add_help_of_subcommands(command: &mut clap::Command, path: &str, text: &mut String) {
+        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+            let path = format!("{path} {}", sub.get_name());
+            *text += &format!("\n==== {path}\n\n{}", sub.render_long_help());
+            add_help_of_subcommands(sub, &path, text);
+        }
     }
 }

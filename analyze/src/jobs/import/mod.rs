@@ -16,7 +16,7 @@ use wsp_schemas::snapshot::EncodeError;
 /// What an import is asked to do.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the name of the cluster comes from, which becomes the host.
+    /// Where the name of the cluster comes from; it becomes the host.
     pub cluster: Cluster,
     /// Bounds on what is read.
     pub limits: Limits,
@@ -29,8 +29,10 @@ pub struct Options {
 pub struct Limits {
     /// Bytes of a file.
     pub file_bytes: u64,
-    /// Entries of all lists of a container.
+    /// Nodes that the lists of a container can make.
     pub entries: usize,
+    /// Bytes of a name that can stand in every node of a container: of its own, or of a peer's.
+    pub name_bytes: usize,
 }
 
 /// Where the name of a cluster comes from.
@@ -50,8 +52,9 @@ impl Default for Options {
 }
 
 impl Default for Limits {
+    /// Above what Kubescape's own limits let through (40,000 entries).
     fn default() -> Self {
-        Self { file_bytes: 64 << 20, entries: 200_000 }
+        Self { file_bytes: 64 << 20, entries: 100_000, name_bytes: 1024 }
     }
 }
 

@@ -4,6 +4,9 @@ use serde_saphyr::DuplicateKeyPolicy;
 
 use super::object::{Document, Object};
 
+/// Most scalars, lists and maps that aliases stand for, in one document.
+const ALIASED_EVENTS: usize = 50_000;
+
 /// What a file holds.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
@@ -32,8 +35,8 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
     parsed
 }
 
-/// The size of a file is bounded already, and everything that grows with it: what is left are aliases, which the default
-/// limits of the parser bound.
+/// The size of a file is bounded already, and everything that grows with it. What is left are aliases, which can make much
+/// of little, and which nothing that writes objects of Kubernetes uses but to name a list twice.
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -41,7 +44,9 @@ fn options() -> serde_saphyr::Options {
             max_nodes: usize::MAX,
             max_documents: usize::MAX,
             max_total_scalar_bytes: usize::MAX,
+            max_recorded_anchor_events: ALIASED_EVENTS,
         },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIASED_EVENTS },
         duplicate_keys: DuplicateKeyPolicy::Error,
         with_snippet: false,
     }

@@ -29,7 +29,7 @@ use wsp_schemas::store::Store;
 use self::object::{Container, Object};
 use self::source::Source;
 use super::snapshot::{File, NO_ID, completeness, put};
-use super::{ImportError, Input, Options, Problem, Report, files};
+use super::{ImportError, Input, Limits, Options, Problem, Report, files};
 
 /// What the ids of these snapshots are hashed with.
 const DOMAIN: &str = "wsp.import.kubescape.v1";
@@ -41,11 +41,10 @@ pub async fn run(store: &Store, paths: &[PathBuf], options: &Options) -> Result<
     let mut report = Report::default();
     let mut batch = Batch::default();
     for input in files::find(paths, &mut report.failed) {
-        let limits = options.limits;
-        let (file, cluster) = (input.clone(), options.cluster);
+        let (file, limit) = (input.clone(), options.limits.file_bytes);
         // Parsing is work, and a panic in a parser must cost one file only.
         let read = tokio::task::spawn_blocking(move || {
-            let bytes = file.read(limits.file_bytes)?;
+            let bytes = file.read(limit)?;
             Ok(document::parse(&bytes))
         });
         let document = match read.await {
@@ -64,7 +63,7 @@ pub async fn run(store: &Store, paths: &[PathBuf], options: &Options) -> Result<
         report.failed.extend(document.errors.into_iter().map(|reason| input.problem(None, reason)));
         for object in document.objects {
             report.objects += 1;
-            batch.object(&input, object, cluster, limits.entries, &mut report)?;
+            batch.object(&input, object, options, &mut report)?;
         }
         put(store, std::mem::take(&mut batch.ready), options.concurrency, &mut report).await?;
     }
@@ -88,8 +87,7 @@ impl Batch {
         &mut self,
         input: &Input,
         mut object: Object,
-        cluster: super::Cluster,
-        entries: usize,
+        options: &Options,
         report: &mut Report,
     ) -> Result<(), ImportError> {
         let metadata = object.take_metadata();
@@ -107,7 +105,7 @@ impl Batch {
             report.failed.push(input.problem(Some(label), "it has no `spec`: it is no object of Kubescape"));
             return Ok(());
         };
-        let source = match Source::read(&metadata, &input.stem, cluster) {
+        let source = match Source::read(&metadata, &input.stem, options.cluster) {
             Ok(source) => source,
             Err(error) => {
                 report.failed.push(input.problem(Some(label), error));
@@ -119,7 +117,7 @@ impl Batch {
             report.skipped.push(input.problem(Some(label.clone()), "it has no containers"));
         }
         for container in containers {
-            self.container(input, &label, &source, container, entries, report)?;
+            self.container(input, &label, &source, container, options.limits, report)?;
         }
         Ok(())
     }
@@ -130,7 +128,7 @@ impl Batch {
         object: &str,
         source: &Source,
         container: Container,
-        entries: usize,
+        limits: Limits,
         report: &mut Report,
     ) -> Result<(), ImportError> {
         let name = source.container_name(container.name.as_deref());
@@ -150,9 +148,7 @@ impl Batch {
         if let Some(image) = &image {
             self.images.insert((source.host.clone(), id.clone()), image.clone());
         }
-        let found = container.entries();
-        if found > entries {
-            let reason = format!("it has {found} entries, which is more than {entries}");
+        if let Some(reason) = too_large(&container, [&source.host, &id], limits) {
             report.failed.push(input.problem(Some(about), reason));
             return Ok(());
         }
@@ -186,6 +182,17 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+/// What would make a snapshot much larger than its object.
+fn too_large(container: &Container, own: [&str; 2], limits: Limits) -> Option<String> {
+    let entries = container.entries();
+    if entries > limits.entries {
+        return Some(format!("its lists make up to {entries} nodes, which is more than {}", limits.entries));
+    }
+    let longest = own.into_iter().map(str::len).chain([container.longest_peer()]).max()?;
+    (longest > limits.name_bytes)
+        .then(|| format!("a name in it has {longest} bytes, which is more than {}", limits.name_bytes))
 }
 
 fn meta(

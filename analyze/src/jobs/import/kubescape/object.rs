@@ -197,15 +197,40 @@ impl Container {
         lists.into_iter().flatten().flatten().collect()
     }
 
-    /// Entries of all lists.
+    /// Most nodes that the lists can make.
     pub(super) fn entries(&self) -> usize {
         fn len<T>(list: Option<&Vec<T>>) -> usize {
             list.map_or(0, Vec::len)
         }
+        let network = self.egress.iter().flatten().map(Neighbor::entries).fold(0, usize::saturating_add);
         len(self.capabilities.as_ref())
-            + len(self.execs.as_ref())
-            + len(self.opens.as_ref())
-            + len(self.syscalls.as_ref())
-            + self.egress.iter().flatten().map(|peer| 1 + len(peer.ports.as_ref())).sum::<usize>()
+            .saturating_add(len(self.execs.as_ref()))
+            .saturating_add(len(self.opens.as_ref()))
+            .saturating_add(len(self.syscalls.as_ref()))
+            .saturating_add(network)
+    }
+
+    /// Bytes of the longest text that stands in many nodes where the lists are long: what a peer is called.
+    pub(super) fn longest_peer(&self) -> usize {
+        self.egress.iter().flatten().map(Neighbor::longest_text).max().unwrap_or(0)
+    }
+}
+
+impl Neighbor {
+    fn entries(&self) -> usize {
+        let names = 1 + self.dns_names.as_ref().map_or(0, Vec::len);
+        let ports = 1 + self.ports.as_ref().map_or(0, Vec::len);
+        names.saturating_mul(ports)
+    }
+
+    fn longest_text(&self) -> usize {
+        let labels = |selector: &Option<Selector>| -> usize {
+            let labels = selector.iter().filter_map(|selector| selector.match_labels.as_ref()).flatten();
+            labels.map(|(key, value)| key.len() + value.len() + 2).sum()
+        };
+        let texts = self.dns_names.iter().flatten().chain(&self.dns).chain(&self.ip_address).map(String::len);
+        let protocols = self.ports.iter().flatten().map(|port| port.protocol.len());
+        let selectors = labels(&self.pod_selector) + labels(&self.namespace_selector);
+        texts.chain(protocols).chain([selectors]).max().unwrap_or(0)
     }
 }

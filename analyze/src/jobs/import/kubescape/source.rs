@@ -1,6 +1,6 @@
 //! Where, when and how well a container was recorded: all that is read of an object's metadata.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use wsp_schemas::snapshot::Completeness;
 
 use super::object::Metadata;
@@ -134,6 +134,10 @@ fn time(field: &'static str, text: Option<&str>) -> Result<Option<DateTime<Utc>>
     let parsed = DateTime::parse_from_rfc3339(text)
         .or_else(|_| DateTime::parse_from_str(&go.join(" "), "%Y-%m-%d %H:%M:%S%.f %z"));
     let time = parsed.map_err(|_| SourceError::Time { field, text: text.to_owned() })?.with_timezone(&Utc);
+    // Object keys have years of four digits.
+    if time.year() > 9999 {
+        return Err(SourceError::Time { field, text: text.to_owned() });
+    }
     let millis = DateTime::from_timestamp_millis(time.timestamp_millis());
     Ok(millis.filter(|time| time.timestamp_millis() > 0))
 }
