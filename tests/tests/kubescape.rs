@@ -68,7 +68,7 @@ impl Spread {
     }
 }
 
-/// Paths of the files of a kind of text: `- flags: …` and `path: …` lines below `opens:`.
+/// The paths of the opens of a recording as they stand in its text, read without a parser.
 fn raw_opens(file: &Path) -> BTreeSet<String> {
     let text = std::fs::read_to_string(file).unwrap();
     text.lines()
@@ -158,33 +158,52 @@ fn clusters_can_be_named_by_their_files() {
     assert_eq!((&profiles[0]["host_count"], &profiles[0]["container_count"]), (&31.into(), &31.into()));
 }
 
+/// Trained on one half of the clusters, tested on the other, 200 times. Where something is new, it is what Kubescape has
+/// two names for: it replaces a part of a path by `⋯` where it saw many of its siblings, which it did in most of the
+/// clusters, so that one file is `/proc/sys/vm/overcommit_memory` here and `/proc/⋯/vm/overcommit_memory` there.
 #[test]
 fn half_of_the_clusters_foretell_the_other_half() {
     let Some(recorded) = recordings("kubescape-redis") else { return };
     let folder = tempfile::tempdir().unwrap();
     let _ = import(&recorded, folder.path().to_str().unwrap(), &[]);
     let mut snapshots = file_nodes(folder.path());
-    let (mut halves, mut tested, mut surprised) = (0, 0, 0);
-    let mut novel: BTreeMap<String, usize> = BTreeMap::new();
+    let plain =
+        |snapshot: &BTreeMap<String, String>| snapshot.values().any(|path| path == "/proc/filesystems");
+    let (mut surprised, mut tested) = (0, 0);
     for seed in 0..200 {
         snapshots.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         let (train, test) = snapshots.split_at(snapshots.len() / 2);
         let known: BTreeSet<&String> = train.iter().flat_map(BTreeMap::keys).collect();
-        let mut any = false;
+        let patterns: BTreeSet<&String> = train.iter().flat_map(BTreeMap::values).collect();
+        // Only then nothing of the first half has the names without `⋯`.
+        let all_plain_are_tested = !train.iter().any(plain);
         for snapshot in test {
-            let new: Vec<&String> =
+            let novel: Vec<&String> =
                 snapshot.iter().filter(|(id, _)| !known.contains(id)).map(|(_, path)| path).collect();
-            new.iter().for_each(|path| *novel.entry((*path).clone()).or_default() += 1);
-            surprised += usize::from(!new.is_empty());
+            assert_eq!(!novel.is_empty(), all_plain_are_tested && plain(snapshot), "seed {seed}: {novel:?}");
+            for path in &novel {
+                assert!(patterns.iter().any(|pattern| stands_for(pattern, path)), "seed {seed}: {path}");
+            }
+            surprised += usize::from(!novel.is_empty());
             tested += 1;
-            any |= !new.is_empty();
         }
-        halves += usize::from(any);
     }
     println!(
-        "{halves} of 200 halves, {surprised} of {tested} tested containers had novel file nodes: {novel:?}"
+        "{surprised} of {tested} tested containers had file nodes that are new by name; none is new by pattern"
     );
-    panic!("look");
+    assert!(surprised * 100 < tested, "{surprised} of {tested}");
+}
+
+/// True where a path of Kubescape, with `⋯` for any one part, stands for another.
+fn stands_for(pattern: &str, path: &str) -> bool {
+    let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (pattern.next(), path.next()) {
+            (None, None) => return true,
+            (Some(a), Some(b)) if a == b || a == "⋯" => {}
+            _ => return false,
+        }
+    }
 }
 
 #[test]
