@@ -26,7 +26,7 @@ enum Source {
 
 #[derive(Debug, clap::Args)]
 struct KubescapeArgs {
-    /// Files, or folders of *.yaml, *.yml and *.json files, as `kubectl get -o yaml` writes them
+    /// Files, or folders of *.yaml, *.yml and *.json files, of objects as `kubectl get KIND NAME -o yaml` writes them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]

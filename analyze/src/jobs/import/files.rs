@@ -69,7 +69,7 @@ impl Input {
     }
 
     /// A problem with the file, or with an object in it.
-    pub(super) fn problem(&self, object: Option<String>, reason: impl ToString) -> Problem {
+    pub(super) fn problem(&self, object: Option<String>, reason: &(impl ToString + ?Sized)) -> Problem {
         Problem { file: self.name.clone(), object, reason: reason.to_string() }
     }
 }

@@ -51,7 +51,7 @@ pub async fn run(store: &Store, paths: &[PathBuf], options: &Options) -> Result<
             Ok(Ok(document)) => document,
             Ok(Err(reason)) => {
                 let reason: String = reason;
-                report.failed.push(input.problem(None, reason));
+                report.failed.push(input.problem(None, &reason));
                 continue;
             }
             Err(_) => {
@@ -60,7 +60,7 @@ pub async fn run(store: &Store, paths: &[PathBuf], options: &Options) -> Result<
             }
         };
         report.files += 1;
-        report.failed.extend(document.errors.into_iter().map(|reason| input.problem(None, reason)));
+        report.failed.extend(document.errors.into_iter().map(|reason| input.problem(None, &reason)));
         for object in document.objects {
             report.objects += 1;
             batch.object(&input, object, options, &mut report)?;
@@ -98,7 +98,7 @@ impl Batch {
             format!("{kind} {}", if name.is_empty() { "without a name".to_owned() } else { name.join("/") });
         if object.kind.as_deref().is_some_and(|kind| !KINDS.contains(&kind)) {
             let reason = format!("only {} are imported", KINDS.join(", "));
-            report.skipped.push(input.problem(Some(label), reason));
+            report.skipped.push(input.problem(Some(label), &reason));
             return Ok(());
         }
         let Some(spec) = object.spec else {
@@ -108,7 +108,7 @@ impl Batch {
         let source = match Source::read(&metadata, &input.stem, options.cluster) {
             Ok(source) => source,
             Err(error) => {
-                report.failed.push(input.problem(Some(label), error));
+                report.failed.push(input.problem(Some(label), &error));
                 return Ok(());
             }
         };
@@ -117,7 +117,7 @@ impl Batch {
             report.skipped.push(input.problem(Some(label.clone()), "it has no containers"));
         }
         for container in containers {
-            self.container(input, &label, &source, container, options.limits, report)?;
+            self.container(input, &label, &source, &container, options.limits, report)?;
         }
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Batch {
         input: &Input,
         object: &str,
         source: &Source,
-        container: Container,
+        container: &Container,
         limits: Limits,
         report: &mut Report,
     ) -> Result<(), ImportError> {
@@ -140,7 +140,7 @@ impl Batch {
         let image = match image::image(container.image_tag.as_deref(), container.image_id.as_deref()) {
             Ok(image) => image,
             Err(error) => {
-                report.failed.push(input.problem(Some(about), error));
+                report.failed.push(input.problem(Some(about), &error));
                 return Ok(());
             }
         };
@@ -148,17 +148,23 @@ impl Batch {
         if let Some(image) = &image {
             self.images.insert((source.host.clone(), id.clone()), image.clone());
         }
-        if let Some(reason) = too_large(&container, [&source.host, &id], limits) {
-            report.failed.push(input.problem(Some(about), reason));
+        if let Some(reason) = too_large(container, [&source.host, &id], limits) {
+            report.failed.push(input.problem(Some(about), &reason));
             return Ok(());
         }
         let length = source.window.end - source.window.start;
-        let nodes = nodes::nodes(&container, i32::try_from(length.num_milliseconds()).unwrap_or(i32::MAX));
+        let nodes = nodes::nodes(container, i32::try_from(length.num_milliseconds()).unwrap_or(i32::MAX));
         if nodes.is_empty() {
-            report.skipped.push(input.problem(Some(about), "nothing is recorded in it"));
+            let listed = image.is_none() && nodes::kinds(container).is_empty();
+            let reason = if listed {
+                "its `spec` is empty: Kubescape leaves it out of listings, so get each object by its name"
+            } else {
+                "nothing is recorded in it"
+            };
+            report.skipped.push(input.problem(Some(about), reason));
             return Ok(());
         }
-        let meta = meta(source, &container, id, name, image);
+        let meta = meta(source, container, id, name, image);
         if meta.image.workload.is_some() {
             self.ready.push(File::new(DOMAIN, meta, &nodes)?);
         } else {

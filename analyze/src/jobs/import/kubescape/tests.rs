@@ -320,6 +320,11 @@ async fn bad_input_is_named_and_the_rest_goes_on() {
             "Pod x",
             "only ApplicationProfile",
         ),
+        (
+            edited("spec:", "spec: {}\nx:"),
+            "ApplicationProfile shop/replicaset-web-5d78",
+            "get each object by its name",
+        ),
         (edited("nginx:1.25", "a b"), "ApplicationProfile shop/replicaset-web-5d78, container web", "`a b`"),
         (edited("2025-08-11T19:43:33Z", "yesterday"), "ApplicationProfile", "`yesterday`"),
         (edited("\"2025-08-11T19:43:33Z\"", "null"), "ApplicationProfile", "creationTimestamp"),
