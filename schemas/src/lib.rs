@@ -5,12 +5,16 @@
 //! - [`tables`]: every table, declared as code; Arrow schemas, field ids and `TABLES.md` follow from it
 //! - [`snapshot`]: the snapshot file, written and read with every row verified
 //! - [`identity`]: what makes two nodes the same
+//! - [`args`]: command lines as examples, without their secrets
+//! - [`address`]: addresses that keep their number
 //! - [`image`]: what makes two containers the same workload
 //! - [`paths`]: the explicit path rules
 //! - [`keys`]: object keys
 //! - `store`: opening stores by URL (feature `store`)
 //! - [`text`]: the reversible escape of kernel strings
 
+pub mod address;
+pub mod args;
 pub mod identity;
 pub mod image;
 pub mod keys;

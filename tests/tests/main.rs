@@ -15,6 +15,7 @@ mod cli;
 mod demo;
 mod kernel;
 mod merge;
+mod kubescape;
 mod s3;
 mod sql;
 mod store;

@@ -2,6 +2,7 @@
 
 mod demo;
 mod failure;
+mod import;
 mod merge;
 mod output;
 mod profiles;
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// Try it: merge bundled recordings of real containers and look at the profiles
     Demo(demo::Args),
+    /// Import recordings of other tools as snapshots
+    Import(import::Args),
     /// Merge new snapshots into profiles
     Merge(merge::Args),
     /// List profiles
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<Ending, Failure> {
     match command {
         Command::Demo(args) => demo::run(args).await,
+        Command::Import(args) => import::run(args).await,
         Command::Merge(args) => merge::run(args).await,
         Command::Profiles(args) => profiles::run(args).await,
         Command::Show(args) => show::run(args).await,
@@ -191,17 +195,15 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         text += &command.render_long_help().to_string();
-        for sub in command.get_subcommands_mut() {
-            let name = sub.get_name().to_owned();
-            text += &format!("\n==== wsp {name}\n\n{}", sub.render_long_help());
-            for deeper in sub.get_subcommands_mut().filter(|deeper| deeper.get_name() != "help") {
-                text += &format!(
-                    "\n==== wsp {name} {}\n\n{}",
-                    deeper.get_name().to_owned(),
-                    deeper.render_long_help()
-                );
-            }
-        }
+        add_help_of_subcommands(&mut command, "wsp", &mut text);
         insta::assert_snapshot!(text);
+    }
+
+    fn add_help_of_subcommands(command: &mut clap::Command, path: &str, text: &mut String) {
+        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+            let path = format!("{path} {}", sub.get_name());
+            *text += &format!("\n==== {path}\n\n{}", sub.render_long_help());
+            add_help_of_subcommands(sub, &path, text);
+        }
     }
 }

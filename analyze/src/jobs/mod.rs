@@ -1,4 +1,5 @@
 //! Jobs: each is idempotent, and reports what it skipped.
 
+pub mod import;
 pub mod merge;
 pub mod store;

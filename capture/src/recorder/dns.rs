@@ -5,8 +5,9 @@
 //! the header, so what is needed here (questions, CNAME, A, AAAA) is read by hand, and tested against it.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
+use wsp_schemas::address::is_nameable;
 use wsp_schemas::text::RawText;
 
 /// Most questions, and most answers, that are read of one message.
@@ -157,33 +158,6 @@ impl Names {
     }
 }
 
-/// Addresses that mean the same on every host and must stay visible, whatever name somebody gives for them: loopback,
-/// link-local, multicast, and the metadata services of the clouds.
-pub(super) fn is_nameable(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let metadata = [
-                Ipv4Addr::new(169, 254, 169, 254),
-                Ipv4Addr::new(100, 100, 100, 200), // Alibaba
-                Ipv4Addr::new(192, 0, 0, 192),     // Oracle
-                Ipv4Addr::new(168, 63, 129, 16),   // Azure
-            ];
-            let special = v4.is_loopback() || v4.is_link_local() || v4.is_unspecified();
-            !(special || v4.is_multicast() || v4.is_broadcast() || metadata.contains(&v4))
-        }
-        IpAddr::V6(v6) => {
-            let metadata = [
-                Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), // AWS
-                Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),  // Google
-            ];
-            let special = v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified();
-            // Mapped and compatible forms of IPv4 addresses would be a way around.
-            let as_v4 = v6.to_ipv4().is_some_and(|v4| !is_nameable(IpAddr::V4(v4)));
-            !(special || v6.is_multicast() || metadata.contains(&v6) || as_v4)
-        }
-    }
-}
-
 /// A name may stand in place of an address where it cannot be taken for one.
 fn is_name(name: &RawText) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
@@ -295,6 +269,8 @@ mod tests {
     use proptest::prelude::*;
     use simple_dns::rdata::{A, AAAA, CNAME, RData};
     use simple_dns::{CLASS, Name, Packet, QCLASS, QTYPE, Question as Q, ResourceRecord, TYPE};
+
+    use std::net::Ipv4Addr;
 
     use super::*;
 

@@ -1,11 +1,12 @@
 //! Facts about processes: files, sockets, names.
 
+use wsp_schemas::address::is_nameable;
 use wsp_schemas::identity::{self, Kind, NodeId};
 use wsp_schemas::snapshot::{Fact, File, Socket};
 
 use super::process::{normal, origin_name};
 use super::window::LIMIT;
-use super::{Recorder, access, cause_name, dns, net};
+use super::{Recorder, access, cause_name, net};
 use crate::event::{Address, BootTime, Endpoint, FilePath, LostCause, LostKind, Origin, Pid, Transport};
 
 /// Addresses that are kept behind a name.
@@ -56,7 +57,7 @@ impl Recorder {
         let mut remote_ips = Vec::new();
         let mut name_source = None;
         let address = match &remote.address {
-            Address::Ip(ip) => match self.names.name_of(*ip).filter(|_| dns::is_nameable(*ip)) {
+            Address::Ip(ip) => match self.names.name_of(*ip).filter(|_| is_nameable(*ip)) {
                 Some(name) => {
                     remote_ips.push(ip.to_string());
                     name_source = Some("dns");

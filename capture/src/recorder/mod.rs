@@ -8,7 +8,6 @@
 //! guess would make a statement about a process that nobody saw.
 
 mod access;
-pub mod args;
 mod closed;
 mod dns;
 mod facts;
@@ -24,9 +23,9 @@ use std::sync::Arc;
 use wsp_schemas::identity::{NodeId, Parent, RootKind};
 use wsp_schemas::text::RawText;
 
-pub use self::args::ArgsMode;
 pub use self::closed::{ClosedWindow, Setting};
 pub use self::tree::MAX_DEPTH;
+pub use wsp_schemas::args::{self, ArgsMode};
 
 use self::process::Sample;
 use self::tree::{Place, Process, Tree};

@@ -6,7 +6,7 @@
 
 use std::str::FromStr;
 
-use wsp_schemas::text::RawText;
+use crate::text::RawText;
 
 /// Bytes of one command line; what is longer ends in `…`.
 const COMMAND_LINE_BYTES: usize = 4096;
