@@ -2,7 +2,7 @@
 
 mod members;
 
-pub use members::{MemberSet, members_union};
+pub use members::{MemberSet, MemberSetError, members_union};
 
 use datafusion::execution::FunctionRegistry;
 
