@@ -9,7 +9,7 @@ use wsp_schemas::text::for_display;
 
 use super::history::History;
 
-const WIDTH: f64 = 900.0;
+const WIDTH: f64 = 940.0;
 const HEIGHT: f64 = 480.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 640.0;
@@ -18,7 +18,7 @@ const BOTTOM: f64 = 420.0;
 /// Workloads with a colour of their own; the others share one.
 const COLOURS: usize = 8;
 /// Characters of a name in the legend.
-const NAME: usize = 34;
+const NAME: usize = 32;
 
 const STYLE: &str = "
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
@@ -31,6 +31,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .dot { fill: #8b949e }
 .predicted { stroke-dasharray: 5 4 }
 .mean { stroke-width: 3.5; stroke: #1f2328 }
+.mean.predicted { stroke-dasharray: 10 6 }
 .dot.mean { fill: #1f2328 }
 .c0 { stroke: #0969da } .c1 { stroke: #bc4c00 } .c2 { stroke: #1a7f37 } .c3 { stroke: #8250df }
 .c4 { stroke: #bf3989 } .c5 { stroke: #9a6700 } .c6 { stroke: #0b7285 } .c7 { stroke: #cf222e }
@@ -235,7 +236,7 @@ fn legend(out: &mut String, histories: &BTreeMap<Workload, History>) -> std::fmt
         let (x, to, label) = (RIGHT + 20.0, RIGHT + 52.0, RIGHT + 60.0);
         let line = format!("<line class=\"line {class}\" x1=\"{x}\" x2=\"{to}\" y1=\"{y}\" y2=\"{y}\"/>");
         let text = format!(
-            "<text x=\"{label}\" y=\"{}\">{}<title>{}</title></text>",
+            "<text class=\"small\" x=\"{label}\" y=\"{}\">{}<title>{}</title></text>",
             y + 4.0,
             escape(text),
             escape(full)
