@@ -5,12 +5,14 @@
 //! - [`views`]: the SQL interface
 //! - [`functions`]: our SQL functions
 //! - [`stats`]: the statistics of commonality
+//! - [`overlay`]: a store over another one that keeps what is written in memory
 //! - [`cli`]: the program
 
 pub mod cli;
 mod content_hash;
 pub mod functions;
 pub mod jobs;
+pub mod overlay;
 mod rows;
 pub mod session;
 pub mod stats;

@@ -153,6 +153,14 @@ impl<'a> Reader<'a> {
         text_at(self.valid(name, row)?, row)
     }
 
+    pub(crate) fn bytes(&self, name: &str, row: usize) -> Option<&'a [u8]> {
+        let column = self.valid(name, row)?;
+        match column.as_binary_view_opt() {
+            Some(column) => Some(column.value(row)),
+            None => Some(column.as_binary_opt::<i32>()?.value(row)),
+        }
+    }
+
     pub(crate) fn int32(&self, name: &str, row: usize) -> Option<i32> {
         Some(self.valid(name, row)?.as_primitive_opt::<Int32Type>()?.value(row))
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use wsp_schemas::store::{Store, StoreError};
 use wsp_schemas::text::for_display;
 
+use crate::jobs::backtest::BacktestError;
 use crate::jobs::merge::MergeError;
 use crate::tables::TableError;
 use crate::views::QueryError;
@@ -165,6 +166,23 @@ impl From<MergeError> for Failure {
     }
 }
 
+impl From<BacktestError> for Failure {
+    fn from(error: BacktestError) -> Self {
+        match error {
+            BacktestError::Merge(error) => error.into(),
+            BacktestError::Query(error) => error.into(),
+            error @ BacktestError::NoSnapshots { .. } => {
+                Self::new(error).hint("is this the store that wsp-capture writes to?")
+            }
+            error @ BacktestError::Store { .. } => {
+                Self::new(error).hint("check the URL, the network and the credentials")
+            }
+            error @ BacktestError::Members { .. } => Self { code: OUR_BUG, ..Self::new(error) },
+            error @ BacktestError::Unknown { .. } => Self::new(error),
+        }
+    }
+}
+
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
         match error {
@@ -184,6 +202,12 @@ impl From<datafusion::error::DataFusionError> for Failure {
 
 impl From<arrow::error::ArrowError> for Failure {
     fn from(error: arrow::error::ArrowError) -> Self {
+        Self { code: OUR_BUG, ..Self::new(error) }
+    }
+}
+
+impl From<parquet::errors::ParquetError> for Failure {
+    fn from(error: parquet::errors::ParquetError) -> Self {
         Self { code: OUR_BUG, ..Self::new(error) }
     }
 }

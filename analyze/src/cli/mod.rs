@@ -1,10 +1,13 @@
 //! The command line. Typed arguments become options of the library here; nothing else knows clap.
 
+mod backtest;
 mod demo;
+mod diff;
 mod failure;
 mod import;
 mod merge;
 mod output;
+mod profile;
 mod profiles;
 mod progress;
 mod show;
@@ -46,6 +49,10 @@ enum Command {
     Profiles(profiles::Args),
     /// Show one profile: its process tree with files, DNS and network
     Show(show::Args),
+    /// Compare two profiles node by node: what the second one gained, lost and does more or less often
+    Diff(diff::Args),
+    /// Replay history: what would a profile that learned from fewer snapshots or hours have missed?
+    Backtest(backtest::Args),
     /// Query profiles with SQL: views `profiles`, `nodes`, `snapshots`
     Sql(sql::Args),
     /// Check a store before it is used, and what is stored afterwards
@@ -108,6 +115,8 @@ async fn run(command: Command) -> Result<Ending, Failure> {
         Command::Merge(args) => merge::run(args).await,
         Command::Profiles(args) => profiles::run(args).await,
         Command::Show(args) => show::run(args).await,
+        Command::Diff(args) => diff::run(args).await,
+        Command::Backtest(args) => backtest::run(args).await,
         Command::Sql(args) => sql::run(args).await,
         Command::Store(args) => store::run(args).await,
     }

@@ -10,6 +10,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clap::ValueEnum;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
+use parquet::arrow::ArrowWriter;
 use wsp_schemas::text::for_display;
 
 use super::Failure;
@@ -24,6 +25,8 @@ pub enum Format {
     Json,
     /// With a header line
     Csv,
+    /// A Parquet file; not to a terminal
+    Parquet,
 }
 
 /// Prints rows; `schema` gives the columns of a result without rows.
@@ -53,6 +56,20 @@ pub(super) fn print(schema: &Schema, batches: &[RecordBatch], format: Format) ->
             }
             drop(writer);
             out.write_all(&text)?;
+        }
+        Format::Parquet => {
+            if out.terminal {
+                return Err(Failure::new("a Parquet file is no text for a terminal")
+                    .hint("redirect it, as in: wsp … --format parquet > FILE.parquet"));
+            }
+            // Into memory first, as above.
+            let mut file = Vec::new();
+            let mut writer = ArrowWriter::try_new(&mut file, Arc::new(schema.clone()), None)?;
+            for batch in batches {
+                writer.write(batch)?;
+            }
+            writer.close()?;
+            out.write_all(&file)?;
         }
     }
     out.flush()?;

@@ -6,10 +6,10 @@ use arrow::array::{BooleanArray, RecordBatch};
 use datafusion::common::ScalarValue;
 use datafusion::prelude::SessionContext;
 use wsp_schemas::image::Workload;
-use wsp_schemas::keys::show_time;
 use wsp_schemas::text::for_display;
 
 use super::output::{Format, print, say};
+use super::profile::{find, status};
 use super::{Ending, Failure, StoreArgs};
 use crate::rows::Reader;
 use crate::views;
@@ -44,7 +44,6 @@ first column: commonality, containers that have it / could have shown it; – wh
 at start: only within 3 minutes of a container's start · rare: in one container · $: command lines of the first sighting
 files: r read, w written, c created, l looked up · coverage: share of a next container's nodes that is known, from 3 containers on
 ";
-const PROFILE: &str = include_str!("profile.sql");
 
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let store = args.store.open()?;
@@ -63,21 +62,14 @@ pub(super) async fn profile(
     limits: &Limits,
     format: Format,
 ) -> Result<(), Failure> {
-    let parameters = |revision: Option<i32>| {
-        vec![
-            ("name", ScalarValue::from(workload.name())),
-            ("tag", ScalarValue::from(workload.tag())),
-            ("revision", ScalarValue::Int32(revision)),
-        ]
-    };
-    let heads =
-        views::query(context, PROFILE).await?.with_param_values(parameters(revision))?.collect().await?;
-    let Some(head) = heads.iter().find(|batch| batch.num_rows() > 0) else {
-        return Err(unknown(context, workload, revision).await?);
-    };
-    let head = Reader::new(head);
-    let revision = head.int32("revision", 0);
-    let frame = views::query(context, NODES).await?.with_param_values(parameters(revision))?;
+    let head = find(context, workload, revision).await?;
+    let head = Reader::new(&head);
+    let parameters = vec![
+        ("name", ScalarValue::from(workload.name())),
+        ("tag", ScalarValue::from(workload.tag())),
+        ("revision", ScalarValue::Int32(head.int32("revision", 0))),
+    ];
+    let frame = views::query(context, NODES).await?.with_param_values(parameters)?;
     let schema = frame.schema().as_arrow().clone();
     let batches = frame.collect().await?;
     if format != Format::Table {
@@ -103,7 +95,7 @@ fn at_least(batch: &RecordBatch, least: f64) -> Result<RecordBatch, arrow::error
     arrow::compute::filter_record_batch(batch, &keep)
 }
 
-fn parse_share(text: &str) -> Result<f64, String> {
+pub(super) fn parse_share(text: &str) -> Result<f64, String> {
     let share: Option<f64> = text.parse().ok();
     share
         .filter(|share| (0.0..=1.0).contains(share))
@@ -114,15 +106,11 @@ fn header(head: &Reader<'_>, workload: &Workload) -> String {
     let count = |name: &str| head.int32(name, 0).unwrap_or_default();
     let share =
         |name: &str| head.float(name, 0).map_or_else(|| "unknown".to_owned(), |share| format!("{share:.2}"));
-    let status = match (head.text("status", 0), head.text("stable_reason", 0), head.time("stable_at", 0)) {
-        (Some("stable"), Some(reason), Some(at)) => format!("stable since {} (by {reason})", show_time(at)),
-        (Some(status), ..) => status.to_owned(),
-        _ => String::new(),
-    };
     let mut text = format!(
-        "{}  revision {}, {status}\nsnapshots {}, containers {}, hosts {}, nodes {}, commonality {}, coverage {}",
+        "{}  revision {}, {}\nsnapshots {}, containers {}, hosts {}, nodes {}, commonality {}, coverage {}",
         for_display(&workload.to_string()),
         count("revision"),
+        status(head),
         count("snapshot_count"),
         count("container_count"),
         count("host_count"),
@@ -134,34 +122,4 @@ fn header(head: &Reader<'_>, workload: &Workload) -> String {
         text += "\nthe tag was reused: more than one image digest was seen under it";
     }
     text + LEGEND
-}
-
-/// The error for a profile that is not there, with what is.
-async fn unknown(
-    context: &SessionContext,
-    workload: &Workload,
-    revision: Option<i32>,
-) -> Result<Failure, Failure> {
-    let mut images = Vec::new();
-    for batch in
-        views::query(context, "SELECT DISTINCT image FROM profiles ORDER BY image").await?.collect().await?
-    {
-        let read = Reader::new(&batch);
-        images.extend((0..batch.num_rows()).filter_map(|row| read.text("image", row).map(str::to_owned)));
-    }
-    let wanted = workload.to_string();
-    if images.contains(&wanted) {
-        let revision = revision.unwrap_or_default();
-        return Ok(Failure::new(format!("the profile {wanted} has no revision {revision}"))
-            .hint("leave --revision out for the newest"));
-    }
-    images.sort_by_cached_key(|image| strsim::damerau_levenshtein(image, &wanted));
-    let failure = Failure::new(format!("the store has no profile of {wanted}"));
-    Ok(match images.as_slice() {
-        [] => failure.hint("the store has no profiles at all: merge snapshots first"),
-        near => failure.hint(format!(
-            "it has {}",
-            near.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ")
-        )),
-    })
 }

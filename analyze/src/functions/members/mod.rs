@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility,
 };
 
-pub use state::MemberSet;
+pub use state::{MemberSet, MemberSetError};
 
 /// The aggregate, for registration and for plans built in code.
 pub fn members_union() -> Arc<AggregateUDF> {

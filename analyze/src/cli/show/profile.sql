@@ -1,5 +1,0 @@
-SELECT revision, status, stable_reason, stable_at, snapshot_count, container_count, host_count, nodes, commonality, coverage, tag_reused
-FROM profiles
-WHERE image_name = $name AND image_tag = $tag AND ($revision IS NULL OR revision = $revision)
-ORDER BY revision DESC
-LIMIT 1

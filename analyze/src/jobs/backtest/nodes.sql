@@ -1,0 +1,2 @@
+SELECT image_name, image_tag, members
+FROM nodes
