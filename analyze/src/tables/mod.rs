@@ -12,8 +12,8 @@ mod stream;
 
 use std::sync::Arc;
 
-use deltalake_core::kernel::Transaction;
-use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use deltalake_core::kernel::{Action, CommitInfo, Transaction};
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore, get_actions};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaTable, DeltaTableError};
@@ -266,13 +266,21 @@ impl ProfileTables {
 }
 
 impl OpenTable {
-    /// Versions of ledger and nodes that the newest commit of `profiles` names; none where no batch was committed.
+    /// Versions of ledger and nodes that the commit of the opened version of `profiles` names; none where no batch was
+    /// committed.
     async fn pinned(&self) -> Result<Option<(u64, u64)>, TableError> {
         // Nearly always the last commit is a merge's, and the log before it need not be read.
         for limit in [Some(1), None] {
             let mut history = self.delta.history(limit);
             while let Some(commit) = history.next().await {
                 let info = commit.map_err(|source| self.failed("read", source))?.info;
+        let log = self.delta.log_store();
+        let failed = |source| self.failed("read", source);
+        // Not through the table's history: it lists what was committed after this version was opened, too.
+        for version in (0..=self.version()).rev() {
+            let Some(commit) = log.read_commit_entry(version).await.map_err(failed)? else { break };
+            for action in get_actions(version, &commit).map_err(failed)? {
+                let Action::CommitInfo(CommitInfo { info, .. }) = action else { continue };
                 let number = |name: &str| info.get(name).and_then(serde_json::Value::as_u64);
                 if let (Some(ledger), Some(nodes)) = (number(LEDGER_VERSION), number(NODES_VERSION)) {
                     return Ok(Some((ledger, nodes)));

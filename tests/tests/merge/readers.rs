@@ -29,7 +29,7 @@ FULL JOIN (
 ) s ON p.workload_key = s.workload_key";
 
 const APPS: u8 = 5;
-const ROUNDS: u8 = 24;
+const ROUNDS: u8 = 40;
 
 /// What readers saw.
 #[derive(Debug, Default)]
