@@ -38,7 +38,7 @@ pub(super) async fn list(
     let frame = views::query(context, SQL).await?;
     let schema = match format {
         Format::Table => with_headings(frame.schema().as_arrow()),
-        Format::Json | Format::Csv => frame.schema().as_arrow().clone(),
+        Format::Json | Format::Csv | Format::Parquet => frame.schema().as_arrow().clone(),
     };
     print(&schema, &frame.collect().await?, format)
 }

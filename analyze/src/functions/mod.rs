@@ -4,7 +4,6 @@ mod arg_min;
 mod members;
 
 pub use arg_min::arg_min;
-pub use members::{MemberSet, members_union};
 pub use members::{MemberSet, MemberSetError, members_union};
 
 use datafusion::execution::FunctionRegistry;

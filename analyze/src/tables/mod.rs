@@ -269,11 +269,6 @@ impl OpenTable {
     /// Versions of ledger and nodes that the commit of the opened version of `profiles` names; none where no batch was
     /// committed.
     async fn pinned(&self) -> Result<Option<(u64, u64)>, TableError> {
-        // Nearly always the last commit is a merge's, and the log before it need not be read.
-        for limit in [Some(1), None] {
-            let mut history = self.delta.history(limit);
-            while let Some(commit) = history.next().await {
-                let info = commit.map_err(|source| self.failed("read", source))?.info;
         let log = self.delta.log_store();
         let failed = |source| self.failed("read", source);
         // Not through the table's history: it lists what was committed after this version was opened, too.

@@ -305,6 +305,7 @@ mod tests {
             let sets: Vec<MemberSet> = nodes.iter().map(|set| set.iter().copied().collect()).collect();
             let point = History::new(&shots, &sets).unwrap().at(prefix);
 
+            let nodes = &nodes;
             let shown = |ordinal: u32| (0..nodes.len()).filter(move |node| nodes[*node].contains(&ordinal));
             let ordinals = 0..count(containers.len());
             let known: std::collections::BTreeSet<usize> =
