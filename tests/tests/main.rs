@@ -12,6 +12,7 @@
 mod architecture;
 mod bad_input;
 mod demo;
+mod insight;
 mod kernel;
 mod s3;
 mod sql;
