@@ -13,6 +13,7 @@ mod architecture;
 mod bad_input;
 mod cli;
 mod demo;
+mod insight;
 mod kernel;
 mod merge;
 mod kubescape;

@@ -35,6 +35,9 @@ pub(super) struct Args {
     /// Show commonalities that differ by at least this share, or with p below 0.01
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = parse_share)]
     min_change: f64,
+    /// Nodes shown under one process, in a table; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 25)]
+    limit: usize,
     /// Form of the output; all but the table have one row a node that differs
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -84,7 +87,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     }
     let nodes = compare(&context, &a, &b, args.min_change).await?;
     if args.format == Format::Table {
-        say(&report::text(&a, &b, &nodes))?;
+        say(&report::text(&a, &b, &nodes, args.limit))?;
     } else {
         let batch = rows::batch(&nodes)?;
         print(&batch.schema(), std::slice::from_ref(&batch), args.format)?;

@@ -19,7 +19,8 @@ const LEGEND: &str = "\
 counts: containers that have it / could have shown it · chance: how probable this is though nothing changed; certain below 5 %, each
 p: Fisher's exact test";
 
-pub(super) fn text(a: &Side, b: &Side, nodes: &[Node]) -> String {
+/// At most `limit` nodes of one process, all where it is 0.
+pub(super) fn text(a: &Side, b: &Side, nodes: &[Node], limit: usize) -> String {
     let mut text = format!("A  {}\nB  {}\n", heading(a), heading(b));
     for warning in warnings(a, b, nodes) {
         let _ = writeln!(text, "warning: {warning}");
@@ -31,8 +32,13 @@ pub(super) fn text(a: &Side, b: &Side, nodes: &[Node]) -> String {
     }
     for (process, changed) in groups {
         let _ = writeln!(text, "\n{process}");
-        for (node, change) in changed {
-            let _ = writeln!(text, "{}", line(node, change));
+        let most = if limit == 0 { changed.len() } else { limit };
+        for (node, change) in changed.iter().take(most) {
+            let _ = writeln!(text, "{}", line(node, *change));
+        }
+        let more = changed.len().saturating_sub(most);
+        if more > 0 {
+            let _ = writeln!(text, "  … and {more} more (--limit 0 shows all)");
         }
     }
     text.truncate(text.trim_end().len());
@@ -229,7 +235,16 @@ mod tests {
                     .chain(changed.iter().map(|(node, change)| line(node, *change)))
             })
             .collect();
-        insta::assert_snapshot!(text.join("\n"), @"");
+        insta::assert_snapshot!(text.join("\n"), @r"
+        [init] /bin/app › /bin/sh
+          - 1.00 → –     9/9 → 0/9        this process  (certain: chance < 0.1 %, p < 0.001)
+          - 1.00 → –     9/9 → 0/9        file /tmp/x  (certain: chance < 0.1 %, p < 0.001)
+        [init] /bin/app
+          +    – → 0.67  0/9 → 6/9        file /new\u{1b}[0m  (certain: chance 0.2 %, p 0.009)
+          +    – → 0.11  0/9 → 1/9        file /rare  (perhaps: chance 26.3 %, p 1.000)
+        [no process known]
+          +    – → 0.11  0/9 → 1/9        file /orphan  (perhaps: chance 26.3 %, p 1.000)
+        ");
         assert_eq!(summary(&nodes), "gained 3 (1 certain), lost 2 (2 certain), changed 0, alike 2");
     }
 

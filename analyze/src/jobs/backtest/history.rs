@@ -176,7 +176,7 @@ impl Later {
             sum / containers.len() as f64
         };
         Some(Self {
-            coverage: mean(&|all, novel| if all > 0.0 { 1.0 - novel / all } else { 1.0 }),
+            coverage: mean(&|all, novel| if all > 0.0 { (all - novel) / all } else { 1.0 }),
             novel_nodes: mean(&|_, novel| novel),
             novel_containers: mean(&|_, novel| if novel > 0.0 { 1.0 } else { 0.0 }),
         })
@@ -189,6 +189,8 @@ fn count(n: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -305,14 +307,14 @@ mod tests {
             let sets: Vec<MemberSet> = nodes.iter().map(|set| set.iter().copied().collect()).collect();
             let point = History::new(&shots, &sets).unwrap().at(prefix);
 
-            let nodes = &nodes;
-            let shown = |ordinal: u32| (0..nodes.len()).filter(move |node| nodes[*node].contains(&ordinal));
+            let lists = &nodes;
+            let shown = |ordinal: u32| (0..lists.len()).filter(move |node| lists[*node].contains(&ordinal));
             let ordinals = 0..count(containers.len());
-            let known: std::collections::BTreeSet<usize> =
+            let known: BTreeSet<usize> =
                 ordinals.clone().filter(|o| *o < prefix).flat_map(shown).collect();
-            let early: std::collections::BTreeSet<u32> =
+            let early: BTreeSet<u32> =
                 containers.iter().take(prefix as usize).copied().collect();
-            let mut late: std::collections::BTreeMap<u32, std::collections::BTreeSet<usize>> =
+            let mut late: BTreeMap<u32, BTreeSet<usize>> =
                 containers.iter().filter(|c| !early.contains(c)).map(|c| (*c, Default::default())).collect();
             for ordinal in ordinals {
                 if let Some(set) = late.get_mut(&containers[ordinal as usize]) {
@@ -320,7 +322,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(point.nodes as usize, known.len());
-            let all = (0..count(containers.len())).flat_map(shown).collect::<std::collections::BTreeSet<_>>();
+            let all = (0..count(containers.len())).flat_map(shown).collect::<BTreeSet<_>>();
             prop_assert_eq!(point.missed_nodes as usize, all.len() - known.len());
             prop_assert_eq!(point.containers as usize, early.len());
             prop_assert_eq!(point.later_containers as usize, late.len());
