@@ -251,7 +251,7 @@ fn damaged_snapshots_are_left_out_and_stay_where_they_are() {
     let before = files(Path::new(&dir));
     let said = wsp(["backtest", "--store", &dir]);
     assert_eq!(said.code, 3, "{}", said.stderr);
-    assert!(said.stdout.contains("1 snapshots cannot be read and were left out"), "{}", said.stdout);
+    assert!(said.stdout.contains("unreadable snapshots, left out: 1"), "{}", said.stdout);
     assert!(files(Path::new(&dir)) == before);
 }
 

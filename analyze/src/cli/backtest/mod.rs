@@ -82,7 +82,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
         say(report::LEGEND)?;
         if !whole {
             let left_out = done.report.quarantined.len() + done.report.unavailable.len();
-            say(&format!("{left_out} snapshots cannot be read and were left out; `wsp merge` says why"))?;
+            say(&format!("unreadable snapshots, left out: {left_out}; `wsp merge` says why"))?;
         }
     } else {
         let batch = rows::batch(&answers)?;

@@ -74,7 +74,7 @@ pub fn svg(histories: &BTreeMap<Workload, History>) -> String {
         let _ = axes.line(&mut out, &curves.observed, &class);
     }
     if !curves_are_one(histories) {
-        let mean = |pick: fn(&Curves) -> &Curve| mean(&steps, curves.iter().map(pick));
+        let mean = |pick: fn(&Curves) -> &Curve| mean(&steps, &curves.iter().map(pick));
         let _ = axes.line(&mut out, &mean(|curves| &curves.predicted), "mean predicted");
         let _ = axes.line(&mut out, &mean(|curves| &curves.observed), "mean");
     }
@@ -97,15 +97,10 @@ fn colour(at: usize) -> String {
 
 /// Whole numbers that a logarithmic axis shows evenly, and the last one.
 fn steps(longest: u32) -> Vec<u32> {
-    let mut steps: Vec<u32> = (0..)
-        .map(|step| 10_f64.powf(f64::from(step) / 16.0).round())
-        .take_while(|step| *step < f64::from(longest))
-        // Below `longest`, which is a u32.
-        .map(|step| step as i64)
-        .filter_map(|step| u32::try_from(step).ok())
-        .collect();
+    let next = |step: &u32| step.checked_add((step / 7).max(1));
+    let mut steps: Vec<u32> =
+        std::iter::successors(Some(1), next).take_while(|step| *step < longest).collect();
     steps.push(longest);
-    steps.dedup();
     steps
 }
 
@@ -125,7 +120,7 @@ impl Curves {
 }
 
 /// The mean where at least half of the curves have a value: further on it would jump as the shorter histories end.
-fn mean<'a>(steps: &[u32], curves: impl ExactSizeIterator<Item = &'a Curve> + Clone) -> Curve {
+fn mean<'a>(steps: &[u32], curves: &(impl ExactSizeIterator<Item = &'a Curve> + Clone)) -> Curve {
     let least = curves.len().div_ceil(2);
     steps
         .iter()
@@ -218,7 +213,7 @@ impl Axes {
             match points.as_slice() {
                 [] => {}
                 [(x, y)] => {
-                    writeln!(out, "<circle class=\"dot {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>")?
+                    writeln!(out, "<circle class=\"dot {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>")?;
                 }
                 points => {
                     let text: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
@@ -299,7 +294,7 @@ mod tests {
     fn a_mean_ends_where_less_than_half_go_on() {
         let curves: [Curve; 3] =
             [vec![(1, Some(0.2)), (2, Some(0.4))], vec![(1, Some(0.4)), (2, None)], vec![(1, None)]];
-        let found = mean(&[1, 2], curves.iter());
+        let found = mean(&[1, 2], &curves.iter());
         assert!((found[0].1.unwrap() - 0.3).abs() < 1e-9);
         assert_eq!(found[1], (2, None));
     }
