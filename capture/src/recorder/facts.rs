@@ -6,7 +6,7 @@ use wsp_schemas::snapshot::{Fact, File, Socket};
 
 use super::process::{normal, origin_name};
 use super::window::LIMIT;
-use super::{Recorder, access, cause_name, net};
+use super::{Recorder, access, cause_name, dns, net};
 use crate::event::{Address, BootTime, Endpoint, FilePath, LostCause, LostKind, Origin, Pid, Transport};
 
 /// Addresses that are kept behind a name.
