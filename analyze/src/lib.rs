@@ -8,6 +8,7 @@
 //! - [`cli`]: the program
 
 pub mod cli;
+mod content_hash;
 pub mod functions;
 pub mod jobs;
 mod rows;

@@ -1,13 +1,49 @@
 //! The one place where DataFusion sessions are made.
 
+use std::sync::Arc;
+
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use wsp_schemas::store::Store;
+
+/// What a session may use.
+#[derive(Debug, Clone, Default)]
+pub struct Resources {
+    /// Partitions that work at the same time; 0 for one a core.
+    pub partitions: usize,
+    /// Bytes that operators may hold before they spill to disk; none for no limit.
+    pub memory: Option<usize>,
+}
 
 /// A session with our functions.
-pub fn new(partitions: usize) -> datafusion::error::Result<SessionContext> {
-    let config = SessionConfig::new().with_target_partitions(partitions.max(1)).with_information_schema(true);
-    let runtime = RuntimeEnvBuilder::new().build_arc()?;
-    let mut context = SessionContext::new_with_config_rt(config, runtime);
+pub fn new(resources: &Resources) -> datafusion::error::Result<SessionContext> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let partitions = if resources.partitions == 0 { cores() } else { resources.partitions };
+    let config = SessionConfig::new().with_target_partitions(partitions).with_information_schema(true);
+    let mut runtime = RuntimeEnvBuilder::new();
+    if let Some(memory) = resources.memory {
+        let consumers = std::num::NonZeroUsize::new(5).unwrap_or(std::num::NonZeroUsize::MIN);
+        runtime = runtime
+            .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), consumers)))
+            .with_disk_manager_builder(
+                DiskManagerBuilder::default().with_mode(DiskManagerMode::OsTmpDirectory),
+            );
+    }
+    let mut context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
     crate::functions::register(&mut context)?;
     Ok(context)
+}
+
+/// Makes a store's objects known to a session, by keys relative to the store's root.
+pub fn register_store(context: &SessionContext, store: &Store) -> datafusion::error::Result<()> {
+    context.register_object_store(store_url()?.as_ref(), Arc::clone(&store.objects));
+    Ok(())
+}
+
+/// The name under which a session knows the store.
+pub fn store_url() -> datafusion::error::Result<ObjectStoreUrl> {
+    ObjectStoreUrl::parse("wsp://store")
 }

@@ -39,7 +39,7 @@ impl Fleet {
     pub fn new(spec: FleetSpec) -> Result<Self, SpecError> {
         spec.check()?;
         let mut workloads = Vec::with_capacity(spec.workloads());
-        for image in 0..spec.images {
+        for image in spec.first_image..spec.first_image + spec.images {
             for version in 0..spec.versions {
                 let reference = format!("{}:{}", image_name(image), tag(version));
                 let rule = "makes names that are no image references";
@@ -63,7 +63,8 @@ impl Fleet {
     /// The workloads, image by image and tag by tag; the catalogue of each is made when it is reached.
     pub fn workloads(&self) -> impl ExactSizeIterator<Item = FleetWorkload> + '_ {
         self.workloads.iter().enumerate().map(|(index, workload)| {
-            let (image, version) = (index / self.spec.versions, index % self.spec.versions);
+            let image = self.spec.first_image + index / self.spec.versions;
+            let version = index % self.spec.versions;
             FleetWorkload {
                 spec: Arc::clone(&self.spec),
                 image,
@@ -145,7 +146,7 @@ impl FleetWorkload {
     }
 
     fn tag_is_reused(&self) -> bool {
-        self.spec.tag_reuse && self.image == 0 && self.version + 1 == self.spec.versions
+        self.spec.tag_reuse && self.image == self.spec.first_image && self.version + 1 == self.spec.versions
     }
 }
 

@@ -12,6 +12,9 @@ pub struct FleetSpec {
     pub seed: u64,
     /// Images; each has its own catalogue of behaviour.
     pub images: usize,
+    /// Number of the first image: fleets whose ranges of images do not meet share no workload.
+    #[serde(default)]
+    pub first_image: usize,
     /// Tags of each image, each with some behaviour gained and lost.
     pub versions: usize,
     /// Containers of each tag.
@@ -62,6 +65,7 @@ impl Default for FleetSpec {
         Self {
             seed: 1,
             images: 6,
+            first_image: 0,
             versions: 2,
             containers: 12,
             snapshots: 4,
@@ -113,6 +117,10 @@ impl FleetSpec {
                     rule: "not a sensible number; at least 1",
                 });
             }
+        }
+        if self.first_image > 1_000_000 {
+            let value = self.first_image.to_string();
+            return Err(SpecError { what: "first-image", value, rule: "at most 1000000" });
         }
         let shares = [
             ("late-share", self.late_share),

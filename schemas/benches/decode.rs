@@ -31,7 +31,7 @@ use parquet::file::properties::{
     EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
 };
 use parquet::schema::types::ColumnPath;
-use wsp_schemas::snapshot::{Limits, decode, encode};
+use wsp_schemas::snapshot::{Limits, Scanner, decode, encode};
 use wsp_schemas::table::{Column, Storage};
 use wsp_schemas::tables::SNAPSHOT;
 
@@ -289,6 +289,12 @@ fn benches(c: &mut Criterion) {
     c.bench_function("narrow decode of 1000 files", |b| b.iter(|| narrow(&files)));
     c.bench_function("decode and verify one file", |b| {
         b.iter(|| decode(files[1].clone(), &Limits::default()).unwrap());
+    });
+    c.bench_function("scan 1000 files", |b| {
+        b.iter(|| {
+            let mut scanner = Scanner::default();
+            files.iter().map(|file| scanner.scan(file, &Limits::default()).unwrap().len()).sum::<usize>()
+        });
     });
     c.bench_function("encode one file", |b| b.iter(|| encode(&meta, &rows).unwrap()));
 }

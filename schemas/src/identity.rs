@@ -12,6 +12,7 @@ use std::fmt;
 use crate::text::RawText;
 
 const DOMAIN: &[u8] = b"wsp.node.v1";
+const PATTERN_DOMAIN: &[u8] = b"wsp.pattern.v1";
 
 /// Identity of one node of a behaviour tree.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,77 +157,113 @@ pub enum Parent {
 /// `argv0` is given for multi-call binaries only (see [`multi_call_argv0`]), `script` only where a `#!` line chose the
 /// exe. Paths are normalised ones ([`crate::paths`]).
 pub fn process_id(parent: Parent, exe: &[u8], argv0: Option<&[u8]>, script: Option<&[u8]>) -> NodeId {
-    let mut hash = NodeHasher::new(Kind::Process);
-    match parent {
-        Parent::Process(id) => hash.field(b"process").field(id.as_bytes()),
-        Parent::Root(kind) => hash.field(b"root").field(kind.as_str().as_bytes()),
-    };
-    hash.field(exe).optional(argv0).optional(script);
-    hash.finish()
+    Input::default().process(parent, exe, argv0, script).hash()
 }
 
 /// Hashes the identity of a file node: the process that touched it (none where the source knows no process) and its
 /// normalised path.
 pub fn file_id(process: Option<NodeId>, path: &[u8]) -> NodeId {
-    owned(Kind::File, process).field(path).finish()
+    Input::default().file(process, path).hash()
 }
 
 /// Hashes the identity of a DNS node. `name` in lower case without the trailing dot, `rtype` as in `A`, `AAAA`, `SRV`.
 pub fn dns_id(process: Option<NodeId>, name: &[u8], rtype: &str) -> NodeId {
-    owned(Kind::Dns, process).field(name).field(rtype.as_bytes()).finish()
+    Input::default().dns(process, name, rtype).hash()
 }
 
 /// Hashes the identity of a connect or listen node. `address` as the `address` column has it.
 pub fn socket_id(kind: Kind, process: Option<NodeId>, protocol: &str, address: &[u8], port: u16) -> NodeId {
-    owned(kind, process).field(protocol.as_bytes()).field(address).field(&port.to_le_bytes()).finish()
+    Input::default().socket(kind, process, protocol, address, port).hash()
 }
 
 /// Hashes the identity of a syscall or capability node.
 pub fn name_id(kind: Kind, process: Option<NodeId>, name: &str) -> NodeId {
-    owned(kind, process).field(name.as_bytes()).finish()
+    Input::default().name(kind, process, name).hash()
 }
 
-fn owned(kind: Kind, process: Option<NodeId>) -> NodeHasher {
-    let mut hash = NodeHasher::new(kind);
-    hash.optional(process.as_ref().map(|id| id.as_bytes().as_slice()));
-    hash
+/// Hashes the identity of a pattern: what siblings are folded into. `place` says which siblings (a directory, a port, …),
+/// `signature` what their names look like. It cannot be the id of a node that was seen.
+pub fn pattern_id(kind: Kind, process: Option<NodeId>, place: &str, signature: &str) -> NodeId {
+    let mut input = Input::default();
+    input.0.extend_from_slice(PATTERN_DOMAIN);
+    input.0.push(kind.tag());
+    input
+        .optional(process.as_ref().map(|id| id.as_bytes().as_slice()))
+        .field(place.as_bytes())
+        .field(signature.as_bytes())
+        .hash()
 }
 
-/// Collects the input on the stack and hashes it at once: for the few dozen bytes of a node, setting up an incremental
-/// hasher costs more than hashing.
-struct NodeHasher {
-    start: [u8; Self::AT_ONCE],
-    filled: usize,
-    /// Takes over where the input is longer.
-    long: Option<Box<blake3::Hasher>>,
-}
+/// What is hashed of one node. The buffer can be used for the next one; who has seen the same bytes under an id before
+/// need not hash them again.
+#[derive(Debug, Default)]
+pub(crate) struct Input(Vec<u8>);
 
-impl NodeHasher {
-    const AT_ONCE: usize = 512;
-
-    fn new(kind: Kind) -> Self {
-        let mut hasher = Self { start: [0; Self::AT_ONCE], filled: 0, long: None };
-        hasher.update(DOMAIN);
-        hasher.update(&[kind.tag()]);
-        hasher
+impl Input {
+    pub(crate) fn process(
+        &mut self,
+        parent: Parent,
+        exe: &[u8],
+        argv0: Option<&[u8]>,
+        script: Option<&[u8]>,
+    ) -> &Self {
+        self.start(Kind::Process);
+        match parent {
+            Parent::Process(id) => self.field(b"process").field(id.as_bytes()),
+            Parent::Root(kind) => self.field(b"root").field(kind.as_str().as_bytes()),
+        };
+        self.field(exe).optional(argv0).optional(script)
     }
 
-    fn update(&mut self, bytes: &[u8]) {
-        if let Some(long) = &mut self.long {
-            long.update(bytes);
-        } else if let Some(space) = self.start.get_mut(self.filled..self.filled + bytes.len()) {
-            space.copy_from_slice(bytes);
-            self.filled += bytes.len();
-        } else {
-            let mut long = Box::new(blake3::Hasher::new());
-            long.update(&self.start[..self.filled]).update(bytes);
-            self.long = Some(long);
-        }
+    pub(crate) fn file(&mut self, process: Option<NodeId>, path: &[u8]) -> &Self {
+        self.owned(Kind::File, process).field(path)
+    }
+
+    pub(crate) fn dns(&mut self, process: Option<NodeId>, name: &[u8], rtype: &str) -> &Self {
+        self.owned(Kind::Dns, process).field(name).field(rtype.as_bytes())
+    }
+
+    pub(crate) fn socket(
+        &mut self,
+        kind: Kind,
+        process: Option<NodeId>,
+        protocol: &str,
+        address: &[u8],
+        port: u16,
+    ) -> &Self {
+        self.owned(kind, process).field(protocol.as_bytes()).field(address).field(&port.to_le_bytes())
+    }
+
+    pub(crate) fn name(&mut self, kind: Kind, process: Option<NodeId>, name: &str) -> &Self {
+        self.owned(kind, process).field(name.as_bytes())
+    }
+
+    /// The bytes that are hashed.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The id.
+    pub(crate) fn hash(&self) -> NodeId {
+        let mut id = [0; 16];
+        id.copy_from_slice(&blake3::hash(&self.0).as_bytes()[..16]);
+        NodeId(id)
+    }
+
+    fn start(&mut self, kind: Kind) -> &mut Self {
+        self.0.clear();
+        self.0.extend_from_slice(DOMAIN);
+        self.0.push(kind.tag());
+        self
+    }
+
+    fn owned(&mut self, kind: Kind, process: Option<NodeId>) -> &mut Self {
+        self.start(kind).optional(process.as_ref().map(|id| id.as_bytes().as_slice()))
     }
 
     fn field(&mut self, bytes: &[u8]) -> &mut Self {
-        self.update(&(bytes.len() as u64).to_le_bytes());
-        self.update(bytes);
+        self.0.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        self.0.extend_from_slice(bytes);
         self
     }
 
@@ -235,20 +272,10 @@ impl NodeHasher {
         match bytes {
             Some(bytes) => self.field(bytes),
             None => {
-                self.update(&u64::MAX.to_le_bytes());
+                self.0.extend_from_slice(&u64::MAX.to_le_bytes());
                 self
             }
         }
-    }
-
-    fn finish(&self) -> NodeId {
-        let hash = self
-            .long
-            .as_ref()
-            .map_or_else(|| blake3::hash(&self.start[..self.filled]), |long| long.finalize());
-        let mut id = [0; 16];
-        id.copy_from_slice(&hash.as_bytes()[..16]);
-        NodeId(id)
     }
 }
 

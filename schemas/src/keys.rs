@@ -13,6 +13,8 @@ pub const SNAPSHOTS: &str = "snapshots";
 pub const PROBE: &str = "snapshots/.reachable";
 /// Folder of what could not be read.
 pub const QUARANTINE: &str = "quarantine";
+/// Folder of the trial objects of `wsp store check`, which takes them out again. Nothing else reads or lists it.
+pub const TRIALS: &str = "trials";
 /// Folder of the Delta tables.
 pub const TABLES: &str = "tables";
 
@@ -105,6 +107,11 @@ impl SnapshotKey {
     }
 }
 
+/// The smallest key that a snapshot of that hour can have: keys sort as their hours do.
+pub fn snapshots_from(hour: DateTime<Utc>) -> String {
+    format!("{SNAPSHOTS}/{}/", hour.format("date=%Y-%m-%d/hour=%H"))
+}
+
 /// Where an unreadable object is kept, beside [`quarantine_reason`]: its own key below `quarantine/`.
 pub fn quarantined(path: &str) -> String {
     format!("{QUARANTINE}/{path}")
@@ -113,6 +120,16 @@ pub fn quarantined(path: &str) -> String {
 /// Where the reason of a quarantined object stands, as text.
 pub fn quarantine_reason(path: &str) -> String {
     format!("{QUARANTINE}/{path}.reason.txt")
+}
+
+/// Folder of one run of trials, from the store's root.
+pub fn trials(run: Uuid) -> String {
+    format!("{TRIALS}/{}", run.hyphenated())
+}
+
+/// One trial object of a run.
+pub fn trial(run: Uuid, name: &str) -> String {
+    format!("{}/{name}", trials(run))
 }
 
 /// Folder of one Delta table, from the store's root.

@@ -19,6 +19,17 @@ use tokio::sync::Mutex;
 const ACCESS_KEY: &str = "wsp-test";
 const SECRET_KEY: &str = "wsp-test-secret";
 
+/// How a server keeps the promise of conditional writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// One changing request at a time: `If-None-Match: *` has one winner.
+    Honest,
+    /// `s3s-fs` as it is: it looks first and writes later.
+    Open,
+    /// The condition is not read at all, as by servers that do not know it.
+    IgnoresConditions,
+}
+
 /// A running server; it ends with its runtime.
 #[derive(Debug)]
 pub struct S3Server {
@@ -28,6 +39,11 @@ pub struct S3Server {
 impl S3Server {
     /// Starts a server over a folder, whose subfolders are its buckets.
     pub async fn start(folder: &Path) -> std::io::Result<Self> {
+        Self::start_with(folder, Gate::Honest).await
+    }
+
+    /// Starts one that keeps its promises so.
+    pub async fn start_with(folder: &Path, kind: Gate) -> std::io::Result<Self> {
         let files =
             s3s_fs::FileSystem::new(folder).map_err(|error| std::io::Error::other(format!("{error:?}")))?;
         let mut builder = S3ServiceBuilder::new(files);
@@ -36,15 +52,22 @@ impl S3Server {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let gate = Arc::new(Mutex::new(()));
+        let folder = folder.to_owned();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let (service, gate) = (service.clone(), Arc::clone(&gate));
+                let (service, gate, folder) = (service.clone(), Arc::clone(&gate), folder.clone());
                 let gated = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                    let (service, gate) = (service.clone(), Arc::clone(&gate));
+                    let (service, gate, folder) = (service.clone(), Arc::clone(&gate), folder.clone());
                     async move {
                         let changes =
                             matches!(*request.method(), Method::PUT | Method::POST | Method::DELETE);
-                        let _turn = if changes { Some(gate.lock().await) } else { None };
+                        let _turn =
+                            if changes && kind != Gate::Open { Some(gate.lock().await) } else { None };
+                        if request.method() == Method::PUT && kind == Gate::IgnoresConditions {
+                            // The header is signed: the object goes instead, so that every condition holds.
+                            let key = request.uri().path().trim_start_matches('/');
+                            let _ = std::fs::remove_file(folder.join(key));
+                        }
                         Service::call(&service, request).await
                     }
                 });

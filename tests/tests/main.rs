@@ -11,8 +11,10 @@
 
 mod architecture;
 mod bad_input;
+mod cli;
 mod demo;
 mod kernel;
 mod merge;
 mod s3;
 mod sql;
+mod store;

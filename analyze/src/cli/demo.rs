@@ -37,7 +37,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let options = Options { as_of: recorded.unwrap_or_else(Utc::now), ..Options::default() };
     let report = job::run(&store, &options, &bar).await?;
     drop(bar);
-    say(&merge::text(&report))?;
+    say(&merge::text(&report, false))?;
 
     let context = views::open(&store).await?;
     say(&format!("\n$ wsp profiles --store {folder}"))?;

@@ -1,10 +1,10 @@
 //! How errors are told, and which exit code they get. The one place that prints them.
 
 use std::error::Error;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
-use wsp_schemas::store::StoreError;
+use wsp_schemas::store::{Store, StoreError};
 use wsp_schemas::text::for_display;
 
 use crate::jobs::merge::MergeError;
@@ -40,6 +40,25 @@ impl Failure {
         self
     }
 
+    /// Says what to do where the operating system refused to work on a local store, and names its folder.
+    #[must_use]
+    pub(super) fn on(mut self, store: &Store) -> Self {
+        let folder = if store.url.scheme() == "file" { store.url.to_file_path().ok() } else { None };
+        let (Some(folder), Some(refused)) = (folder, refused(&*self.error)) else { return self };
+        let folder = folder.display();
+        self.hints = vec![match refused {
+            ErrorKind::PermissionDenied => format!(
+                "the user that runs wsp must be able to read and write everything below `{folder}`: change its owner or \
+                 its permissions, or run wsp as its owner"
+            ),
+            ErrorKind::ReadOnlyFilesystem => {
+                format!("`{folder}` is on a file system that is mounted read-only")
+            }
+            _ => format!("the file system of `{folder}` is full: make room, and run the same command again"),
+        }];
+        self
+    }
+
     /// Prints to standard error and gives the exit code.
     pub fn report(&self) -> ExitCode {
         // `wsp … | head` is no failure.
@@ -71,17 +90,25 @@ impl Failure {
 }
 
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    io_kinds(error).any(|kind| kind == ErrorKind::BrokenPipe)
+}
+
+/// Why the operating system refused, where that is something for people to change.
+fn refused(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    use ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    io_kinds(error)
+        .find(|kind| matches!(kind, PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded))
+}
+
+/// Kinds of the I/O errors among an error and its sources.
+fn io_kinds<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = ErrorKind> + 'a {
     let mut next = Some(error);
-    while let Some(error) = next {
-        if error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-        {
-            return true;
-        }
+    std::iter::from_fn(move || {
+        let error = next?;
         next = error.source();
-    }
-    false
+        Some(error)
+    })
+    .filter_map(|error| error.downcast_ref::<std::io::Error>().map(std::io::Error::kind))
 }
 
 impl From<std::io::Error> for Failure {
@@ -113,7 +140,13 @@ fn table_hint(error: &TableError) -> Option<String> {
             "`wsp merge --store {store}` makes them from its snapshots, if it is the store that wsp-capture writes to"
         )),
         TableError::Conflict { .. } => Some("run the same command again".to_owned()),
-        TableError::Delta { .. } => Some("check the URL, the network and the credentials".to_owned()),
+        TableError::Uncertain { .. } => Some(
+            "check the store; the same command again finds out what was done, and goes on from there"
+                .to_owned(),
+        ),
+        TableError::Delta { .. } | TableError::Write { .. } => {
+            Some("check the URL, the network and the credentials".to_owned())
+        }
         TableError::File { .. } | TableError::Malformed { .. } => None,
     }
 }

@@ -5,8 +5,9 @@ use wsp_schemas::text::for_display;
 
 use super::output::{print_json, say};
 use super::progress::Bar;
-use super::{Ending, Failure, StoreArgs, parse_duration, parse_time};
-use crate::jobs::merge::{self, DEFAULT_BUCKETS, Options, Report};
+use super::{Ending, Failure, StoreArgs, parse_duration, parse_size, parse_time};
+use crate::jobs::merge::{self, DEFAULT_BUCKETS, Folding, Options, Report};
+use crate::session::Resources;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -24,9 +25,36 @@ pub(super) struct Args {
     /// Partitions of the profile tables; counts when the store's tables are made, and is fixed then
     #[arg(long, value_name = "N", default_value_t = DEFAULT_BUCKETS, value_parser = clap::value_parser!(u32).range(1..=4096))]
     buckets: u32,
-    /// Files that are read at the same time
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// A profile is not stable before it has this many snapshots
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    min_snapshots: u32,
+    /// A profile is not stable before it has seen this many containers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    min_containers: u32,
+    /// A profile is not stable before its windows span this long
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
+    min_age: Duration,
+    /// More rare siblings than this are folded into one pattern; 0 folds nothing
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    fold_after: usize,
+    /// Look for uploads from this long before the hour up to which an earlier merge had seen them all
+    #[arg(long, value_name = "DURATION", default_value = "48h", value_parser = parse_duration)]
+    look_back: Duration,
+    /// Look at all uploads, whenever they came
+    #[arg(long, conflicts_with = "look_back")]
+    rescan: bool,
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Files that each core fetches at the same time; more for object stores, where each takes its time
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
+    /// Cores that work at the same time [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// Memory that grouping may take before it spills to disk, as in 512M or 4G
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
+    memory: usize,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -34,35 +62,60 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let store = args.store.open()?;
-    let options = Options {
-        as_of: args.as_of.unwrap_or_else(Utc::now),
-        max_snapshots: args.max_snapshots,
-        learning_time: args.learning_time,
-        buckets: args.buckets,
-        concurrency: usize::from(args.concurrency),
-        ..Options::default()
-    };
+    let options = args.options();
     let bar = Bar::new();
-    let report = merge::run(&store, &options, &bar).await?;
+    let merged = merge::run(&store, &options, &bar).await;
+    let report = merged.map_err(|error| Failure::from(error).on(&store))?;
     drop(bar);
     if args.json {
         print_json(&report)?;
     } else {
-        say(&text(&report))?;
+        say(&text(&report, args.dry_run))?;
+    }
+    if !report.lost.is_empty() {
+        return Err(lost(&report));
     }
     Ok(if report.is_clean() { Ending::Done } else { Ending::Partial })
 }
 
+impl Args {
+    fn options(&self) -> Options {
+        Options {
+            as_of: self.as_of.unwrap_or_else(Utc::now),
+            max_snapshots: self.max_snapshots,
+            learning_time: self.learning_time,
+            min_snapshots: self.min_snapshots,
+            min_containers: self.min_containers,
+            min_age: self.min_age,
+            folding: Folding { siblings: Some(self.fold_after).filter(|least| *least > 0) },
+            buckets: self.buckets,
+            concurrency: usize::from(self.concurrency),
+            look_back: self.look_back,
+            rescan: self.rescan,
+            dry_run: self.dry_run,
+            resources: Resources { partitions: self.jobs.map_or(0, usize::from), memory: Some(self.memory) },
+            ..Options::default()
+        }
+    }
+}
+
 /// The report for people.
-pub(super) fn text(report: &Report) -> String {
+pub(super) fn text(report: &Report, dry_run: bool) -> String {
     if report.listed == 0 {
         return "there are no snapshots below snapshots/: is this the store that wsp-capture writes to?"
             .to_owned();
     }
-    let mut text = format!(
-        "{} snapshots admitted into {} profiles ({} became stable), {} node rows written",
-        report.admitted, report.profiles, report.frozen, report.nodes
-    );
+    let mut text = if dry_run {
+        let Report { listed, admitted, frozen, .. } = report;
+        format!(
+            "nothing was changed; of {listed} snapshots listed, {admitted} would be admitted, and {frozen} profiles become stable"
+        )
+    } else {
+        format!(
+            "{} snapshots admitted into {} profiles ({} became stable), {} node rows written",
+            report.admitted, report.profiles, report.frozen, report.nodes
+        )
+    };
     let counts = [
         (report.known, "known already"),
         (report.after_freeze, "after their profile became stable: left out"),
@@ -74,7 +127,15 @@ pub(super) fn text(report: &Report) -> String {
         text += &format!("\n{count} {what}");
     }
     let problems = [
-        (&report.quarantined, "moved to quarantine/, each with its reason beside it"),
+        (
+            &report.quarantined,
+            if dry_run {
+                "would move to quarantine/"
+            } else {
+                "moved to quarantine/, each with its reason beside it"
+            },
+        ),
+        (&report.out_of_range, "out of range: kept, not merged"),
         (&report.unavailable, "not readable now: the next merge tries again"),
     ];
     for (problems, what) in problems.into_iter().filter(|(problems, _)| !problems.is_empty()) {
@@ -84,4 +145,15 @@ pub(super) fn text(report: &Report) -> String {
         }
     }
     text
+}
+
+/// Admitted snapshots that are gone stop their buckets; everything else was done.
+fn lost(report: &Report) -> Failure {
+    let objects: Vec<String> = report
+        .lost
+        .iter()
+        .map(|problem| format!("`{}` ({})", for_display(&problem.object), for_display(&problem.reason)))
+        .collect();
+    Failure::new(format!("the ledger has snapshots that cannot be read again: {}", objects.join(", ")))
+        .hint("put the objects back and merge again; their profiles' buckets stand still until then, all others were merged")
 }

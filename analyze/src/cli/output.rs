@@ -98,6 +98,20 @@ pub(super) fn say(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A table of texts for people; cells may hold anything.
+pub(super) fn rows<const N: usize>(
+    headings: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(headings);
+    for row in rows {
+        table.add_row(row.iter().map(|cell| for_display(cell).into_owned()));
+    }
+    table.to_string()
+}
+
 fn table(schema: &Schema, batches: &[RecordBatch]) -> Result<Table, ArrowError> {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);

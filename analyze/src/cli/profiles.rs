@@ -1,3 +1,5 @@
+use arrow::datatypes::{Field, Schema};
+
 use super::output::{Format, print};
 use super::{Ending, Failure, StoreArgs};
 use crate::views;
@@ -13,6 +15,15 @@ pub(super) struct Args {
 
 const SQL: &str = include_str!("profiles.sql");
 
+/// Columns that a terminal shows under a shorter name; programs get the view's.
+const HEADINGS: [(&str, &str); 5] = [
+    ("revision", "rev"),
+    ("snapshot_count", "snapshots"),
+    ("container_count", "containers"),
+    ("host_count", "hosts"),
+    ("last_window_end", "last_seen"),
+];
+
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let store = args.store.open()?;
     let context = views::open(&store).await?;
@@ -25,6 +36,17 @@ pub(super) async fn list(
     format: Format,
 ) -> Result<(), Failure> {
     let frame = views::query(context, SQL).await?;
-    let schema = frame.schema().as_arrow().clone();
+    let schema = match format {
+        Format::Table => with_headings(frame.schema().as_arrow()),
+        Format::Json | Format::Csv => frame.schema().as_arrow().clone(),
+    };
     print(&schema, &frame.collect().await?, format)
+}
+
+fn with_headings(schema: &Schema) -> Schema {
+    let field = |field: &Field| match HEADINGS.iter().find(|(name, _)| name == field.name()) {
+        Some((_, heading)) => field.clone().with_name(*heading),
+        None => field.clone(),
+    };
+    Schema::new(schema.fields().iter().map(|known| field(known)).collect::<Vec<_>>())
 }

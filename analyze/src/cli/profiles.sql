@@ -1,13 +1,13 @@
 SELECT
     image,
-    revision AS rev,
+    revision,
     status,
-    snapshot_count AS snapshots,
-    container_count AS containers,
-    host_count AS hosts,
+    snapshot_count,
+    container_count,
+    host_count,
     nodes,
     commonality,
     coverage,
-    last_window_end AS last_seen
+    last_window_end
 FROM profiles
 ORDER BY image_name, image_tag, revision

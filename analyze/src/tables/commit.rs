@@ -1,12 +1,11 @@
-use std::collections::HashMap;
-
 use arrow::array::RecordBatch;
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake_core::kernel::{Action, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 
-use super::{OpenTable, TableError, file};
+use super::file::{self, DataFile};
+use super::{OpenTable, TableError};
 
 /// What one commit does to a table.
 #[derive(Debug, Default)]
@@ -15,19 +14,13 @@ pub struct Change {
     predicates: Vec<String>,
     transactions: Vec<Transaction>,
     metadata: Vec<(String, serde_json::Value)>,
+    bytes: u64,
 }
 
 impl Change {
-    /// Takes the present files of a partition out.
-    pub fn remove(
-        &mut self,
-        table: &OpenTable,
-        select: impl Fn(&HashMap<String, Option<String>>) -> bool,
-    ) -> Result<(), TableError> {
-        let files = table.state()?.log_data();
-        let removed = files.iter().filter(|file| select(&file.partition_values_map()));
-        self.actions.extend(removed.map(|file| Action::Remove(file.remove_action(true))));
-        Ok(())
+    /// Takes a file out.
+    pub fn remove(&mut self, file: &DataFile) {
+        self.actions.push(Action::Remove(file.remove()));
     }
 
     /// Writes a data file and adds it. A batch without rows adds nothing.
@@ -38,14 +31,26 @@ impl Change {
         batch: &RecordBatch,
     ) -> Result<(), TableError> {
         if batch.num_rows() > 0 {
-            self.actions.push(Action::Add(file::write(table, partition, batch).await?));
+            let add = file::write(table, partition, batch).await?;
+            self.bytes += u64::try_from(add.size).unwrap_or_default();
+            self.actions.push(Action::Add(add));
         }
         Ok(())
+    }
+
+    /// Bytes of the files that it adds.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Says that a bucket stands at a batch after this commit. Two commits for one bucket conflict.
     pub fn advance(&mut self, bucket: i32, transaction: Transaction) {
         self.predicates.push(format!("bucket = {bucket}"));
+        self.transactions.push(transaction);
+    }
+
+    /// Sets another application transaction. Two commits that set the same one conflict.
+    pub fn set(&mut self, transaction: Transaction) {
         self.transactions.push(transaction);
     }
 
@@ -63,7 +68,11 @@ impl Change {
         let operation = DeltaOperation::Write {
             mode: SaveMode::Overwrite,
             partition_by: Some(table.declared.partitions.iter().map(|name| (*name).to_owned()).collect()),
-            predicate: Some(self.predicates.join(" OR ")),
+            predicate: Some(if self.predicates.is_empty() {
+                "false".to_owned()
+            } else {
+                self.predicates.join(" OR ")
+            }),
         };
         let state = table.state()?;
         let committed = CommitBuilder::from(properties)
@@ -79,7 +88,12 @@ impl Change {
             Err(DeltaTableError::Transaction {
                 source: TransactionError::CommitConflict(_) | TransactionError::MaxCommitAttempts(_),
             }) => Err(TableError::Conflict { table: table.declared.name, store: table.store.to_string() }),
-            Err(source) => Err(table.failed("changed", source)),
+            // The store may have taken the commit all the same: who goes on must look.
+            Err(source) => Err(TableError::Uncertain {
+                table: table.declared.name,
+                store: table.store.to_string(),
+                source: Box::new(source),
+            }),
         }
     }
 }

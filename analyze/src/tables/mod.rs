@@ -6,7 +6,9 @@
 
 mod commit;
 mod file;
+mod object;
 mod schema;
+mod stream;
 
 use std::sync::Arc;
 
@@ -25,7 +27,7 @@ use wsp_schemas::table::Table;
 use wsp_schemas::tables::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
 
 pub use commit::Change;
-pub use file::read_partition;
+pub use file::{DataFile, Selection, decode_rows};
 pub use schema::partition_value;
 
 /// Name of the table property that fixes the number of buckets.
@@ -66,6 +68,17 @@ pub enum TableError {
         /// The store.
         store: String,
     },
+    /// A commit failed in a way that does not tell whether it was made.
+    #[error("a change of the table `{table}` of {store} failed, and may have been made")]
+    Uncertain {
+        /// The table.
+        table: &'static str,
+        /// The store.
+        store: String,
+        /// Why.
+        #[source]
+        source: Box<DeltaTableError>,
+    },
     /// A data file that does not hold what it must.
     #[error("the file `{path}` of the table `{table}` cannot be used: {reason}")]
     File {
@@ -75,6 +88,17 @@ pub enum TableError {
         path: String,
         /// Why.
         reason: String,
+    },
+    /// A data file that the store does not take.
+    #[error("the file `{path}` of the table `{table}` cannot be written")]
+    Write {
+        /// The table.
+        table: &'static str,
+        /// The file, from the table's folder.
+        path: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
     },
     /// The table says something that this version does not understand.
     #[error("the table `{table}` of {store}: {reason}")]
@@ -150,8 +174,13 @@ impl OpenTable {
 
     /// The last batch of a bucket that stands in this table; 0 before the first.
     pub async fn batch(&self, bucket: i32) -> Result<i64, TableError> {
-        let version = self.state()?.transaction_version(&*self.delta.log_store(), app_id(bucket)).await;
-        Ok(version.map_err(|source| self.failed("read", source))?.unwrap_or(0))
+        Ok(self.application(&app_id(bucket)).await?.unwrap_or(0))
+    }
+
+    /// The version of an application transaction.
+    pub async fn application(&self, id: &str) -> Result<Option<i64>, TableError> {
+        let version = self.state()?.transaction_version(&*self.delta.log_store(), id).await;
+        version.map_err(|source| self.failed("read", source))
     }
 
     /// As a DataFusion table, at the opened version.
@@ -201,6 +230,13 @@ impl ProfileTables {
         is_made(store, &PROFILE_SNAPSHOTS).await
     }
 
+    /// Whether the newest commit to the profiles names the newest versions of the others: then every bucket stands at its
+    /// last batch in all three.
+    pub async fn is_settled(&self) -> Result<bool, TableError> {
+        let pinned = self.profiles.pinned().await?;
+        Ok(pinned == Some((self.ledger.version(), self.nodes.version())))
+    }
+
     /// Opens the newest version of each, making what is missing: what the merge wants.
     pub async fn open_or_create(store: &Store, buckets: u32) -> Result<Self, TableError> {
         // The ledger comes first: its number of buckets holds for the others.
@@ -235,7 +271,8 @@ impl OpenTable {
     async fn pinned(&self) -> Result<Option<(u64, u64)>, TableError> {
         let log = self.delta.log_store();
         let failed = |source| self.failed("read", source);
-        // Not through the table's history: it lists what was committed after this version was opened, too.
+        // Not through the table's history: it lists what was committed after this version was opened, too. Nearly always
+        // the last commit is a merge's, and the log before it need not be read.
         for version in (0..=self.version()).rev() {
             let Some(commit) = log.read_commit_entry(version).await.map_err(failed)? else { break };
             for action in get_actions(version, &commit).map_err(failed)? {
@@ -261,6 +298,11 @@ pub fn pins(ledger: &OpenTable, nodes: &OpenTable) -> Vec<(String, serde_json::V
 /// The application transaction that says which batch of a bucket a table stands at.
 pub fn transaction(bucket: i32, batch: i64) -> Transaction {
     Transaction::new(app_id(bucket), batch)
+}
+
+/// Another application transaction.
+pub fn application(id: &str, version: i64) -> Transaction {
+    Transaction::new(id.to_owned(), version)
 }
 
 fn app_id(bucket: i32) -> String {

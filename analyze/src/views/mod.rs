@@ -32,7 +32,7 @@ pub enum QueryError {
 /// A session over the store's profiles, at its newest batch. Later merges do not change what it shows.
 pub async fn open(store: &Store) -> std::result::Result<SessionContext, QueryError> {
     let tables = ProfileTables::open(store).await?;
-    let context = session::new(std::thread::available_parallelism().map_or(1, usize::from))?;
+    let context = session::new(&session::Resources::default())?;
     let raw = Arc::new(MemorySchemaProvider::new());
     for (name, table) in [
         ("profiles", &tables.profiles),

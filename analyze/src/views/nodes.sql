@@ -1,4 +1,5 @@
--- One row a node of a profile revision. `target` says what the node is in one text.
+-- One row a node of a profile revision; what is folded stands behind its pattern (`pattern`, `collapsed_nodes`), and is in
+-- `raw.profile_nodes`. `target` says what the node is in one text.
 SELECT
     image_name || CASE WHEN starts_with(image_tag, '@') THEN '' ELSE ':' END || image_tag AS image,
     kind,
@@ -37,10 +38,12 @@ SELECT
     encode(parent_id, 'hex') AS parent_id,
     members,
     first_snapshot_id,
-    encode(collapsed_into, 'hex') AS collapsed_into,
+    pattern,
+    collapsed_nodes,
     image_name,
     image_tag,
     revision,
     status,
     workload_key
 FROM raw.profile_nodes
+WHERE collapsed_into IS NULL

@@ -39,6 +39,9 @@ pub(crate) struct Generate {
     /// Images, each with behaviour of its own
     #[arg(long, value_name = "N", default_value_t = FleetSpec::default().images)]
     images: usize,
+    /// Number of the first image: two fleets of one store must not share images
+    #[arg(long, value_name = "N", default_value_t = FleetSpec::default().first_image)]
+    first_image: usize,
     /// Tags of each image; each gains and loses some behaviour
     #[arg(long, value_name = "N", default_value_t = FleetSpec::default().versions)]
     versions: usize,
@@ -115,6 +118,7 @@ impl Generate {
         FleetSpec {
             seed: self.seed,
             images: self.images,
+            first_image: self.first_image,
             versions: self.versions,
             containers: self.containers,
             snapshots: self.snapshots,

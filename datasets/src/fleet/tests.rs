@@ -52,6 +52,20 @@ fn every_snapshot_is_a_valid_file_under_its_own_key() {
 }
 
 #[test]
+fn a_range_of_images_is_that_part_of_the_larger_fleet() {
+    let names = |first_image, images| -> Vec<(Workload, Vec<u8>)> {
+        let spec = FleetSpec { images, first_image, versions: 1, containers: 1, ..FleetSpec::default() };
+        let fleet = Fleet::new(spec).unwrap();
+        let first = |workload: FleetWorkload| {
+            (workload.workload().clone(), workload.container(0).snapshot(0).encode().unwrap())
+        };
+        fleet.workloads().map(first).collect()
+    };
+    let all = names(0, 4);
+    assert_eq!(names(1, 3), all[1..]);
+}
+
+#[test]
 fn the_same_spec_gives_the_same_bytes_in_any_order() {
     let fleet = Fleet::new(FleetSpec { images: 2, containers: 3, ..small() }).unwrap();
     let all: Vec<Vec<u8>> = fleet.snapshots().map(|snapshot| snapshot.encode().unwrap()).collect();

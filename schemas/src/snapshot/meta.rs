@@ -128,18 +128,15 @@ impl SnapshotMeta {
     }
 
     /// The footer entry that proves the file undamaged, as it stands there; none where the writer did not make one.
-    pub(super) fn stored_check(entries: Option<&Vec<KeyValue>>) -> Option<&str> {
-        let entry = entries?.iter().find(|entry| entry.key == CHECK_KEY)?;
-        entry.value.as_deref()
+    pub(super) fn stored_check<'a>(entries: &[(&str, &'a str)]) -> Option<&'a str> {
+        entries.iter().find(|(key, _)| *key == CHECK_KEY).map(|(_, value)| *value)
     }
 
     /// Reads the footer entries. The format comes first: a file that this version cannot read says so, whatever else it holds.
-    pub(super) fn from_footer(entries: Option<&Vec<KeyValue>>) -> Result<Self, MetaError> {
+    pub(super) fn from_footer(entries: &[(&str, &str)]) -> Result<Self, MetaError> {
         let entry = |name: &'static str| {
-            entries
-                .and_then(|entries| entries.iter().find(|entry| entry.key == name))
-                .and_then(|entry| entry.value.as_deref())
-                .ok_or(MetaError::Foreign { missing: name })
+            let found = entries.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| *value).ok_or(MetaError::Foreign { missing: name })
         };
         let bad = |reason: String| MetaError::Malformed { reason };
         let format: Format =

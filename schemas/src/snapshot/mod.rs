@@ -3,10 +3,14 @@
 //! [`encode`] and [`decode`] work on bytes in memory; where the bytes live is the caller's business. `decode` gives
 //! nothing that it did not verify: whoever holds a [`Verified`] needs no further checks.
 
+mod columns;
+mod direct;
 mod look;
 mod meta;
 mod node;
 mod read;
+mod scan;
+mod thrift;
 mod verify;
 mod write;
 
@@ -15,5 +19,6 @@ pub use meta::{
 };
 pub use node::{Fact, File, Node, Phase, Process, SeenBy, Socket};
 pub use read::{DecodeError, Limits, Verified, decode};
+pub use scan::{Scan, Scanner};
 pub use verify::RowError;
 pub use write::{EncodeError, encode};

@@ -19,9 +19,10 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::schema::types::SchemaDescriptor;
 
+use super::columns::Columns;
 use super::look;
 use super::meta::{MetaError, SnapshotMeta, hashes};
-use super::verify::{self, RowError};
+use super::verify::{self, Known, RowError};
 use crate::paths::RULES_VERSION;
 use crate::tables::SNAPSHOT;
 
@@ -137,22 +138,37 @@ fn try_decode(file: Bytes, limits: &Limits) -> Result<Verified, DecodeError> {
     bound("the file's size in bytes", size, limits.file_bytes)?;
     look::footer(&file)?;
     let footer = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(DecodeError::Parquet)?;
-    let entries = footer.file_metadata().key_value_metadata();
+    let entries = footer.file_metadata().key_value_metadata().map_or(&[][..], Vec::as_slice);
+    let entries: Vec<(&str, &str)> =
+        entries.iter().filter_map(|entry| Some((entry.key.as_str(), entry.value.as_deref()?))).collect();
+    let (meta, content_hash) = about(&file, &entries)?;
+    look::pages(&file, &footer, limits)?;
+    let rows = read(file, footer, limits)?;
+    verify::constants(&meta, &rows)?;
+    let columns = Columns::from_batch(&rows).ok_or_else(|| corrupt("a column holds more than 4 GiB"))?;
+    verify::rows(&meta, &columns, &mut Known::default())?;
+    Ok(Verified { meta, rows, content_hash, size })
+}
+
+pub(super) fn corrupt(reason: &str) -> DecodeError {
+    DecodeError::Parquet(ParquetError::General(reason.to_owned()))
+}
+
+/// What the footer's entries say, once the file is known to be undamaged; and its content hash.
+pub(super) fn about(
+    file: &[u8],
+    entries: &[(&str, &str)],
+) -> Result<(SnapshotMeta, blake3::Hash), DecodeError> {
     let meta = SnapshotMeta::from_footer(entries)?;
     if meta.path_rules > RULES_VERSION {
         return Err(DecodeError::PathRules { found: meta.path_rules });
     }
     let stored = SnapshotMeta::stored_check(entries);
-    let (content_hash, check) = hashes(&file, stored.unwrap_or_default());
+    let (content_hash, check) = hashes(file, stored.unwrap_or_default());
     if stored.is_some_and(|stored| check.is_none_or(|check| check.to_hex().as_str() != stored)) {
-        return Err(DecodeError::Parquet(ParquetError::General(
-            "its bytes are not the ones that were written".to_owned(),
-        )));
+        return Err(corrupt("its bytes are not the ones that were written"));
     }
-    look::pages(&file, &footer, limits)?;
-    let rows = read(file, footer, limits)?;
-    verify::rows(&meta, &rows)?;
-    Ok(Verified { meta, rows, content_hash, size })
+    Ok((meta, content_hash))
 }
 
 /// The declared schema in the forms that reading needs.

@@ -1,14 +1,15 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use arrow::array::{
-    Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int32Array, Int64Array, MapArray, RecordBatch,
-    StringArray, TimestampMicrosecondArray,
+    Array, AsArray, BooleanArray, MapArray, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::TimestampMicrosecondType;
 
+use super::columns::{Column, Columns, Values, place};
 use super::meta::SnapshotMeta;
-use crate::identity::{self, Kind, NodeId, Parent, RootKind};
+use crate::identity::{self, Input, Kind, NodeId, Parent, RootKind};
 use crate::paths;
 use crate::text::unescape_cow;
 
@@ -22,151 +23,258 @@ pub struct RowError {
     pub reason: String,
 }
 
-/// Checks all rows; `rows` has the declared schema.
-pub(super) fn rows(meta: &SnapshotMeta, rows: &RecordBatch) -> Result<(), RowError> {
-    constants(meta, rows)?;
-    let columns = Columns::new(rows, meta.path_rules);
-    let window_ms = meta.window_end.timestamp_millis() - meta.window_start.timestamp_millis();
-    let mut seen: HashMap<NodeId, usize> = HashMap::with_capacity(rows.num_rows());
-    let mut kinds = Vec::with_capacity(rows.num_rows());
-    for row in 0..rows.num_rows() {
-        let check = || -> Result<(NodeId, Kind), String> {
-            let (id, kind) = (columns.id(row), columns.kind(row)?);
-            let computed = columns.compute_id(row, kind)?;
-            if id != computed {
-                return Err(format!("node id {id} is not the hash of the row, which is {computed}"));
-            }
-            columns.values(row, kind, window_ms)?;
-            Ok((id, kind))
-        };
-        let (id, kind) = check().map_err(|reason| RowError { row, reason })?;
-        if let Some(first) = seen.insert(id, row) {
-            return Err(RowError { row, reason: format!("node id {id} is also in row {first}") });
-        }
-        kinds.push(kind);
-    }
-    let mut depths = vec![0; rows.num_rows()];
-    for row in 0..rows.num_rows() {
-        columns.owner(row, &kinds, &seen).map_err(|reason| RowError { row, reason })?;
-        columns.depth(row, &seen, &mut depths).map_err(|reason| RowError { row, reason })?;
-    }
-    Ok(())
+/// Nodes that were met in earlier files, by number, with what was hashed to give their ids.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    // Seeded at random: who writes files cannot know which ids would fall together.
+    numbers: HashMap<u128, u32, foldhash::fast::RandomState>,
+    nodes: Vec<KnownNode>,
+    inputs: Vec<u8>,
+    input: Input,
+    file: u32,
 }
 
-/// The columns that checks read. A text column keeps its name for messages.
-struct Columns<'a> {
-    ids: &'a FixedSizeBinaryArray,
-    parents: &'a FixedSizeBinaryArray,
-    kind: Text<'a>,
-    exe: Text<'a>,
-    path: Text<'a>,
-    path_source: Text<'a>,
-    dns_name: Text<'a>,
-    dns_type: Text<'a>,
-    protocol: Text<'a>,
-    address: Text<'a>,
-    name: Text<'a>,
-    root_kind: Text<'a>,
-    script: Text<'a>,
-    argv0: Text<'a>,
-    phase: Text<'a>,
-    origin: Text<'a>,
-    shebang: &'a BooleanArray,
-    port: &'a Int32Array,
-    events: &'a Int64Array,
-    first: &'a Int32Array,
-    last: &'a Int32Array,
+#[derive(Debug)]
+struct KnownNode {
+    id: NodeId,
+    /// Where in the inputs; empty where its hash was not checked yet.
+    input: std::ops::Range<usize>,
+    /// The last file that had it, and the row there.
+    file: u32,
+    row: usize,
+}
+
+/// Inputs are remembered up to this size; nodes beyond it are hashed every time.
+const REMEMBERED_BYTES: usize = 32 << 20;
+
+impl Known {
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn node(&self, number: u32) -> Option<NodeId> {
+        self.nodes.get(number as usize).map(|node| node.id)
+    }
+
+    pub(super) fn number(&mut self, id: NodeId) -> u32 {
+        let next = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        match self.numbers.entry(u128::from_le_bytes(*id.as_bytes())) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => {
+                place.insert(next);
+                self.nodes.push(KnownNode { id, input: 0..0, file: 0, row: 0 });
+                next
+            }
+        }
+    }
+
+    /// The row of the present file that has an id.
+    fn row(&self, id: NodeId) -> Option<usize> {
+        let number = *self.numbers.get(&u128::from_le_bytes(*id.as_bytes()))?;
+        let node = self.nodes.get(number as usize)?;
+        (node.file == self.file).then_some(node.row)
+    }
+
+    /// Checks that an id is the hash of [`Known::input`], and that it is new in the present file. Gives its number.
+    fn check(&mut self, id: NodeId, row: usize) -> Result<u32, String> {
+        let number = self.number(id);
+        let Some(node) = self.nodes.get_mut(number as usize) else {
+            return Err("more nodes than can be numbered".to_owned());
+        };
+        let known = &self.inputs[node.input.clone()];
+        if known.is_empty() || known != self.input.bytes() {
+            let computed = self.input.hash();
+            if computed != id {
+                return Err(format!("node id {id} is not the hash of the row, which is {computed}"));
+            }
+            let end = self.inputs.len() + self.input.bytes().len();
+            if end <= REMEMBERED_BYTES {
+                node.input = self.inputs.len()..end;
+                self.inputs.extend_from_slice(self.input.bytes());
+            }
+        }
+        if node.file == self.file {
+            return Err(format!("node id {id} is also in row {}", node.row));
+        }
+        (node.file, node.row) = (self.file, row);
+        Ok(number)
+    }
+}
+
+/// Checks all rows, and gives the numbers of their nodes.
+pub(super) fn rows(meta: &SnapshotMeta, columns: &Columns, known: &mut Known) -> Result<Vec<u32>, RowError> {
+    let mut rows = Rows::new(columns, meta.path_rules);
+    let window_ms = meta.window_end.timestamp_millis() - meta.window_start.timestamp_millis();
+    let mut kinds = Vec::with_capacity(columns.rows);
+    let mut numbers = Vec::with_capacity(columns.rows);
+    known.file += 1;
+    for row in 0..columns.rows {
+        let mut check = || -> Result<(u32, Kind), String> {
+            let kind = rows.kind(row)?;
+            rows.identity(row, kind, &mut known.input)?;
+            let id = rows.columns.columns[NODE_ID].id(row).ok_or("`node_id` is null")?;
+            let number = known.check(NodeId::from_bytes(id), row)?;
+            rows.values(row, kind, window_ms)?;
+            Ok((number, kind))
+        };
+        let (number, kind) = check().map_err(|reason| RowError { row, reason })?;
+        numbers.push(number);
+        kinds.push(kind);
+    }
+    let owners = rows.owners(known)?;
+    let mut depths = vec![0; columns.rows];
+    for row in 0..columns.rows {
+        rows.owner(row, &kinds, &owners).map_err(|reason| RowError { row, reason })?;
+        depth(row, &owners, &mut depths).map_err(|reason| RowError { row, reason })?;
+    }
+    Ok(numbers)
+}
+
+const NODE_ID: usize = place("node_id");
+const PARENT_ID: usize = place("parent_id");
+const SHEBANG: usize = place("shebang");
+const PORT: usize = place("port");
+const EVENTS: usize = place("events");
+const FIRST: usize = place("first_seen_ms");
+const LAST: usize = place("last_seen_ms");
+const KIND: Text = Text { name: "kind", at: place("kind") };
+const EXE: Text = Text { name: "exe", at: place("exe") };
+const PATH: Text = Text { name: "path", at: place("path") };
+const PATH_SOURCE: Text = Text { name: "path_source", at: place("path_source") };
+const DNS_NAME: Text = Text { name: "dns_name", at: place("dns_name") };
+const DNS_TYPE: Text = Text { name: "dns_type", at: place("dns_type") };
+const PROTOCOL: Text = Text { name: "protocol", at: place("protocol") };
+const ADDRESS: Text = Text { name: "address", at: place("address") };
+const NAME: Text = Text { name: "name", at: place("name") };
+const ROOT_KIND: Text = Text { name: "root_kind", at: place("root_kind") };
+const SCRIPT: Text = Text { name: "script", at: place("script") };
+const ARGV0: Text = Text { name: "argv0", at: place("argv0") };
+const PHASE: Text = Text { name: "phase", at: place("phase") };
+const ORIGIN: Text = Text { name: "origin", at: place("origin") };
+
+/// A text column that checks read; it keeps its name for messages.
+#[derive(Clone, Copy)]
+struct Text {
+    name: &'static str,
+    at: usize,
+}
+
+impl Text {
+    fn get(self, columns: &Columns, row: usize) -> Option<&str> {
+        columns.columns[self.at].text(row)
+    }
+
+    fn need(self, columns: &Columns, row: usize) -> Result<&str, String> {
+        self.get(columns, row).ok_or_else(|| format!("`{}` is null", self.name))
+    }
+
+    fn bytes(self, columns: &Columns, row: usize) -> Result<Option<Cow<'_, [u8]>>, String> {
+        let text = self.get(columns, row).map(unescape_cow).transpose();
+        text.map_err(|error| format!("`{}`: {error}", self.name))
+    }
+
+    fn need_bytes(self, columns: &Columns, row: usize) -> Result<Cow<'_, [u8]>, String> {
+        self.bytes(columns, row)?.ok_or_else(|| format!("`{}` is null", self.name))
+    }
+}
+
+/// What was found out about the values of a column; most stand in many rows.
+struct Judged<T> {
+    text: Text,
+    values: Vec<Option<T>>,
+}
+
+impl<T: Copy> Judged<T> {
+    fn new(text: Text, columns: &Columns) -> Self {
+        let values = match &columns.columns[text.at].values {
+            Values::Text(texts) => texts.len(),
+            _ => 0,
+        };
+        Self { text, values: vec![None; values] }
+    }
+
+    fn get(
+        &mut self,
+        columns: &Columns,
+        row: usize,
+        judge: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let text = self.text.need(columns, row)?;
+        let place = columns.columns[self.text.at].key(row).and_then(|key| self.values.get_mut(key));
+        match place {
+            Some(Some(known)) => Ok(*known),
+            Some(place) => Ok(*place.insert(judge(text)?)),
+            None => judge(text),
+        }
+    }
+
+    fn one_of(&mut self, columns: &Columns, row: usize, values: &[&str]) -> Result<(), String>
+    where
+        T: Default,
+    {
+        let name = self.text.name;
+        let judge = |text: &str| {
+            if values.contains(&text) {
+                Ok(T::default())
+            } else {
+                Err(format!("`{name}` has an unknown value"))
+            }
+        };
+        self.get(columns, row, judge).map(drop)
+    }
+}
+
+struct Rows<'a> {
+    columns: &'a Columns,
+    kinds: Judged<Kind>,
+    phases: Judged<()>,
+    origins: Judged<()>,
+    path_sources: Judged<()>,
+    exes: Judged<()>,
     /// Paths went through the rules of this version, so that going through them again must change nothing.
     current_rules: bool,
 }
 
-#[derive(Clone, Copy)]
-struct Text<'a> {
-    name: &'static str,
-    values: &'a StringArray,
-}
-
-impl<'a> Text<'a> {
-    fn get(self, row: usize) -> Option<&'a str> {
-        self.values.is_valid(row).then(|| self.values.value(row))
-    }
-
-    fn need(self, row: usize) -> Result<&'a str, String> {
-        self.get(row).ok_or_else(|| format!("`{}` is null", self.name))
-    }
-
-    fn bytes(self, row: usize) -> Result<Option<Cow<'a, [u8]>>, String> {
-        self.get(row).map(unescape_cow).transpose().map_err(|error| format!("`{}`: {error}", self.name))
-    }
-
-    fn need_bytes(self, row: usize) -> Result<Cow<'a, [u8]>, String> {
-        self.bytes(row)?.ok_or_else(|| format!("`{}` is null", self.name))
-    }
-
-    fn one_of(self, row: usize, values: &[&str]) -> Result<(), String> {
-        let value = self.need(row)?;
-        if values.contains(&value) { Ok(()) } else { Err(format!("`{}` has an unknown value", self.name)) }
-    }
-}
-
-impl<'a> Columns<'a> {
-    /// The batch has the declared schema, so that no lookup or cast can fail.
-    fn new(rows: &'a RecordBatch, path_rules: i32) -> Self {
-        let column = |name: &str| &rows[name];
-        let text = |name| Text { name, values: column(name).as_string::<i32>() };
+impl<'a> Rows<'a> {
+    fn new(columns: &'a Columns, path_rules: i32) -> Self {
         Self {
-            ids: column("node_id").as_fixed_size_binary(),
-            parents: column("parent_id").as_fixed_size_binary(),
-            kind: text("kind"),
-            exe: text("exe"),
-            path: text("path"),
-            path_source: text("path_source"),
-            dns_name: text("dns_name"),
-            dns_type: text("dns_type"),
-            protocol: text("protocol"),
-            address: text("address"),
-            name: text("name"),
-            root_kind: text("root_kind"),
-            script: text("script"),
-            argv0: text("argv0"),
-            phase: text("phase"),
-            origin: text("origin"),
-            shebang: column("shebang").as_boolean(),
-            port: column("port").as_primitive::<Int32Type>(),
-            events: column("events").as_primitive::<Int64Type>(),
-            first: column("first_seen_ms").as_primitive::<Int32Type>(),
-            last: column("last_seen_ms").as_primitive::<Int32Type>(),
+            columns,
+            kinds: Judged::new(KIND, columns),
+            phases: Judged::new(PHASE, columns),
+            origins: Judged::new(ORIGIN, columns),
+            path_sources: Judged::new(PATH_SOURCE, columns),
+            exes: Judged::new(EXE, columns),
             current_rules: path_rules == paths::RULES_VERSION,
         }
     }
 
-    fn id(&self, row: usize) -> NodeId {
-        id_of(self.ids.value(row))
+    fn column(&self, at: usize) -> &'a Column {
+        &self.columns.columns[at]
     }
 
     fn parent(&self, row: usize) -> Option<NodeId> {
-        self.parents.is_valid(row).then(|| id_of(self.parents.value(row)))
+        self.column(PARENT_ID).id(row).map(NodeId::from_bytes)
     }
 
-    fn kind(&self, row: usize) -> Result<Kind, String> {
-        let kind = self.kind.need(row)?;
-        Kind::parse(kind).ok_or_else(|| format!("`{}` is no kind of node", kind.escape_debug()))
+    fn kind(&mut self, row: usize) -> Result<Kind, String> {
+        self.kinds.get(self.columns, row, |kind| {
+            Kind::parse(kind).ok_or_else(|| format!("`{}` is no kind of node", kind.escape_debug()))
+        })
     }
 
     /// The bytes of a path, which went through the path rules.
-    fn normal_path(&self, text: Text<'a>, row: usize) -> Result<Cow<'a, [u8]>, String> {
-        let raw = text.need_bytes(row)?;
-        if self.current_rules && *paths::normalise(&raw) != *raw {
-            return Err(format!("`{}` did not go through the path rules", text.name));
-        }
+    fn normal_path(&self, text: Text, row: usize) -> Result<Cow<'a, [u8]>, String> {
+        let raw = text.need_bytes(self.columns, row)?;
+        normal(text.name, &raw, self.current_rules)?;
         Ok(raw)
     }
 
-    fn compute_id(&self, row: usize, kind: Kind) -> Result<NodeId, String> {
-        let owner = self.parent(row);
-        Ok(match kind {
+    /// Puts what is hashed of a row into the buffer.
+    fn identity(&mut self, row: usize, kind: Kind, input: &mut Input) -> Result<(), String> {
+        let (owner, columns) = (self.parent(row), self.columns);
+        match kind {
             Kind::Process => {
-                let place = match (owner, self.root_kind.get(row)) {
+                let place = match (owner, ROOT_KIND.get(columns, row)) {
                     (Some(parent), None) => Parent::Process(parent),
                     (None, Some(root)) => {
                         Parent::Root(RootKind::parse(root).ok_or("`root_kind` has an unknown value")?)
@@ -174,93 +282,134 @@ impl<'a> Columns<'a> {
                     (None, None) => return Err("a process with neither parent nor root_kind".to_owned()),
                     (Some(_), Some(_)) => return Err("a process with both parent and root_kind".to_owned()),
                 };
-                let exe = self.normal_path(self.exe, row)?;
-                let shebang = self.shebang.is_valid(row) && self.shebang.value(row);
-                let script = if shebang { Some(self.normal_path(self.script, row)?) } else { None };
-                identity::process_id(place, &exe, self.argv0.bytes(row)?.as_deref(), script.as_deref())
+                let current = self.current_rules;
+                let exe = EXE.need_bytes(columns, row)?;
+                self.exes.get(columns, row, |_| normal(EXE.name, &exe, current))?;
+                let shebang = self.column(SHEBANG).bool(row) == Some(true);
+                let script = if shebang { Some(self.normal_path(SCRIPT, row)?) } else { None };
+                input.process(place, &exe, ARGV0.bytes(columns, row)?.as_deref(), script.as_deref());
             }
-            Kind::File => identity::file_id(owner, &self.normal_path(self.path, row)?),
-            Kind::Dns => identity::dns_id(owner, &self.dns_name.need_bytes(row)?, self.dns_type.need(row)?),
+            Kind::File => {
+                input.file(owner, &self.normal_path(PATH, row)?);
+            }
+            Kind::Dns => {
+                input.dns(owner, &DNS_NAME.need_bytes(columns, row)?, DNS_TYPE.need(columns, row)?);
+            }
             Kind::Connect | Kind::Listen => {
-                let port =
-                    if self.port.is_valid(row) { u16::try_from(self.port.value(row)).ok() } else { None };
+                let port = self.column(PORT).int32(row).and_then(|port| u16::try_from(port).ok());
                 let port = port.ok_or("`port` is null or out of range")?;
-                identity::socket_id(
-                    kind,
-                    owner,
-                    self.protocol.need(row)?,
-                    &self.address.need_bytes(row)?,
-                    port,
-                )
+                let protocol = PROTOCOL.need(columns, row)?;
+                input.socket(kind, owner, protocol, &ADDRESS.need_bytes(columns, row)?, port);
             }
-            Kind::Syscall | Kind::Capability => identity::name_id(kind, owner, self.name.need(row)?),
-        })
+            Kind::Syscall | Kind::Capability => {
+                input.name(kind, owner, NAME.need(columns, row)?);
+            }
+        }
+        Ok(())
     }
 
-    fn values(&self, row: usize, kind: Kind, window_ms: i64) -> Result<(), String> {
-        self.phase.one_of(row, &["startup", "steady"])?;
-        self.origin.one_of(row, &["runtime", "initial"])?;
+    fn values(&mut self, row: usize, kind: Kind, window_ms: i64) -> Result<(), String> {
+        self.phases.one_of(self.columns, row, &["startup", "steady"])?;
+        self.origins.one_of(self.columns, row, &["runtime", "initial"])?;
         if kind == Kind::File {
-            self.path_source.one_of(row, &["kernel", "argument", "truncated"])?;
+            self.path_sources.one_of(self.columns, row, &["kernel", "argument", "truncated"])?;
         }
-        let (first, last) = (i64::from(self.first.value(row)), i64::from(self.last.value(row)));
+        let time = |at| self.column(at).int32(row).map(i64::from);
+        let (Some(first), Some(last)) = (time(FIRST), time(LAST)) else {
+            return Err("`first_seen_ms` or `last_seen_ms` is null".to_owned());
+        };
         if !(0 <= first && first <= last && last <= window_ms) {
             return Err(format!(
                 "first_seen_ms {first} and last_seen_ms {last} do not lie in the window of {window_ms} ms"
             ));
         }
-        if self.events.value(row) < 1 {
+        if self.column(EVENTS).int64(row).is_none_or(|events| events < 1) {
             return Err("`events` is below 1".to_owned());
         }
         Ok(())
     }
 
-    fn owner(&self, row: usize, kinds: &[Kind], seen: &HashMap<NodeId, usize>) -> Result<(), String> {
-        let Some(parent) = self.parent(row) else { return Ok(()) };
-        let owner = *seen.get(&parent).ok_or_else(|| format!("parent {parent} is not in the file"))?;
-        if kinds[owner] != Kind::Process {
-            return Err(format!("parent {parent} is not a process"));
-        }
-        if kinds[row] != Kind::Process && self.exe.get(row) != self.exe.get(owner) {
-            return Err("`exe` is not that of the owning process".to_owned());
-        }
-        Ok(())
+    /// Rows of the parents of all rows.
+    fn owners(&self, known: &Known) -> Result<Vec<Option<usize>>, RowError> {
+        let missing = |parent: NodeId| format!("parent {parent} is not in the file");
+        let column = self.column(PARENT_ID);
+        let values = match &column.values {
+            Values::Id(values) => values.len(),
+            _ => 0,
+        };
+        let mut found: Vec<Option<usize>> = vec![None; values];
+        let owner = |row| {
+            let (Some(key), Some(parent)) = (column.key(row), self.parent(row)) else { return Ok(None) };
+            if let Some(Some(owner)) = found.get(key) {
+                return Ok(Some(*owner));
+            }
+            let owner = known.row(parent).ok_or_else(|| RowError { row, reason: missing(parent) })?;
+            if let Some(place) = found.get_mut(key) {
+                *place = Some(owner);
+            }
+            Ok(Some(owner))
+        };
+        (0..self.columns.rows).map(owner).collect()
     }
 
-    /// Refuses a tree deeper than a recorder makes: readers walk it. `depths` remembers what is known, 0 what is not.
-    fn depth(&self, row: usize, seen: &HashMap<NodeId, usize>, depths: &mut [u32]) -> Result<(), String> {
-        // The node itself, a root, and what hangs at the limit.
-        const LEVELS: usize = identity::MAX_DEPTH as usize + 3;
-        let mut chain = vec![row];
-        let mut known = 0;
-        while let Some(parent) = chain.last().and_then(|row| self.parent(*row)).and_then(|id| seen.get(&id)) {
-            if depths[*parent] > 0 {
-                known = depths[*parent];
-                break;
-            }
-            chain.push(*parent);
-            if chain.len() > LEVELS {
-                break;
-            }
+    fn owner(&self, row: usize, kinds: &[Kind], owners: &[Option<usize>]) -> Result<(), String> {
+        let Some(owner) = owners[row] else { return Ok(()) };
+        if kinds[owner] != Kind::Process {
+            let parent = self.parent(row).map(|parent| parent.to_string()).unwrap_or_default();
+            return Err(format!("parent {parent} is not a process"));
         }
-        if chain.len() + known as usize > LEVELS {
-            return Err(format!("the process tree is deeper than {} levels", identity::MAX_DEPTH));
-        }
-        for (row, depth) in chain.into_iter().rev().zip(known + 1..) {
-            depths[row] = depth;
+        if kinds[row] != Kind::Process {
+            let exes = self.column(EXE.at);
+            if exes.key(row) != exes.key(owner) && exes.text(row) != exes.text(owner) {
+                return Err("`exe` is not that of the owning process".to_owned());
+            }
         }
         Ok(())
     }
 }
 
-fn id_of(bytes: &[u8]) -> NodeId {
-    let mut id = [0; 16];
-    id.copy_from_slice(bytes);
-    NodeId::from_bytes(id)
+fn normal(name: &str, path: &[u8], current_rules: bool) -> Result<(), String> {
+    if current_rules && *paths::normalise(path) != *path {
+        return Err(format!("`{name}` did not go through the path rules"));
+    }
+    Ok(())
+}
+
+/// Refuses a tree deeper than a recorder makes: readers walk it. `depths` remembers what is known, 0 what is not.
+fn depth(row: usize, owners: &[Option<usize>], depths: &mut [u32]) -> Result<(), String> {
+    // The node itself, a root, and what hangs at the limit.
+    const LEVELS: usize = identity::MAX_DEPTH as usize + 3;
+    if let Some(known) = owners[row].map(|owner| depths[owner]).filter(|known| *known > 0) {
+        depths[row] = known + 1;
+        return if known as usize >= LEVELS { Err(too_deep()) } else { Ok(()) };
+    }
+    let mut chain = vec![row];
+    let mut known = 0;
+    while let Some(parent) = chain.last().and_then(|row| owners[*row]) {
+        if depths[parent] > 0 {
+            known = depths[parent];
+            break;
+        }
+        chain.push(parent);
+        if chain.len() > LEVELS {
+            break;
+        }
+    }
+    if chain.len() + known as usize > LEVELS {
+        return Err(too_deep());
+    }
+    for (row, depth) in chain.into_iter().rev().zip(known + 1..) {
+        depths[row] = depth;
+    }
+    Ok(())
+}
+
+fn too_deep() -> String {
+    format!("the process tree is deeper than {} levels", identity::MAX_DEPTH)
 }
 
 /// The columns that repeat the footer must repeat it in every row.
-fn constants(meta: &SnapshotMeta, rows: &RecordBatch) -> Result<(), RowError> {
+pub(super) fn constants(meta: &SnapshotMeta, rows: &RecordBatch) -> Result<(), RowError> {
     let differs =
         |name: &str, row: usize| RowError { row, reason: format!("`{name}` differs from the footer") };
     let id = meta.id.to_string();

@@ -13,6 +13,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
@@ -42,12 +43,7 @@ pub fn encode(meta: &SnapshotMeta, nodes: &[Node]) -> Result<Vec<u8>, EncodeErro
 fn try_encode(meta: &SnapshotMeta, nodes: &[Node]) -> Result<Vec<u8>, ParquetError> {
     let batch = to_batch(meta, nodes)?;
     let footer = meta.to_footer().map_err(|error| ParquetError::External(Box::new(error)))?;
-    // Readers take the types from Parquet's own schema: Arrow's would be a quarter of the file.
-    let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), batch.schema(), options)?;
-    writer.write(&batch)?;
-    footer.into_iter().chain([blank_check()]).for_each(|entry| writer.append_key_value_metadata(entry));
-    let mut file = writer.into_inner()?;
+    let mut file = write_batch(&batch, footer.into_iter().chain([blank_check()]).collect())?;
     let check = blake3::hash(&file).to_hex();
     // The entry is the last of the footer's, and no other is all zeros.
     let at = file.windows(CHECK_BLANK.len()).rposition(|window| window == CHECK_BLANK.as_bytes());
@@ -55,6 +51,16 @@ fn try_encode(meta: &SnapshotMeta, nodes: &[Node]) -> Result<Vec<u8>, ParquetErr
         digits.copy_from_slice(check.as_bytes());
     }
     Ok(file)
+}
+
+/// Rows with the declared columns, and entries of the footer, as a file.
+pub(super) fn write_batch(batch: &RecordBatch, footer: Vec<KeyValue>) -> Result<Vec<u8>, ParquetError> {
+    // Readers take the types from Parquet's own schema: Arrow's would be a quarter of the file.
+    let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), batch.schema(), options)?;
+    writer.write(batch)?;
+    footer.into_iter().for_each(|entry| writer.append_key_value_metadata(entry));
+    writer.into_inner()
 }
 
 /// The encodings that the declarations ask for.

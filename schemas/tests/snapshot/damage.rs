@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use wsp_schemas::snapshot::{Limits, decode, encode};
+use wsp_schemas::snapshot::{Limits, encode};
 
+use crate::both::decode;
 use crate::forge::Forged;
 use crate::nodes;
 

@@ -9,8 +9,9 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use wsp_schemas::snapshot::{DecodeError, Limits, Node, SnapshotMeta, Verified, decode, encode};
+use wsp_schemas::snapshot::{DecodeError, Limits, Node, SnapshotMeta, Verified, encode};
 
+use crate::both::decode;
 use crate::nodes;
 
 /// Rows and footer of a file, to be changed and written anew, without the proof that it is undamaged.

@@ -9,6 +9,7 @@
     reason = "shared with the benchmark"
 )]
 
+mod both;
 mod damage;
 mod forge;
 mod memory;

@@ -10,8 +10,9 @@ use arrow::datatypes::{Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use wsp_schemas::identity::{Parent, RootKind, process_id};
-use wsp_schemas::snapshot::{Limits, decode, encode};
+use wsp_schemas::snapshot::{Limits, encode};
 
+use crate::both::decode;
 use crate::forge::Forged;
 use crate::nodes;
 

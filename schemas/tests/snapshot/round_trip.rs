@@ -5,12 +5,11 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use bytes::Bytes;
 use proptest::prelude::*;
 use wsp_schemas::identity::{NodeId, RootKind};
-use wsp_schemas::snapshot::{
-    Fact, File, Limits, Node, Phase, Process, SeenBy, Socket, Verified, decode, encode,
-};
+use wsp_schemas::snapshot::{Fact, File, Limits, Node, Phase, Process, SeenBy, Socket, Verified, encode};
 use wsp_schemas::text::RawText;
 use wsp_schemas::{paths, tables};
 
+use crate::both::decode;
 use crate::nodes::{self, WINDOW_MS};
 
 fn round_trip(nodes: &[Node]) -> Verified {

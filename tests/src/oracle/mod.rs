@@ -9,7 +9,7 @@ mod stats;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use wsp_schemas::image::{Workload, WorkloadKey};
 use wsp_schemas::keys::{SnapshotId, SnapshotKey};
 use wsp_schemas::snapshot::{Limits, Verified, decode};
@@ -90,7 +90,7 @@ impl Oracle {
         let mut rows: Vec<Row> = Vec::new();
         let mut candidates: BTreeMap<Workload, Vec<Candidate>> = BTreeMap::new();
         for object in objects {
-            if let Some(candidate) = self.judge(object, &mut rows)
+            if let Some(candidate) = self.judge(object, as_of, &mut rows)
                 && let Some(workload) = candidate.snapshot.meta.image.workload.clone()
             {
                 candidates.entry(workload).or_default().push(candidate);
@@ -108,7 +108,7 @@ impl Oracle {
     }
 
     /// Refuses an object, leaves it alone, or hands it on.
-    fn judge(&mut self, object: &Object, rows: &mut Vec<Row>) -> Option<Candidate> {
+    fn judge(&mut self, object: &Object, as_of: DateTime<Utc>, rows: &mut Vec<Row>) -> Option<Candidate> {
         let key = SnapshotKey::parse(&object.key).ok();
         let stable = |key: &WorkloadKey| {
             self.revisions
@@ -138,6 +138,12 @@ impl Oracle {
         row.extend(about_snapshot(&snapshot));
         if snapshot.meta.image.workload.is_none() {
             refuse("unkeyed", row);
+            return None;
+        }
+        // Nothing was recorded before 2020, nor more than a day after both the merge and the upload.
+        let end = snapshot.meta.window_end;
+        if end.year() < 2020 || end > as_of.max(object.stored) + TimeDelta::hours(24) {
+            refuse("out_of_range", row);
             return None;
         }
         let content = wsp_schemas::content_hash(&object.bytes);
@@ -202,6 +208,7 @@ impl Oracle {
                 ("revision", 1.into()),
                 ("outcome", "frozen".into()),
                 ("reason", reason.into()),
+                ("window_end", profiles::stable_at(revision, settings.learning_time).into()),
             ]));
         }
         if rows.len() > before {

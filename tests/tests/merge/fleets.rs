@@ -277,12 +277,20 @@ fn shot() -> impl Strategy<Value = Shot> {
     // Windows start on a grid of ten minutes and overlap; some snapshots differ in nothing but their id.
     let time = (0..20_i64, 2..6_i64, prop_oneof![3 => Just(0), 1 => Just(2), 1 => Just(60)], any::<u32>());
     let loss = (some_kinds(0.2), some_kinds(0.1), prop_oneof![8 => Just(1), 1 => Just(-120), 1 => Just(600)]);
-    (place, time, loss, vec(seen(), 0..12)).prop_map(
-        |((app, container, host, digest), (start, minutes, ran, salt), (lossy, blind, stored), nodes)| Shot {
+    // Clocks that are two years behind, or three days ahead of the store's.
+    let clock = prop_oneof![28 => Just(0), 1 => Just(-730 * 1440), 1 => Just(3 * 1440)];
+    (place, time, loss, clock, vec(seen(), 0..12)).prop_map(
+        |(
+            (app, container, host, digest),
+            (start, minutes, ran, salt),
+            (lossy, blind, stored),
+            clock,
+            nodes,
+        )| Shot {
             app,
             container,
             host,
-            start: start * 10,
+            start: start * 10 + clock,
             minutes: minutes * 10,
             ran,
             lossy,
@@ -290,7 +298,7 @@ fn shot() -> impl Strategy<Value = Shot> {
             digest,
             nodes,
             salt,
-            stored,
+            stored: stored - clock,
         },
     )
 }

@@ -4,44 +4,65 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Boolean
 use datafusion::common::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 
-use super::state::MemberSet;
-use super::{add, union};
+use super::checked;
 
-/// One set a group.
-#[derive(Debug, Default)]
+/// The sets of all groups side by side, each `stride` bytes long.
+#[derive(Debug)]
 pub(super) struct MembersGroups {
-    sets: Vec<MemberSet>,
-    heap: usize,
+    bits: Vec<u8>,
+    stride: usize,
 }
 
 impl MembersGroups {
-    fn for_each(
+    pub(super) fn new() -> Self {
+        // 200 snapshots, the usual limit.
+        Self { bits: Vec::new(), stride: 25 }
+    }
+
+    fn update(
         &mut self,
+        sets: &BinaryArray,
         groups: &[usize],
         filter: Option<&BooleanArray>,
         total: usize,
-        mut update: impl FnMut(&mut MemberSet, usize) -> Result<()>,
     ) -> Result<()> {
-        self.sets.resize_with(total.max(self.sets.len()), MemberSet::default);
+        self.bits.resize(self.bits.len().max(total * self.stride), 0);
         for (row, group) in groups.iter().enumerate() {
-            if filter.is_some_and(|filter| !(filter.is_valid(row) && filter.value(row))) {
+            if sets.is_null(row) || filter.is_some_and(|filter| !(filter.is_valid(row) && filter.value(row)))
+            {
                 continue;
             }
-            let set = &mut self.sets[*group];
-            let before = set.heap_size();
-            update(set, row)?;
-            self.heap += set.heap_size() - before;
+            let set = checked(sets.value(row))?;
+            self.widen(set.len());
+            let mine = &mut self.bits[group * self.stride..][..self.stride];
+            mine.iter_mut().zip(set).for_each(|(mine, other)| *mine |= other);
         }
         Ok(())
     }
 
+    fn widen(&mut self, bytes: usize) {
+        if bytes <= self.stride {
+            return;
+        }
+        let stride = bytes.next_power_of_two();
+        let mut bits = vec![0; self.bits.len() / self.stride * stride];
+        for (old, new) in self.bits.chunks(self.stride).zip(bits.chunks_mut(stride)) {
+            new[..old.len()].copy_from_slice(old);
+        }
+        (self.bits, self.stride) = (bits, stride);
+    }
+
     fn take(&mut self, emit_to: EmitTo) -> BinaryArray {
-        let sets = emit_to.take_needed(&mut self.sets);
-        let mut out =
-            BinaryBuilder::with_capacity(sets.len(), sets.iter().map(|set| set.as_bytes().len()).sum());
-        for set in sets {
-            self.heap -= set.heap_size();
-            out.append_value(set.as_bytes());
+        let end = match emit_to {
+            EmitTo::All => self.bits.len(),
+            EmitTo::First(groups) => groups * self.stride,
+        };
+        let rest = self.bits.split_off(end);
+        let taken = std::mem::replace(&mut self.bits, rest);
+        let mut out = BinaryBuilder::with_capacity(taken.len() / self.stride, taken.len());
+        for set in taken.chunks(self.stride) {
+            let end = set.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+            out.append_value(&set[..end]);
         }
         out.finish()
     }
@@ -55,14 +76,11 @@ impl GroupsAccumulator for MembersGroups {
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        self.for_each(groups, filter, total, |set, row| add(set, values, row))
+        self.update(values[0].as_binary(), groups, filter, total)
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        let sets: &BinaryArray = states[0].as_binary();
-        self.for_each(groups, None, total, |set, row| {
-            if sets.is_valid(row) { union(set, sets.value(row)) } else { Ok(()) }
-        })
+        self.update(states[0].as_binary(), groups, None, total)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
@@ -74,19 +92,14 @@ impl GroupsAccumulator for MembersGroups {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let rows = values[0].len();
-        let mut out = BinaryBuilder::with_capacity(rows, rows);
-        for row in 0..rows {
-            let mut set = MemberSet::default();
-            if filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)) {
-                add(&mut set, values, row)?;
-            }
-            out.append_value(set.as_bytes());
-        }
-        Ok(vec![Arc::new(out.finish())])
+        let sets: &BinaryArray = values[0].as_binary();
+        let Some(filter) = filter else { return Ok(values.to_vec()) };
+        let counts = |row: usize| filter.is_valid(row) && filter.value(row) && sets.is_valid(row);
+        let kept: BinaryArray = (0..sets.len()).map(|row| counts(row).then(|| sets.value(row))).collect();
+        Ok(vec![Arc::new(kept)])
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.sets.capacity() * size_of::<MemberSet>() + self.heap
+        size_of::<Self>() + self.bits.capacity()
     }
 }

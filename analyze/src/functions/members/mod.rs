@@ -1,15 +1,14 @@
-//! `members_union(ordinal, members)`: the set of snapshot ordinals that showed a node.
+//! `members_union(members)`: the union of sets of snapshot ordinals.
 //!
-//! A row brings one ordinal (a sighting), a set (an earlier result), both, or neither. The result is never null: no rows
-//! give the empty set.
+//! Nulls do not count. The result is never null: no rows give the empty set.
 
 mod groups;
 mod state;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Int32Type};
+use arrow::array::{ArrayRef, AsArray, BinaryArray};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
@@ -30,7 +29,7 @@ struct MembersUnion {
 
 impl MembersUnion {
     fn new() -> Self {
-        Self { signature: Signature::exact(vec![DataType::Int32, DataType::Binary], Volatility::Immutable) }
+        Self { signature: Signature::exact(vec![DataType::Binary], Volatility::Immutable) }
     }
 }
 
@@ -64,7 +63,7 @@ impl AggregateUDFImpl for MembersUnion {
     }
 
     fn create_groups_accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(groups::MembersGroups::default()))
+        Ok(Box::new(groups::MembersGroups::new()))
     }
 
     fn default_value(&self, _: &DataType) -> Result<ScalarValue> {
@@ -77,13 +76,12 @@ struct MembersAccumulator(MemberSet);
 
 impl Accumulator for MembersAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let rows = values.first().map_or(0, |array| array.len());
-        (0..rows).try_for_each(|row| add(&mut self.0, values, row))
+        let sets: &BinaryArray = values[0].as_binary();
+        sets.iter().flatten().try_for_each(|set| union(&mut self.0, set))
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let sets: &BinaryArray = states[0].as_binary();
-        sets.iter().flatten().try_for_each(|set| union(&mut self.0, set))
+        self.update_batch(states)
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
@@ -99,19 +97,10 @@ impl Accumulator for MembersAccumulator {
     }
 }
 
-/// Adds what one row of the arguments brings.
-fn add(set: &mut MemberSet, arguments: &[ArrayRef], row: usize) -> Result<()> {
-    let (ordinals, sets) = (arguments[0].as_primitive::<Int32Type>(), arguments[1].as_binary::<i32>());
-    if ordinals.is_valid(row) {
-        let ordinal = ordinals.value(row);
-        let ordinal =
-            u32::try_from(ordinal).map_err(|_| exec_datafusion_err!("ordinal {ordinal} is negative"))?;
-        set.insert(ordinal).map_err(|error| exec_datafusion_err!("{error}"))?;
-    }
-    if sets.is_valid(row) {
-        union(set, sets.value(row))?;
-    }
-    Ok(())
+/// A `members` value that is one.
+fn checked(bytes: &[u8]) -> Result<&[u8]> {
+    state::check(bytes).map_err(|error| exec_datafusion_err!("{error}"))?;
+    Ok(bytes)
 }
 
 fn union(set: &mut MemberSet, bytes: &[u8]) -> Result<()> {

@@ -71,7 +71,7 @@ impl FromIterator<u32> for MemberSet {
     }
 }
 
-fn check(bytes: &[u8]) -> Result<(), MemberSetError> {
+pub(super) fn check(bytes: &[u8]) -> Result<(), MemberSetError> {
     if bytes.len() > MAX_ORDINAL as usize / 8 {
         return Err(MemberSetError(format!("{} bytes are more than {}", bytes.len(), MAX_ORDINAL / 8)));
     }

@@ -1,203 +1,247 @@
-//! Admission: which snapshots go into which profile, in which order, and when a profile is frozen. No I/O.
+//! Admission: which snapshots of one workload go into its profile, in which order, and when the profile is frozen. No I/O.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use wsp_schemas::image::{Workload, WorkloadKey};
-use wsp_schemas::keys::SnapshotId;
-use wsp_schemas::snapshot::Verified;
+use serde::{Deserialize, Serialize};
 
-use super::ledger::{Ledger, LedgerRow, Outcome, Seen};
-use super::plan::Planned;
-use super::read::{Finding, Snapshots, Unusable};
-use super::{Options, Problem};
-
-/// What was decided on a wave.
-#[derive(Debug, Default)]
-pub(super) struct Decided {
-    /// Rows for the ledger, without their batch number.
-    pub(super) rows: Vec<LedgerRow>,
-    /// The admitted snapshots, by object key.
-    pub(super) snapshots: Snapshots,
-    /// What the store did not give.
-    pub(super) problems: Vec<Problem>,
-    /// Snapshots that came after their profile was frozen: neither merged nor listed.
-    pub(super) after_freeze: usize,
+/// The rules that hold for all workloads of a merge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rules {
+    /// The clock: a profile whose learning time has passed by then is frozen.
+    pub(crate) as_of: DateTime<Utc>,
+    /// A profile is stable with this many snapshots …
+    pub(crate) max_snapshots: u32,
+    /// … or this long after the start of its first window, whichever comes first,
+    pub(crate) learning_time: Duration,
+    /// but not before it has this many snapshots,
+    pub(crate) min_snapshots: u32,
+    /// this many containers,
+    pub(crate) min_containers: u32,
+    /// and its last window ends this long after its first one's start. Until then it goes on learning.
+    pub(crate) min_age: Duration,
+    /// Windows that end before are refused: the clock of their host was not set.
+    pub(crate) earliest: DateTime<Utc>,
+    /// Windows that end later than this after both the merge's clock and their upload are refused.
+    pub(crate) clock_slack: Duration,
 }
 
-impl Decided {
-    pub(super) fn touched(&self) -> Vec<i32> {
-        self.rows.iter().map(|row| row.bucket).collect::<BTreeSet<_>>().into_iter().collect()
-    }
-}
-
-type Candidate = (Planned, Box<Verified>);
-
-/// Decides on everything that a wave found, and on the profiles of its buckets whose time has passed.
-pub(super) fn decide(
-    ledger: &Ledger,
-    findings: Vec<Finding>,
-    wave: &[i32],
-    options: &Options,
-    buckets: u32,
-) -> Decided {
-    let mut decided = Decided::default();
-    let mut candidates: BTreeMap<Workload, Vec<Candidate>> = BTreeMap::new();
-    let mut ids: HashMap<SnapshotId, String> = HashMap::new();
-    for Finding { object, result } in findings {
-        let snapshot = match result {
-            Ok(snapshot) => snapshot,
-            Err(Unusable::Unavailable(reason)) => {
-                decided.problems.push(Problem { object: object.path.to_string(), reason });
-                continue;
-            }
-            Err(Unusable::Damaged { reason, content_hash }) => {
-                let refused =
-                    LedgerRow { content_hash, ..refusal(&object, Outcome::Damaged, Some(reason), options) };
-                decided.rows.push(refused);
-                continue;
-            }
-        };
-        let Some(workload) = snapshot.meta.image.workload.clone() else {
-            let reason = "the image has neither tag nor digest".to_owned();
-            decided.rows.push(about(&object, &snapshot, Outcome::Unkeyed, Some(reason), options));
-            continue;
-        };
-        let hash = snapshot.content_hash.to_hex().to_string();
-        let id = snapshot.meta.id;
-        match ledger.admitted(&id).or_else(|| ids.get(&id).map(String::as_str)) {
-            Some(other) if other == hash => {
-                let reason = format!("the snapshot {id} was admitted already, with the same content");
-                decided.rows.push(about(&object, &snapshot, Outcome::Duplicate, Some(reason), options));
-            }
-            Some(_) => {
-                let reason = format!("the snapshot {id} was admitted already, with other content");
-                decided.rows.push(about(&object, &snapshot, Outcome::Conflict, Some(reason), options));
-            }
-            None => {
-                ids.insert(id, hash);
-                candidates.entry(workload).or_default().push((object, snapshot));
-            }
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            as_of: Utc::now(),
+            max_snapshots: 200,
+            learning_time: Duration::from_secs(48 * 3600),
+            min_snapshots: 0,
+            min_containers: 0,
+            min_age: Duration::ZERO,
+            // 2020-01-01: there was no recorder before.
+            earliest: DateTime::from_timestamp_secs(1_577_836_800).unwrap_or_default(),
+            clock_slack: Duration::from_secs(24 * 3600),
         }
     }
-    for bucket in wave {
-        for revision in ledger.overdue(*bucket, options, buckets) {
-            candidates.entry(revision.workload.clone()).or_default();
-        }
-    }
-    for (workload, candidates) in candidates {
-        admit(ledger, &workload, candidates, options, buckets, &mut decided);
-    }
-    decided
 }
 
-/// Admits the snapshots of one workload in order of (window end, id), up to the limits.
-fn admit(
-    ledger: &Ledger,
-    workload: &Workload,
-    mut candidates: Vec<Candidate>,
-    options: &Options,
-    buckets: u32,
-    decided: &mut Decided,
-) {
-    candidates.sort_by_key(|(_, snapshot)| (snapshot.meta.window_end, snapshot.meta.id));
-    let known = ledger.revision(workload.key());
-    let number = known.map_or(1, |revision| revision.number);
-    let mut count = known.map_or(0, |revision| revision.snapshots);
-    let mut deadline = known.map(|revision| deadline(revision.first_start, options));
-    let mut newest = options.as_of;
-    for (object, snapshot) in candidates {
-        let meta = &snapshot.meta;
-        let end = *deadline.get_or_insert_with(|| self::deadline(meta.window_start, options));
-        // A snapshot proves the time; one that is dated later than it was stored proves no more than that.
-        newest = newest.max(meta.window_end.min(object.stored_at));
-        if known.is_some_and(|revision| revision.frozen)
-            || count >= options.max_snapshots
-            || meta.window_end > end
+impl Rules {
+    /// When a profile that began then has learned long enough.
+    pub(crate) fn deadline(&self, first_start: DateTime<Utc>) -> DateTime<Utc> {
+        later(first_start, self.learning_time)
+    }
+
+    /// Why a window cannot be where it says, if it cannot.
+    pub(crate) fn out_of_range(&self, window_end: DateTime<Utc>, stored_at: DateTime<Utc>) -> Option<String> {
+        let hours = |span: TimeDelta| span.num_hours();
+        if window_end < self.earliest {
+            return Some(format!(
+                "its window ends before {}: the clock of its host was not set",
+                self.earliest.format("%Y-%m-%d")
+            ));
+        }
+        let known = self.as_of.max(stored_at);
+        (window_end > later(known, self.clock_slack)).then(|| {
+            format!(
+                "its window ends {} hours after the store got it: the clock of its host is wrong",
+                hours(window_end - known)
+            )
+        })
+    }
+}
+
+fn later(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+    let by = TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
+    time.checked_add_signed(by).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// Where a revision stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    /// Admitted snapshots: the next ordinal.
+    pub(crate) snapshots: u32,
+    /// Start of the window of ordinal 0.
+    pub(crate) first_start: Option<DateTime<Utc>>,
+    /// Latest end of an admitted window.
+    pub(crate) last_end: Option<DateTime<Utc>>,
+    /// Its containers.
+    pub(crate) containers: BTreeSet<String>,
+    /// Windows that start before are not of this revision.
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// The revision is frozen.
+    pub(crate) frozen: bool,
+}
+
+/// What of a snapshot counts for admission.
+#[derive(Debug, Clone)]
+pub(crate) struct Applicant<'a> {
+    /// Start of its window.
+    pub(crate) window_start: DateTime<Utc>,
+    /// End of its window.
+    pub(crate) window_end: DateTime<Utc>,
+    /// Its container, distinct in the fleet.
+    pub(crate) container: &'a str,
+}
+
+/// Admits the snapshots of one workload, which come in order of (window end, id).
+#[derive(Debug)]
+pub(crate) struct Admission<'a> {
+    rules: &'a Rules,
+    standing: Standing,
+    /// The latest time that is proved to have come.
+    newest: DateTime<Utc>,
+}
+
+impl<'a> Admission<'a> {
+    /// Goes on from where the revision stands.
+    pub(crate) fn new(rules: &'a Rules, standing: Standing) -> Self {
+        Self { rules, standing, newest: rules.as_of }
+    }
+
+    /// Takes note that a window ended which the store had by then: a snapshot proves the time, but one that is dated later
+    /// than it was stored proves no more than that.
+    pub(crate) fn note(&mut self, window_end: DateTime<Utc>, stored_at: DateTime<Utc>) {
+        self.newest = self.newest.max(window_end.min(stored_at));
+    }
+
+    /// Whether a snapshot whose window ends then comes too late.
+    pub(crate) fn is_closed(&self, window_end: DateTime<Utc>) -> bool {
+        let standing = &self.standing;
+        let over = standing.first_start.is_some_and(|start| window_end > self.rules.deadline(start));
+        standing.frozen || (self.has_enough() && (over || standing.snapshots >= self.rules.max_snapshots))
+    }
+
+    /// Admits a snapshot and gives its ordinal; none where it is not one of this revision's.
+    pub(crate) fn admit(&mut self, applicant: &Applicant<'_>) -> Option<u32> {
+        let early = self.standing.since.is_some_and(|since| applicant.window_start < since);
+        if early || self.is_closed(applicant.window_end) {
+            return None;
+        }
+        let standing = &mut self.standing;
+        let ordinal = standing.snapshots;
+        standing.snapshots += 1;
+        standing.first_start.get_or_insert(applicant.window_start);
+        standing.last_end = standing.last_end.max(Some(applicant.window_end));
+        if !standing.containers.contains(applicant.container) {
+            standing.containers.insert(applicant.container.to_owned());
+        }
+        Some(ordinal)
+    }
+
+    /// Why the revision becomes stable now and since when in event time, if it does.
+    pub(crate) fn freeze(&self) -> Option<(&'static str, DateTime<Utc>)> {
+        let standing = &self.standing;
+        let start = standing.first_start.filter(|_| !standing.frozen && self.has_enough())?;
+        if standing.snapshots >= self.rules.max_snapshots {
+            return Some(("snapshots", standing.last_end?));
+        }
+        let deadline = self.rules.deadline(start);
+        (self.newest >= deadline).then_some(("age", deadline))
+    }
+
+    /// The minimums are reached.
+    fn has_enough(&self) -> bool {
+        let (rules, standing) = (self.rules, &self.standing);
+        let age =
+            standing.first_start.zip(standing.last_end).and_then(|(start, end)| (end - start).to_std().ok());
+        standing.snapshots >= rules.min_snapshots
+            && standing.containers.len() >= rules.min_containers as usize
+            && age.unwrap_or_default() >= rules.min_age
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hours: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_000_000, 0).unwrap() + TimeDelta::hours(hours)
+    }
+
+    fn applicant(end: i64, container: &str) -> Applicant<'_> {
+        Applicant { window_start: at(end - 1), window_end: at(end), container }
+    }
+
+    #[test]
+    fn the_cut_is_exact_in_number_and_time() {
+        let rules = Rules { as_of: at(0), max_snapshots: 2, ..Rules::default() };
+        let mut admission = Admission::new(&rules, Standing::default());
+        assert_eq!(admission.admit(&applicant(1, "a")), Some(0));
+        assert_eq!(admission.freeze(), None);
+        assert_eq!(admission.admit(&applicant(2, "a")), Some(1));
+        assert_eq!(
+            (admission.admit(&applicant(3, "a")), admission.freeze()),
+            (None, Some(("snapshots", at(2))))
+        );
+
+        let rules = Rules { as_of: at(0), ..Rules::default() };
+        let mut admission = Admission::new(&rules, Standing::default());
+        assert_eq!(admission.admit(&applicant(1, "a")), Some(0));
+        assert_eq!(
+            (admission.admit(&applicant(48, "a")), admission.admit(&applicant(49, "a"))),
+            (Some(1), None)
+        );
+        assert_eq!(admission.freeze(), None);
+        admission.note(at(49), at(47));
+        assert_eq!(admission.freeze(), None, "stored before its window ended");
+        admission.note(at(49), at(50));
+        assert_eq!(admission.freeze(), Some(("age", at(48))));
+    }
+
+    #[test]
+    fn minimums_keep_it_learning() {
+        let rules = Rules {
+            as_of: at(1000),
+            max_snapshots: 2,
+            min_containers: 2,
+            min_snapshots: 3,
+            ..Rules::default()
+        };
+        let mut admission = Admission::new(&rules, Standing::default());
+        for (end, container, freeze) in
+            [(1, "a", None), (2, "a", None), (3, "a", None), (100, "b", Some("snapshots"))]
         {
-            decided.after_freeze += 1;
-            continue;
+            assert!(admission.admit(&applicant(end, container)).is_some());
+            assert_eq!(admission.freeze().map(|(reason, _)| reason), freeze, "{end}");
         }
-        let row = LedgerRow {
-            revision: Some(number),
-            ordinal: i32::try_from(count).ok(),
-            ..about(&object, &snapshot, Outcome::Admitted, None, options)
-        };
-        count += 1;
-        decided.rows.push(row);
-        decided.snapshots.insert(object.path.to_string(), *snapshot);
+        assert_eq!(admission.admit(&applicant(101, "c")), None);
     }
-    let reason = if known.is_some_and(|revision| revision.frozen) {
-        None
-    } else if count >= options.max_snapshots {
-        Some("snapshots")
-    } else if deadline.is_some_and(|deadline| newest >= deadline) {
-        Some("age")
-    } else {
-        None
-    };
-    if let Some(reason) = reason {
-        let key = workload.key();
-        decided.rows.push(LedgerRow {
-            bucket: key.bucket(buckets),
-            workload_key: Some(key),
-            workload: Some(workload.clone()),
-            revision: Some(number),
-            reason: Some(reason.to_owned()),
-            ..empty(Outcome::Frozen, options)
-        });
+
+    #[test]
+    fn what_cannot_be_is_out_of_range_and_a_clock_that_is_hours_off_is_not() {
+        let rules = Rules { as_of: at(0), ..Rules::default() };
+        assert_eq!(rules.out_of_range(at(5), at(0)), None);
+        assert!(rules.out_of_range(at(25), at(0)).unwrap().contains("25 hours after"));
+        assert_eq!(rules.out_of_range(at(25), at(2)), None);
+        let unset = DateTime::from_timestamp(1800, 0).unwrap();
+        assert!(rules.out_of_range(unset, at(0)).unwrap().contains("before 2020-01-01"));
     }
-}
 
-/// When the learning time of a revision ends.
-pub(super) fn deadline(first_start: DateTime<Utc>, options: &Options) -> DateTime<Utc> {
-    let learning = TimeDelta::from_std(options.learning_time).unwrap_or(TimeDelta::MAX);
-    first_start.checked_add_signed(learning).unwrap_or(DateTime::<Utc>::MAX_UTC)
-}
-
-fn empty(outcome: Outcome, options: &Options) -> LedgerRow {
-    LedgerRow {
-        bucket: 0,
-        workload_key: None,
-        workload: None,
-        revision: None,
-        outcome,
-        reason: None,
-        ordinal: None,
-        batch: 0,
-        decided_at: options.as_of,
-        object_key: None,
-        object_size: None,
-        content_hash: None,
-        snapshot_id: None,
-        seen: None,
-    }
-}
-
-fn refusal(object: &Planned, outcome: Outcome, reason: Option<String>, options: &Options) -> LedgerRow {
-    LedgerRow {
-        bucket: object.bucket,
-        workload_key: object.key.map(|key| key.workload).filter(|key| *key != WorkloadKey::UNKEYED),
-        reason,
-        object_key: Some(object.path.to_string()),
-        object_size: i64::try_from(object.size).ok(),
-        snapshot_id: object.key.map(|key| key.id),
-        ..empty(outcome, options)
-    }
-}
-
-fn about(
-    object: &Planned,
-    snapshot: &Verified,
-    outcome: Outcome,
-    reason: Option<String>,
-    options: &Options,
-) -> LedgerRow {
-    LedgerRow {
-        workload: snapshot.meta.image.workload.clone(),
-        content_hash: Some(snapshot.content_hash.to_hex().to_string()),
-        snapshot_id: Some(snapshot.meta.id),
-        seen: Some(Seen::of(snapshot)),
-        ..refusal(object, outcome, reason, options)
+    #[test]
+    fn a_revision_takes_nothing_from_before_it_was_opened() {
+        let rules = Rules { as_of: at(0), ..Rules::default() };
+        let mut admission = Admission::new(&rules, Standing { since: Some(at(5)), ..Standing::default() });
+        assert_eq!(
+            (admission.admit(&applicant(5, "a")), admission.admit(&applicant(6, "a"))),
+            (None, Some(0))
+        );
     }
 }

@@ -1,16 +1,17 @@
--- One row a node and profile: which snapshots showed it, how often, when, and where its first sighting stands.
--- `first` packs (first_seen, rank of the snapshot id, source row): its minimum is the sighting whose attributes count.
+-- One row a node and workload: which snapshots showed it, how often, when, and the attributes of its first sighting.
+-- Rows without an id are the reports on the workloads.
 SELECT
     workload,
     id_high,
     id_low,
-    members_union(ordinal, members) AS members,
+    members_union(members) AS members,
     min(first) AS first,
+    arg_min(attributes, first) AS attributes,
     sum(events) AS events,
-    min(first_seen) AS first_seen,
     max(last_seen) AS last_seen,
     bool_and(startup) AS startup,
-    bool_or(lineage_complete) AS lineage_complete
+    bool_or(lineage_complete) AS lineage_complete,
+    max(report) AS report
 FROM sightings
 GROUP BY workload, id_high, id_low
 ORDER BY workload, id_high, id_low

@@ -1,19 +1,19 @@
 //! The ledger in memory: what was decided on every snapshot.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 use wsp_schemas::identity::Kind;
 use wsp_schemas::image::{Workload, WorkloadKey};
 use wsp_schemas::keys::SnapshotId;
-use wsp_schemas::snapshot::{Completeness, STARTUP, Verified};
+use wsp_schemas::snapshot::{Completeness, STARTUP, SnapshotMeta};
 use wsp_schemas::tables::PROFILE_SNAPSHOTS;
 
-use super::admit::deadline;
-use super::{MergeError, Options};
+use super::MergeError;
 use crate::rows::{Builder, Reader};
-use crate::tables::{OpenTable, read_partition};
+use crate::tables::{OpenTable, Selection};
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,12 +23,27 @@ pub(super) enum Outcome {
     Conflict,
     Damaged,
     Unkeyed,
+    OutOfRange,
+    Opened,
     Frozen,
 }
 
 impl Outcome {
-    const ALL: [Self; 6] =
-        [Self::Admitted, Self::Duplicate, Self::Conflict, Self::Damaged, Self::Unkeyed, Self::Frozen];
+    const ALL: [Self; 8] = [
+        Self::Admitted,
+        Self::Duplicate,
+        Self::Conflict,
+        Self::Damaged,
+        Self::Unkeyed,
+        Self::OutOfRange,
+        Self::Opened,
+        Self::Frozen,
+    ];
+
+    /// It makes a profile what it is; the others say what is not in one.
+    pub(super) const fn is_of_a_profile(self) -> bool {
+        matches!(self, Self::Admitted | Self::Opened | Self::Frozen)
+    }
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -37,6 +52,8 @@ impl Outcome {
             Self::Conflict => "conflict",
             Self::Damaged => "damaged",
             Self::Unkeyed => "unkeyed",
+            Self::OutOfRange => "out_of_range",
+            Self::Opened => "opened",
             Self::Frozen => "frozen",
         }
     }
@@ -58,12 +75,14 @@ pub(super) struct LedgerRow {
     pub(super) object_size: Option<i64>,
     pub(super) content_hash: Option<String>,
     pub(super) snapshot_id: Option<SnapshotId>,
+    /// Of `opened`: windows that start before are not of this revision. Of `frozen`: when it became stable, in event time.
+    pub(super) at: Option<DateTime<Utc>>,
     pub(super) seen: Option<Seen>,
 }
 
 /// What a snapshot says about itself, as far as profiles need it.
-#[derive(Debug, Clone)]
-pub(super) struct Seen {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen {
     pub(super) rows: i32,
     pub(super) completeness: BTreeMap<String, String>,
     pub(super) container_id: String,
@@ -79,10 +98,9 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn of(snapshot: &Verified) -> Self {
-        let meta = &snapshot.meta;
+    pub(super) fn of(meta: &SnapshotMeta, rows: usize) -> Self {
         Self {
-            rows: i32::try_from(snapshot.rows.num_rows()).unwrap_or(i32::MAX),
+            rows: i32::try_from(rows).unwrap_or(i32::MAX),
             completeness: meta
                 .completeness
                 .iter()
@@ -99,6 +117,11 @@ impl Seen {
             labels: meta.container.labels.clone(),
             path_rules: meta.path_rules,
         }
+    }
+
+    /// Its container; ids are unique on a host only where a runtime makes them short.
+    pub(super) fn container(&self) -> String {
+        format!("{}\0{}", self.host, self.container_id)
     }
 
     /// Nothing of the kind was lost, and its sensor was live.
@@ -123,130 +146,151 @@ impl LedgerRow {
     }
 }
 
-/// All rows, and what follows from them.
+/// The rows of some workloads, in the order in which they were decided.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    by_bucket: BTreeMap<i32, Vec<LedgerRow>>,
-    objects: HashSet<String>,
-    /// Content hash of every snapshot that was admitted, by id.
-    admitted: HashMap<SnapshotId, String>,
-    revisions: HashMap<WorkloadKey, Revision>,
-}
-
-/// Where the newest revision of a workload stands.
-#[derive(Debug, Clone)]
-pub(super) struct Revision {
-    pub(super) workload: Workload,
-    pub(super) number: i32,
-    pub(super) snapshots: u32,
-    pub(super) first_start: DateTime<Utc>,
-    pub(super) frozen: bool,
+    by_workload: BTreeMap<WorkloadKey, Vec<LedgerRow>>,
 }
 
 impl Ledger {
-    pub(super) async fn read(table: &OpenTable) -> Result<Self, MergeError> {
+    /// Reads the rows of these workloads, from the files that may have any.
+    pub(super) async fn read(
+        table: &OpenTable,
+        workloads: &BTreeSet<WorkloadKey>,
+    ) -> Result<Self, MergeError> {
+        let keys: BTreeSet<String> = workloads.iter().map(ToString::to_string).collect();
+        let select = Selection { columns: None, workloads: Some(&keys) };
         let mut rows = Vec::new();
-        for batch in read_partition(table, |_| true).await? {
-            rows.extend(from_batch(&batch)?);
+        for file in table.files()?.iter().filter(|file| file.may_hold("workload_key", &keys)) {
+            for batch in table.read(file, select).await? {
+                rows.extend(from_batch(&batch)?);
+            }
         }
         let mut ledger = Self::default();
         ledger.extend(rows);
         Ok(ledger)
     }
 
+    /// Reads all rows of some buckets.
+    pub(super) async fn of_buckets(table: &OpenTable, buckets: &BTreeSet<i32>) -> Result<Self, MergeError> {
+        let mut rows = Vec::new();
+        for file in table.files()?.iter().filter(|file| file.bucket().is_some_and(|at| buckets.contains(&at)))
+        {
+            for batch in table.read(file, Selection::default()).await? {
+                rows.extend(from_batch(&batch)?);
+            }
+        }
+        let mut ledger = Self::default();
+        ledger.extend(rows);
+        Ok(ledger)
+    }
+
+    /// Lets go of the rows of some buckets.
+    pub(super) fn forget(&mut self, buckets: &BTreeSet<i32>) {
+        self.by_workload.retain(|_, rows| rows.iter().all(|row| !buckets.contains(&row.bucket)));
+    }
+
     /// Adds rows of batches later than all that are there.
     pub(super) fn extend(&mut self, mut rows: Vec<LedgerRow>) {
         // Files of a table come in no order; ordinals and freezes must be taken in theirs.
-        rows.sort_by_key(|row| (row.batch, row.outcome == Outcome::Frozen, row.ordinal));
+        rows.sort_by(|a, b| a.place().cmp(&b.place()));
         for row in rows {
-            if let (Some(key), false) =
-                (&row.object_key, matches!(row.outcome, Outcome::Damaged | Outcome::Conflict))
-            {
-                self.objects.insert(key.clone());
+            if let Some(key) = row.workload_key {
+                self.by_workload.entry(key).or_default().push(row);
             }
-            self.note(&row);
-            self.by_bucket.entry(row.bucket).or_default().push(row);
         }
     }
 
-    fn note(&mut self, row: &LedgerRow) {
-        let Some(workload) = &row.workload else { return };
-        match (row.outcome, &row.seen) {
-            (Outcome::Admitted, Some(seen)) => {
-                if let (Some(id), Some(hash)) = (row.snapshot_id, &row.content_hash) {
-                    self.admitted.insert(id, hash.clone());
+    pub(super) fn rows(&self, workload: WorkloadKey) -> &[LedgerRow] {
+        self.by_workload.get(&workload).map_or(&[], Vec::as_slice)
+    }
+
+    /// Workloads of a bucket that a batch after this one changed.
+    pub(super) fn changed_after(&self, bucket: i32, batch: i64) -> Vec<WorkloadKey> {
+        let changes =
+            |row: &LedgerRow| row.bucket == bucket && row.batch > batch && row.outcome.is_of_a_profile();
+        let changed = self.by_workload.iter().filter(|(_, rows)| rows.iter().any(changes));
+        changed.map(|(key, _)| *key).collect()
+    }
+}
+
+impl LedgerRow {
+    fn place(&self) -> (i64, Option<i32>, u8, Option<i32>, Option<&str>) {
+        let last = match self.outcome {
+            Outcome::Opened => 0,
+            Outcome::Frozen => 2,
+            _ => 1,
+        };
+        (self.batch, self.revision, last, self.ordinal, self.object_key.as_deref())
+    }
+}
+
+/// What the ledger says of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Decided {
+    /// It is settled.
+    Settled,
+    /// It was refused, and moves away.
+    Refused(Refusal),
+}
+
+/// What was refused, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) content_hash: Option<String>,
+    pub(super) reason: String,
+}
+
+/// Reads what was decided on the objects whose keys are not below `from`.
+pub(super) async fn decided(table: &OpenTable, from: &str) -> Result<HashMap<String, Decided>, MergeError> {
+    let select =
+        Selection { columns: Some(&["object_key", "outcome", "content_hash", "reason"]), workloads: None };
+    let mut decided = HashMap::new();
+    let files = table.files()?;
+    for file in files.iter().filter(|file| file.greatest("object_key").is_none_or(|key| key >= from)) {
+        for batch in table.read(file, select).await? {
+            let read = Reader::new(&batch);
+            for row in 0..batch.num_rows() {
+                let Some(key) = read.text("object_key", row).filter(|key| *key >= from) else { continue };
+                let refused = matches!(read.text("outcome", row), Some("damaged" | "conflict"));
+                let what = if refused {
+                    Decided::Refused(Refusal {
+                        content_hash: read.text("content_hash", row).map(str::to_owned),
+                        reason: read.text("reason", row).unwrap_or_default().to_owned(),
+                    })
+                } else {
+                    Decided::Settled
+                };
+                // What was refused and put back may have been settled since.
+                if decided.get(key) != Some(&Decided::Settled) {
+                    decided.insert(key.to_owned(), what);
                 }
-                let revision = self.revisions.entry(workload.key()).or_insert_with(|| Revision {
-                    workload: workload.clone(),
-                    number: row.revision.unwrap_or(1),
-                    snapshots: 0,
-                    first_start: seen.window_start,
-                    frozen: false,
-                });
-                if row.ordinal == Some(0) {
-                    revision.first_start = seen.window_start;
-                }
-                revision.snapshots += 1;
             }
-            (Outcome::Frozen, _) => {
-                if let Some(revision) = self.revisions.get_mut(&workload.key()) {
-                    revision.frozen = true;
-                }
-            }
-            _ => {}
         }
     }
+    Ok(decided)
+}
 
-    pub(super) fn has_object(&self, key: &str) -> bool {
-        self.objects.contains(key)
+/// The last batch of every bucket in the ledger; a bucket that has none is not there.
+pub(super) async fn batches(table: &OpenTable) -> Result<BTreeMap<i32, i64>, MergeError> {
+    let mut batches: BTreeMap<i32, i64> = BTreeMap::new();
+    for file in table.files()? {
+        let Some(bucket) = file.bucket() else { continue };
+        let last = match file.greatest_number("batch") {
+            Some(batch) => batch,
+            None => table.batch(bucket).await?,
+        };
+        let entry = batches.entry(bucket).or_default();
+        *entry = (*entry).max(last);
     }
-
-    pub(super) fn admitted(&self, id: &SnapshotId) -> Option<&str> {
-        self.admitted.get(id).map(String::as_str)
-    }
-
-    pub(super) fn revision(&self, workload: WorkloadKey) -> Option<&Revision> {
-        self.revisions.get(&workload)
-    }
-
-    pub(super) fn is_stable(&self, workload: WorkloadKey) -> bool {
-        self.revision(workload).is_some_and(|revision| revision.frozen)
-    }
-
-    /// Learning revisions of a bucket whose time has passed, or that have all the snapshots they may have.
-    pub(super) fn overdue(&self, bucket: i32, options: &Options, buckets: u32) -> Vec<&Revision> {
-        let mut overdue: Vec<_> = self
-            .revisions
-            .iter()
-            .filter(|(key, revision)| key.bucket(buckets) == bucket && !revision.frozen)
-            .map(|(_, revision)| revision)
-            .filter(|revision| {
-                revision.snapshots >= options.max_snapshots
-                    || options.as_of >= deadline(revision.first_start, options)
-            })
-            .collect();
-        overdue.sort_by(|a, b| a.workload.cmp(&b.workload));
-        overdue
-    }
-
-    /// Buckets with an overdue revision.
-    pub(super) fn due(&self, options: &Options, buckets: u32) -> Vec<i32> {
-        self.by_bucket
-            .keys()
-            .copied()
-            .filter(|bucket| !self.overdue(*bucket, options, buckets).is_empty())
-            .collect()
-    }
-
-    pub(super) fn rows(&self, bucket: i32) -> &[LedgerRow] {
-        self.by_bucket.get(&bucket).map_or(&[], Vec::as_slice)
-    }
+    Ok(batches)
 }
 
 /// Rows as the table has them.
 pub(super) fn to_batch(rows: &[&LedgerRow]) -> Result<RecordBatch, arrow::error::ArrowError> {
     let mut out = Builder::new(rows.len());
     let seen = |row: &LedgerRow| row.seen.clone();
+    let at = |row: &LedgerRow, outcome: Outcome| row.at.filter(|_| row.outcome == outcome);
     out.int32("bucket", rows.iter().map(|row| Some(row.bucket)));
     out.text("workload_key", rows.iter().map(|row| row.workload_key.map(|key| key.to_string())));
     out.text(
@@ -273,8 +317,14 @@ pub(super) fn to_batch(rows: &[&LedgerRow]) -> Result<RecordBatch, arrow::error:
     out.text("container_name", rows.iter().map(|row| seen(row)?.container_name));
     out.time("container_started", rows.iter().map(|row| seen(row)?.container_started));
     out.text("host", rows.iter().map(|row| seen(row).map(|seen| seen.host)));
-    out.time("window_start", rows.iter().map(|row| seen(row).map(|seen| seen.window_start)));
-    out.time("window_end", rows.iter().map(|row| seen(row).map(|seen| seen.window_end)));
+    out.time(
+        "window_start",
+        rows.iter().map(|row| at(row, Outcome::Opened).or_else(|| seen(row).map(|seen| seen.window_start))),
+    );
+    out.time(
+        "window_end",
+        rows.iter().map(|row| at(row, Outcome::Frozen).or_else(|| seen(row).map(|seen| seen.window_end))),
+    );
     out.bool("covers_start", rows.iter().map(|row| seen(row).map(|seen| seen.covers_start)));
     out.text("image_digest", rows.iter().map(|row| seen(row)?.image_digest));
     out.text_map("labels", rows.iter().map(|row| seen(row).map(|seen| seen.labels)))?;
@@ -309,6 +359,11 @@ fn from_batch(batch: &RecordBatch) -> Result<Vec<LedgerRow>, MergeError> {
                 object_size: read.int64("object_size", row),
                 content_hash: read.text("content_hash", row).map(str::to_owned),
                 snapshot_id: read.text("snapshot_id", row).and_then(SnapshotId::parse),
+                at: match outcome {
+                    Outcome::Opened => read.time("window_start", row),
+                    Outcome::Frozen => read.time("window_end", row),
+                    _ => None,
+                },
                 seen: seen_of(&read, row),
             })
         })

@@ -1,33 +1,44 @@
 //! `merge`: snapshots become profiles.
 //!
-//! Plan from LIST → read and verify → admit → commit the ledger → group by profile and node → score → commit nodes, then
+//! Plan from LIST → scan: read, verify, admit, group ([`scan`]) → commit the ledger → score and fold → commit nodes, then
 //! profiles. Everything after the ledger's commit is a function of the ledger: a run that stops there is finished by the
-//! next one, from the ledger alone.
+//! next one, from the ledger alone. Where another merge was faster, a run begins anew from what stands.
 
 mod admit;
 mod aggregate;
 mod apply;
-mod content_hash;
+mod fold;
 mod ledger;
+mod listing;
+mod nodes;
 mod plan;
 mod profile;
-mod read;
+mod relearn;
+mod scan;
 mod score;
+mod wave;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use object_store::ObjectStore as _;
 use object_store::path::Path;
+use rand::RngExt as _;
 use serde::Serialize;
 use wsp_schemas::keys;
 use wsp_schemas::snapshot::Limits;
 use wsp_schemas::store::Store;
 
-use crate::tables::{Change, ProfileTables, TableError, partition_value, transaction};
+use crate::session::Resources;
+use crate::tables::{Change, OpenTable, ProfileTables, TableError, partition_value, transaction};
+use admit::Rules;
+use apply::Behind;
 use ledger::{Ledger, LedgerRow, Outcome};
+
+pub use fold::Folding;
+pub use relearn::{Relearned, relearn};
 
 /// Buckets of a store that is made by a merge.
 pub const DEFAULT_BUCKETS: u32 = 16;
@@ -37,30 +48,77 @@ pub const DEFAULT_BUCKETS: u32 = 16;
 pub struct Options {
     /// The clock: a profile whose learning time has passed by then is frozen.
     pub as_of: DateTime<Utc>,
-    /// A profile is stable with this many snapshots.
+    /// A profile is stable with this many snapshots …
     pub max_snapshots: u32,
-    /// A profile is stable this long after the start of its first window.
+    /// … or this long after the start of its first window, whichever comes first,
     pub learning_time: Duration,
+    /// but not before it has this many snapshots,
+    pub min_snapshots: u32,
+    /// this many containers,
+    pub min_containers: u32,
+    /// and its last window ends this long after its first one's start. Until then it goes on learning.
+    pub min_age: Duration,
+    /// Windows that end before are refused: the clock of their host was not set.
+    pub earliest: DateTime<Utc>,
+    /// Windows that end later than this after both the merge's clock and their upload are refused.
+    pub clock_slack: Duration,
+    /// Folding of crowds.
+    pub folding: Folding,
     /// Buckets, where the store's tables are made now.
     pub buckets: u32,
     /// Bounds on a snapshot file.
     pub limits: Limits,
-    /// Files that are read at the same time.
+    /// Files that each partition fetches at the same time.
     pub concurrency: usize,
-    /// Files after which a batch is committed; a bucket is never split.
+    /// Files after which a batch is committed; a workload is never split.
     pub files_per_batch: usize,
+    /// Uploads are looked for from this long before the hour up to which an earlier merge had seen them all.
+    pub look_back: Duration,
+    /// Look at all uploads, whenever they came.
+    pub rescan: bool,
+    /// Decide, and change nothing.
+    pub dry_run: bool,
+    /// Cores and memory.
+    pub resources: Resources,
 }
 
 impl Default for Options {
     fn default() -> Self {
+        let rules = Rules::default();
         Self {
-            as_of: Utc::now(),
-            max_snapshots: 200,
-            learning_time: Duration::from_secs(48 * 3600),
+            as_of: rules.as_of,
+            max_snapshots: rules.max_snapshots,
+            learning_time: rules.learning_time,
+            min_snapshots: rules.min_snapshots,
+            min_containers: rules.min_containers,
+            min_age: rules.min_age,
+            earliest: rules.earliest,
+            clock_slack: rules.clock_slack,
+            folding: Folding::default(),
             buckets: DEFAULT_BUCKETS,
             limits: Limits::default(),
-            concurrency: 8,
-            files_per_batch: 4096,
+            concurrency: 16,
+            files_per_batch: 16_384,
+            look_back: Duration::from_secs(48 * 3600),
+            rescan: false,
+            dry_run: false,
+            resources: Resources::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The rules of admission among them.
+    fn rules(&self) -> Rules {
+        Rules {
+            as_of: self.as_of,
+            max_snapshots: self.max_snapshots,
+            learning_time: self.learning_time,
+            min_snapshots: self.min_snapshots,
+            min_containers: self.min_containers,
+            min_age: self.min_age,
+            earliest: self.earliest,
+            clock_slack: self.clock_slack,
         }
     }
 }
@@ -68,7 +126,7 @@ impl Default for Options {
 /// What a merge did.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// Objects below `snapshots/`.
+    /// Objects below `snapshots/` that were listed.
     pub listed: usize,
     /// Objects that an earlier merge had decided on.
     pub known: usize,
@@ -82,16 +140,24 @@ pub struct Report {
     pub duplicates: usize,
     /// Snapshots of no known workload: kept, not merged.
     pub unkeyed: usize,
+    /// Snapshots whose windows cannot be where they say: kept, not merged.
+    pub out_of_range: Vec<Problem>,
     /// Objects moved to quarantine, with the reason.
     pub quarantined: Vec<Problem>,
     /// Objects that the store did not give: the next merge tries again.
     pub unavailable: Vec<Problem>,
+    /// Admitted objects that cannot be read again: their buckets stand still until they can.
+    pub lost: Vec<Problem>,
     /// Profile revisions changed.
     pub profiles: usize,
     /// Of those, frozen by this merge.
     pub frozen: usize,
     /// Node rows written.
     pub nodes: usize,
+    /// Bytes of table files written.
+    pub bytes_written: u64,
+    /// Times that the run began anew because another merge was faster.
+    pub retries: u32,
 }
 
 /// An object that could not be used.
@@ -106,7 +172,32 @@ pub struct Problem {
 impl Report {
     /// Everything that was there went in, whole.
     pub fn is_clean(&self) -> bool {
-        self.quarantined.is_empty() && self.unavailable.is_empty() && self.lossy == 0
+        self.quarantined.is_empty()
+            && self.unavailable.is_empty()
+            && self.out_of_range.is_empty()
+            && self.lost.is_empty()
+            && self.lossy == 0
+    }
+
+    fn count(&mut self, rows: &[LedgerRow]) {
+        for row in rows {
+            let problem = || Problem {
+                object: row.object_key.clone().unwrap_or_default(),
+                reason: row.reason.clone().unwrap_or_default(),
+            };
+            match row.outcome {
+                Outcome::Admitted => {
+                    self.admitted += 1;
+                    self.lossy += usize::from(row.is_lossy());
+                }
+                Outcome::Duplicate => self.duplicates += 1,
+                Outcome::Unkeyed => self.unkeyed += 1,
+                Outcome::Frozen => self.frozen += 1,
+                Outcome::OutOfRange => self.out_of_range.push(problem()),
+                Outcome::Damaged | Outcome::Conflict => self.quarantined.push(problem()),
+                Outcome::Opened => {}
+            }
+        }
     }
 }
 
@@ -125,16 +216,6 @@ pub enum MergeError {
         #[source]
         source: object_store::Error,
     },
-    /// A snapshot that the ledger has cannot be read again.
-    #[error(
-        "the ledger has the snapshot `{object}`, which cannot be read again: {reason}; put the object back and merge again"
-    )]
-    Lost {
-        /// The object.
-        object: String,
-        /// Why.
-        reason: String,
-    },
     /// An object cannot be moved to quarantine.
     #[error("`{object}` cannot be moved to quarantine")]
     Quarantine {
@@ -143,6 +224,14 @@ pub enum MergeError {
         /// Why.
         #[source]
         source: object_store::Error,
+    },
+    /// There is no such profile to begin anew.
+    #[error("the store has no profile of {image} that could be learned anew: {reason}")]
+    NotStable {
+        /// The workload.
+        image: String,
+        /// What is in the way.
+        reason: String,
     },
     /// The engine failed.
     #[error("the aggregation failed")]
@@ -154,10 +243,10 @@ pub enum MergeError {
 
 /// Told how far a merge is.
 pub trait Progress: Send + Sync {
-    /// So many files will be read.
+    /// So many files will be looked at.
     fn files(&self, total: usize);
-    /// One more file was read.
-    fn file(&self);
+    /// So many more files were looked at.
+    fn files_done(&self, more: usize);
     /// What is done now.
     fn stage(&self, text: &str);
 }
@@ -168,7 +257,7 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn files(&self, _: usize) {}
-    fn file(&self) {}
+    fn files_done(&self, _: usize) {}
     fn stage(&self, _: &str) {}
 }
 
@@ -177,39 +266,131 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
     if is_empty(store).await? {
         return Ok(Report::default());
     }
-    let mut tables = ProfileTables::open_or_create(store, options.buckets).await?;
-    let buckets = tables.ledger.buckets()?;
-    progress.stage("reading the ledger");
-    let mut ledger = Ledger::read(&tables.ledger).await?;
     let mut report = Report::default();
+    let mut patience = Patience::default();
+    while let Err(error) = attempt(store, options, progress, &mut report).await {
+        patience.wait(error).await?;
+        progress.stage("another merge was faster: beginning anew");
+        // What was decided stays counted; what was only looked at is looked at again.
+        report.retries += 1;
+        (report.listed, report.known, report.after_freeze) = (0, 0, 0);
+        report.unavailable.clear();
+        report.lost.clear();
+    }
+    Ok(report)
+}
 
+/// How often a run begins anew.
+#[derive(Debug, Default)]
+struct Patience {
+    conflicts: u32,
+    uncertain: u32,
+}
+
+impl Patience {
+    const CONFLICTS: u32 = 60;
+    const UNCERTAIN: u32 = 3;
+
+    /// Waits before a new attempt; gives the error back where none is worth it.
+    async fn wait(&mut self, error: MergeError) -> Result<(), MergeError> {
+        let tries = match &error {
+            MergeError::Table(TableError::Conflict { .. }) if self.conflicts < Self::CONFLICTS => {
+                &mut self.conflicts
+            }
+            // It may have been committed: the next attempt finds out, from what stands.
+            MergeError::Table(TableError::Uncertain { .. }) if self.uncertain < Self::UNCERTAIN => {
+                &mut self.uncertain
+            }
+            _ => return Err(error),
+        };
+        *tries += 1;
+        let longest = 50 * (1_u64 << (*tries).min(6));
+        let pause = rand::rng().random_range(longest / 4..=longest);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        Ok(())
+    }
+}
+
+async fn attempt(
+    store: &Store,
+    options: &Options,
+    progress: &dyn Progress,
+    report: &mut Report,
+) -> Result<(), MergeError> {
+    let mut tables = ProfileTables::open_or_create(store, options.buckets).await?;
+    progress.stage("reading the ledger");
+    let mut batches = ledger::batches(&tables.ledger).await?;
     // What an earlier run admitted and did not finish comes first: its batch must stand before the next one starts.
-    let behind = apply::behind(&tables, buckets).await?;
-    if !behind.is_empty() {
+    let behind = apply::behind(&tables, &batches).await?;
+    let mut stopped = BTreeSet::new();
+    if !behind.is_empty() && !options.dry_run {
         progress.stage("finishing an earlier merge");
-        tables = apply::run(store, tables, &ledger, &behind, BTreeMap::new(), options, &mut report).await?;
+        (tables, stopped) = recover(store, tables, behind, options, progress, report).await?;
     }
 
     progress.stage("listing snapshots");
-    let plan = plan::make(store, &ledger, buckets, &mut report).await?;
+    let plan = plan::make(store, &tables, options, report).await?;
     progress.files(plan.files());
-    for wave in plan.waves(options.files_per_batch, ledger.due(options, buckets)) {
-        let findings = read::all(store, &wave.objects, options, progress).await;
-        progress.stage("merging");
-        let decided = admit::decide(&ledger, findings, &wave.buckets, options, buckets);
-        report.count(&decided.rows, &decided.problems, decided.after_freeze);
-        let touched: Vec<i32> = decided.touched();
-        if touched.is_empty() {
+    let mut watermark = plan.watermark.filter(|_| stopped.is_empty());
+    let mut waves = plan.waves(options.files_per_batch, &stopped).into_iter().peekable();
+    while let Some(wave) = waves.next() {
+        progress.stage("reading snapshots");
+        let decided = wave::decide(store, &tables, wave, options, progress).await?;
+        report.after_freeze += decided.after_freeze;
+        // What could not be read is to be found again.
+        watermark = watermark.filter(|_| decided.unavailable.is_empty());
+        report.unavailable.extend(decided.unavailable);
+        if options.dry_run {
+            report.count(&decided.rows);
             continue;
         }
-        let rows = number_batches(&tables, decided.rows, &touched).await?;
-        tables.ledger = commit_ledger(&tables, &rows, &touched).await?;
-        read::quarantine(store, &rows).await?;
+        if decided.rows.is_empty() {
+            wave::quarantine(store, &decided.refused).await?;
+            continue;
+        }
+        progress.stage("committing");
+        let touched: BTreeSet<i32> = decided.rows.iter().map(|row| row.bucket).collect();
+        let mut rows = decided.rows;
+        let mut stands = BTreeMap::new();
+        for bucket in touched {
+            let before = batches.get(&bucket).copied().unwrap_or(0);
+            batches.insert(bucket, before + 1);
+            stands.insert(bucket, Behind { ledger: before + 1, nodes: before, profiles: before });
+        }
+        rows.iter_mut().for_each(|row| row.batch = batches.get(&row.bucket).copied().unwrap_or(1));
+        tables.ledger = commit_ledger(&tables.ledger, &rows, report).await?;
+        report.count(&rows);
+        wave::quarantine(store, &decided.refused).await?;
+        let mut ledger = decided.ledger;
         ledger.extend(rows);
-        tables =
-            apply::run(store, tables, &ledger, &touched, decided.snapshots, options, &mut report).await?;
+        let last = if waves.peek().is_none() { watermark } else { None };
+        tables = apply::run(tables, &ledger, &stands, decided.nodes, last, options, report).await?;
     }
-    Ok(report)
+    Ok(())
+}
+
+/// Brings buckets to where the ledger stands, but for those with a snapshot that cannot be read again.
+async fn recover(
+    store: &Store,
+    tables: ProfileTables,
+    mut behind: BTreeMap<i32, Behind>,
+    options: &Options,
+    progress: &dyn Progress,
+    report: &mut Report,
+) -> Result<(ProfileTables, BTreeSet<i32>), MergeError> {
+    let mut ledger = Ledger::of_buckets(&tables.ledger, &behind.keys().copied().collect()).await?;
+    let nodes: BTreeMap<i32, i64> = behind
+        .iter()
+        .filter(|(_, at)| at.nodes < at.ledger)
+        .map(|(bucket, at)| (*bucket, at.nodes))
+        .collect();
+    let (grouped, lost) = wave::replay(store, &tables, &ledger, &nodes, options, progress).await?;
+    let stopped: BTreeSet<i32> = lost.keys().copied().collect();
+    report.lost.extend(lost.into_values().flatten());
+    behind.retain(|bucket, _| !stopped.contains(bucket));
+    ledger.forget(&stopped);
+    let tables = apply::run(tables, &ledger, &behind, grouped, None, options, report).await?;
+    Ok((tables, stopped))
 }
 
 /// Neither snapshots nor tables: a mistyped URL should not become a store.
@@ -219,59 +400,21 @@ async fn is_empty(store: &Store) -> Result<bool, MergeError> {
     Ok(first.is_none() && !ProfileTables::are_made(store).await?)
 }
 
-/// Gives every row the next batch number of its bucket.
-async fn number_batches(
-    tables: &ProfileTables,
-    mut rows: Vec<LedgerRow>,
-    buckets: &[i32],
-) -> Result<Vec<LedgerRow>, MergeError> {
-    let mut next = BTreeMap::new();
-    for bucket in buckets {
-        next.insert(*bucket, tables.ledger.batch(*bucket).await? + 1);
-    }
-    for row in &mut rows {
-        row.batch = next.get(&row.bucket).copied().unwrap_or(1);
-    }
-    Ok(rows)
-}
-
 async fn commit_ledger(
-    tables: &ProfileTables,
+    ledger: &OpenTable,
     rows: &[LedgerRow],
-    buckets: &[i32],
-) -> Result<crate::tables::OpenTable, MergeError> {
+    report: &mut Report,
+) -> Result<OpenTable, MergeError> {
+    let mut by_bucket: BTreeMap<i32, Vec<&LedgerRow>> = BTreeMap::new();
+    rows.iter().for_each(|row| by_bucket.entry(row.bucket).or_default().push(row));
     let mut change = Change::default();
-    for bucket in buckets {
-        let of_bucket: Vec<&LedgerRow> = rows.iter().filter(|row| row.bucket == *bucket).collect();
-        let batch = of_bucket.first().map_or(1, |row| row.batch);
-        change
-            .add(&tables.ledger, vec![partition_value("bucket", bucket)], &ledger::to_batch(&of_bucket)?)
-            .await?;
-        change.advance(*bucket, transaction(*bucket, batch));
+    for (bucket, rows) in by_bucket {
+        let batch = rows.first().map_or(1, |row| row.batch);
+        change.add(ledger, vec![partition_value("bucket", &bucket)], &ledger::to_batch(&rows)?).await?;
+        change.advance(bucket, transaction(bucket, batch));
     }
-    Ok(change.commit(&tables.ledger).await?)
-}
-
-impl Report {
-    fn count(&mut self, rows: &[LedgerRow], problems: &[Problem], after_freeze: usize) {
-        self.after_freeze += after_freeze;
-        self.unavailable.extend_from_slice(problems);
-        for row in rows {
-            match row.outcome {
-                Outcome::Admitted => {
-                    self.admitted += 1;
-                    self.lossy += usize::from(row.is_lossy());
-                }
-                Outcome::Duplicate => self.duplicates += 1,
-                Outcome::Unkeyed => self.unkeyed += 1,
-                Outcome::Frozen => self.frozen += 1,
-                Outcome::Damaged | Outcome::Conflict => self.quarantined.push(Problem {
-                    object: row.object_key.clone().unwrap_or_default(),
-                    reason: row.reason.clone().unwrap_or_default(),
-                }),
-            }
-        }
-    }
+    report.bytes_written += change.bytes();
+    Ok(change.commit(ledger).await?)
 }
 
 #[cfg(test)]

@@ -1,103 +1,225 @@
-use std::collections::BTreeMap;
+//! What a merge has to do, from a listing, the profiles and the ledger alone.
 
-use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use object_store::ObjectMeta;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore};
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::keys::{self, SnapshotKey};
 use wsp_schemas::store::Store;
 
-use super::ledger::Ledger;
-use super::{MergeError, Report};
+use super::ledger::{self, Decided, Refusal};
+use super::{MergeError, Options, Report, listing};
+use crate::rows::Reader;
+use crate::tables::{ProfileTables, Selection};
 
-/// An object that has to be opened.
+/// Application transaction that says up to which hour all uploads were looked at: hours since the epoch.
+pub(super) const WATERMARK: &str = "merge/watermark";
+
+/// An object that has to be looked at.
 #[derive(Debug, Clone)]
 pub(super) struct Planned {
     pub(super) path: Path,
     pub(super) size: u64,
     /// When the store got it, by the store's clock.
     pub(super) stored_at: DateTime<Utc>,
-    /// What its key says; none where the key is not one of ours.
-    pub(super) key: Option<SnapshotKey>,
+    pub(super) key: SnapshotKey,
+    /// An object of this key was refused before; what stands there may be it.
+    pub(super) refused: Option<Refusal>,
+}
+
+/// An object below `snapshots/` that has none of our keys.
+#[derive(Debug, Clone)]
+pub(super) struct Stray {
+    pub(super) path: Path,
+    pub(super) size: u64,
+    /// The ledger has it; only its move was not done.
+    pub(super) is_known: bool,
+}
+
+/// What has to be done about one workload.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    pub(super) workload: WorkloadKey,
     pub(super) bucket: i32,
+    pub(super) objects: Vec<Planned>,
 }
 
-/// What a listing leaves to do, by bucket.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    objects: BTreeMap<i32, Vec<Planned>>,
-}
-
-/// Whole buckets that are merged in one batch.
+/// Whole workloads that are merged in one batch.
 #[derive(Debug, Default)]
 pub(super) struct Wave {
-    pub(super) objects: Vec<Planned>,
-    pub(super) buckets: Vec<i32>,
+    pub(super) work: Vec<Work>,
+    pub(super) strays: Vec<Stray>,
 }
 
-/// Lists the snapshots and leaves out what the ledger has, and what belongs to stable profiles.
+/// All that a merge has to do.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    work: Vec<Work>,
+    strays: Vec<Stray>,
+    /// The hour up to which everything is listed once this plan is done; none where nothing is.
+    pub(super) watermark: Option<i64>,
+}
+
+impl Wave {
+    pub(super) fn files(&self) -> usize {
+        self.work.iter().map(|work| work.objects.len()).sum()
+    }
+}
+
+/// The newest revision of a workload, as the profiles have it.
+#[derive(Debug, Clone, Copy)]
+struct Revision {
+    number: i32,
+    is_stable: bool,
+    is_due: bool,
+}
+
+/// Lists what is new and leaves out what the ledger has, and what belongs to stable profiles.
 pub(super) async fn make(
     store: &Store,
-    ledger: &Ledger,
-    buckets: u32,
+    tables: &ProfileTables,
+    options: &Options,
     report: &mut Report,
 ) -> Result<Plan, MergeError> {
+    let buckets = tables.ledger.buckets()?;
+    let old_watermark = tables.profiles.application(WATERMARK).await?;
+    let from = match old_watermark {
+        Some(hour) if !options.rescan => hour_before(hour, options),
+        _ => None,
+    };
+    let revisions = revisions(tables, options).await?;
+    let listed = listing::objects(store, from).await?;
+    report.listed = listed.len();
+    let mut from = from.map(keys::snapshots_from).unwrap_or_default();
+    // Keys that are not ours may sort anywhere.
+    if let Some(first) = listed.first().filter(|first| first.location.as_ref() < from.as_str()) {
+        from = first.location.to_string();
+    }
+    let decided = ledger::decided(&tables.ledger, &from).await?;
+
     let mut plan = Plan::default();
-    let mut listing = store.objects.list(Some(&Path::from(keys::SNAPSHOTS)));
-    loop {
-        let next = listing.try_next().await;
-        let Some(object) = next.map_err(|source| MergeError::List { store: store.to_string(), source })?
-        else {
-            break;
-        };
-        report.listed += 1;
-        if let Some(planned) = consider(object, ledger, buckets, report) {
-            plan.objects.entry(planned.bucket).or_default().push(planned);
+    let mut work: BTreeMap<(i32, WorkloadKey), Vec<Planned>> = BTreeMap::new();
+    for (workload, revision) in &revisions {
+        if revision.is_due {
+            work.entry((workload.bucket(buckets), *workload)).or_default();
         }
     }
-    // A store may list in any order; what is decided must not depend on it.
-    plan.objects.values_mut().for_each(|objects| objects.sort_by(|a, b| a.path.cmp(&b.path)));
+    let now = Utc::now();
+    let soon = now + TimeDelta::from_std(options.clock_slack).unwrap_or_default();
+    let mut newest = None;
+    for object in listed {
+        let Ok(key) = SnapshotKey::parse(object.location.as_ref()) else {
+            plan.strays.push(stray(object, &decided));
+            continue;
+        };
+        // A key that no clock explains does not carry the watermark past what is still to come.
+        if key.uploaded <= soon {
+            newest = newest.max(Some(key.uploaded.min(now)));
+        }
+        let known = decided.get(object.location.as_ref());
+        if known == Some(&Decided::Settled) {
+            report.known += 1;
+        } else if known.is_none() && revisions.get(&key.workload).is_some_and(|revision| revision.is_stable) {
+            report.after_freeze += 1;
+        } else {
+            let refused = match known {
+                Some(Decided::Refused(refusal)) => Some(refusal.clone()),
+                _ => None,
+            };
+            let (size, stored_at) = (object.size, object.last_modified);
+            let planned = Planned { path: object.location, size, stored_at, key, refused };
+            work.entry((key.workload.bucket(buckets), key.workload)).or_default().push(planned);
+        }
+    }
+    for ((bucket, workload), mut objects) in work {
+        objects.sort_by(|a, b| {
+            (a.key.window_end_ms, a.key.id, &a.path).cmp(&(b.key.window_end_ms, b.key.id, &b.path))
+        });
+        plan.work.push(Work { workload, bucket, objects });
+    }
+    let hour = |time: DateTime<Utc>| time.timestamp().div_euclid(3600);
+    plan.watermark = newest.map(hour).filter(|hour| Some(*hour) > old_watermark);
     Ok(plan)
 }
 
-fn consider(object: ObjectMeta, ledger: &Ledger, buckets: u32, report: &mut Report) -> Option<Planned> {
-    let path = object.location;
-    if ledger.has_object(path.as_ref()) {
-        report.known += 1;
-        return None;
+fn stray(object: ObjectMeta, decided: &HashMap<String, Decided>) -> Stray {
+    let is_known = decided.contains_key(object.location.as_ref());
+    Stray { path: object.location, size: object.size, is_known }
+}
+
+/// The hour that a listing begins with.
+fn hour_before(hour: i64, options: &Options) -> Option<DateTime<Utc>> {
+    let watermark = DateTime::from_timestamp(hour.checked_mul(3600)?, 0)?;
+    let from = watermark.checked_sub_signed(TimeDelta::from_std(options.look_back).ok()?)?;
+    from.duration_trunc(TimeDelta::hours(1)).ok()
+}
+
+/// The newest revision of every workload.
+async fn revisions(
+    tables: &ProfileTables,
+    options: &Options,
+) -> Result<HashMap<WorkloadKey, Revision>, MergeError> {
+    const COLUMNS: [&str; 7] = [
+        "workload_key",
+        "revision",
+        "status",
+        "snapshot_count",
+        "container_count",
+        "first_window_start",
+        "last_window_end",
+    ];
+    let mut revisions: HashMap<WorkloadKey, Revision> = HashMap::new();
+    let select = Selection { columns: Some(&COLUMNS), workloads: None };
+    for file in tables.profiles.files()? {
+        for batch in tables.profiles.read(&file, select).await? {
+            let read = Reader::new(&batch);
+            for row in 0..batch.num_rows() {
+                let workload = read.text("workload_key", row).and_then(WorkloadKey::parse);
+                let (Some(workload), Some(number)) = (workload, read.int32("revision", row)) else {
+                    continue;
+                };
+                let is_stable = read.text("status", row) == Some("stable");
+                let start = read.time("first_window_start", row);
+                let count =
+                    |name: &str| read.int32(name, row).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+                let age =
+                    start.zip(read.time("last_window_end", row)).and_then(|(a, b)| (b - a).to_std().ok());
+                let rules = options.rules();
+                let is_over = count("snapshot_count") >= rules.max_snapshots
+                    || start.is_some_and(|start| rules.as_of >= rules.deadline(start));
+                let has_enough = count("snapshot_count") >= rules.min_snapshots
+                    && count("container_count") >= rules.min_containers
+                    && age.unwrap_or_default() >= rules.min_age;
+                let is_due = !is_stable && start.is_some() && is_over && has_enough;
+                let newer = revisions.get(&workload).is_none_or(|known| known.number < number);
+                if newer {
+                    revisions.insert(workload, Revision { number, is_stable, is_due });
+                }
+            }
+        }
     }
-    let key = SnapshotKey::parse(path.as_ref()).ok();
-    if let Some(key) = &key
-        && ledger.is_stable(key.workload)
-    {
-        report.after_freeze += 1;
-        return None;
-    }
-    let bucket = key.map_or(WorkloadKey::UNKEYED, |key| key.workload).bucket(buckets);
-    Some(Planned { path, size: object.size, stored_at: object.last_modified, key, bucket })
+    Ok(revisions)
 }
 
 impl Plan {
     pub(super) fn files(&self) -> usize {
-        self.objects.values().map(Vec::len).sum()
+        self.work.iter().map(|work| work.objects.len()).sum()
     }
 
-    /// Batches of about `files` objects. Buckets that are due without a new object (their learning time has passed) come with the first.
-    pub(super) fn waves(mut self, files: usize, due: Vec<i32>) -> Vec<Wave> {
-        for bucket in due {
-            self.objects.entry(bucket).or_default();
-        }
-        let mut waves: Vec<Wave> = Vec::new();
-        for (bucket, objects) in self.objects {
+    /// Batches of about `files` objects. Those of one bucket follow each other; a workload is never split.
+    pub(super) fn waves(self, files: usize, stopped: &BTreeSet<i32>) -> Vec<Wave> {
+        let mut waves = vec![Wave { work: Vec::new(), strays: self.strays }];
+        for work in self.work.into_iter().filter(|work| !stopped.contains(&work.bucket)) {
             match waves.last_mut() {
-                Some(wave) if wave.objects.len() + objects.len() <= files => {
-                    wave.objects.extend(objects);
-                    wave.buckets.push(bucket);
+                Some(wave) if wave.work.is_empty() || wave.files() + work.objects.len() <= files => {
+                    wave.work.push(work);
                 }
-                _ => waves.push(Wave { objects, buckets: vec![bucket] }),
+                _ => waves.push(Wave { work: vec![work], strays: Vec::new() }),
             }
         }
+        waves.retain(|wave| !wave.work.is_empty() || !wave.strays.is_empty());
         waves
     }
 }

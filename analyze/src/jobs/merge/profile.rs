@@ -2,40 +2,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::error::ArrowError;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use wsp_schemas::identity::Kind;
-use wsp_schemas::image::Workload;
+use wsp_schemas::image::{Workload, WorkloadKey};
 use wsp_schemas::tables::PROFILES;
 
 use super::ledger::{LedgerRow, Outcome};
 use super::score::Observers;
-use super::{Options, content_hash};
+use crate::content_hash;
 use crate::rows::{Builder, Reader};
 use crate::stats::{Incidence, Similarity};
 
 /// One revision: which ledger rows it is made of.
 #[derive(Debug)]
 pub(super) struct RevisionRows<'a> {
-    pub(super) workload: Workload,
+    pub(super) workload: Option<Workload>,
     pub(super) number: i32,
     /// Admitted rows, by ordinal.
     pub(super) admitted: Vec<&'a LedgerRow>,
     /// The row that froze it.
     pub(super) frozen: Option<&'a LedgerRow>,
+    /// The row that decided last.
+    last: Option<&'a LedgerRow>,
 }
 
 impl<'a> RevisionRows<'a> {
-    /// The revision of a workload in a bucket's ledger rows.
-    pub(super) fn of(workload: &Workload, rows: &'a [LedgerRow]) -> Self {
-        let mine = || rows.iter().filter(|row| row.workload.as_ref() == Some(workload));
+    /// A revision in the ledger rows of its workload.
+    pub(super) fn of(rows: &'a [LedgerRow], number: i32) -> Self {
+        let mine =
+            || rows.iter().filter(move |row| row.revision == Some(number) && row.outcome.is_of_a_profile());
         let mut admitted: Vec<_> = mine().filter(|row| row.outcome == Outcome::Admitted).collect();
         admitted.sort_by_key(|row| row.ordinal);
         Self {
-            workload: workload.clone(),
-            number: admitted.first().and_then(|row| row.revision).unwrap_or(1),
+            workload: mine().find_map(|row| row.workload.clone()),
+            number,
             frozen: mine().find(|row| row.outcome == Outcome::Frozen),
+            last: mine().max_by_key(|row| row.batch),
             admitted,
         }
     }
@@ -49,6 +53,7 @@ impl<'a> RevisionRows<'a> {
 #[derive(Debug)]
 pub(super) struct ProfileRow {
     bucket: i32,
+    key: WorkloadKey,
     workload: Workload,
     revision: i32,
     status: &'static str,
@@ -72,14 +77,31 @@ pub(super) struct ProfileRow {
     updated_at: DateTime<Utc>,
 }
 
-/// Sums up one revision. `nodes` are its rows in the order of their ids.
+impl ProfileRow {
+    /// What no two rows have in common.
+    pub(super) fn key(&self) -> (String, i32) {
+        (self.key.to_string(), self.revision)
+    }
+}
+
+/// The keys of rows that are written.
+pub(super) fn keys(batch: &RecordBatch) -> impl Iterator<Item = (String, i32)> + '_ {
+    let read = Reader::new(batch);
+    (0..batch.num_rows()).map(move |row| {
+        let key = read.text("workload_key", row).unwrap_or_default().to_owned();
+        (key, read.int32("revision", row).unwrap_or_default())
+    })
+}
+
+/// Sums up one revision. `nodes` are its rows in the order of their ids. Rows that are folded into another do not count
+/// beside it. None where the ledger does not say what workload it is.
 pub(super) fn summarise(
     bucket: i32,
+    key: WorkloadKey,
     revision: &RevisionRows<'_>,
     nodes: &RecordBatch,
-    batch: i64,
-    options: &Options,
-) -> Result<ProfileRow, ArrowError> {
+) -> Result<Option<ProfileRow>, ArrowError> {
+    let (Some(workload), Some(last)) = (revision.workload.clone(), revision.last) else { return Ok(None) };
     let observers = Observers::new(&revision.admitted);
     let seen = || revision.admitted.iter().filter_map(|row| row.seen.as_ref());
     let digests: BTreeSet<String> = seen().filter_map(|seen| seen.image_digest.clone()).collect();
@@ -87,17 +109,15 @@ pub(super) fn summarise(
         revision.admitted.first().and_then(|row| row.seen.as_ref()).map(|seen| seen.window_start);
     let last_window_end = seen().map(|seen| seen.window_end).max();
     let stable_reason = revision.frozen.and_then(|row| row.reason.clone());
-    let learning = TimeDelta::from_std(options.learning_time).unwrap_or(TimeDelta::MAX);
-    let stable_at = match stable_reason.as_deref() {
-        Some("age") => first_start.and_then(|start| start.checked_add_signed(learning)),
-        Some(_) => last_window_end,
-        None => None,
-    };
+    let stable_at = revision.frozen.and_then(|row| row.at);
 
     let read = Reader::new(nodes);
     let mut all = (Similarity::default(), Incidence::default());
     let mut by_kind: BTreeMap<Kind, (i64, Similarity)> = BTreeMap::new();
-    for row in 0..nodes.num_rows() {
+    let shown = |row: &usize| nodes["collapsed_into"].is_null(*row);
+    let mut total_nodes = 0;
+    for row in (0..nodes.num_rows()).filter(shown) {
+        total_nodes += 1;
         let count =
             |name: &str| read.int32(name, row).and_then(|n| u32::try_from(n).ok()).unwrap_or_default();
         let (n, total) = (count("container_count"), count("eligible_containers"));
@@ -110,9 +130,10 @@ pub(super) fn summarise(
         }
     }
     let share = |kind: Kind| observers.completeness(kind).map(|share| (kind.as_str().to_owned(), share));
-    Ok(ProfileRow {
+    Ok(Some(ProfileRow {
         bucket,
-        workload: revision.workload.clone(),
+        key,
+        workload,
         revision: revision.number,
         status: revision.status(),
         stable_reason,
@@ -121,9 +142,9 @@ pub(super) fn summarise(
         snapshots: revision.admitted.len(),
         containers: observers.containers(),
         hosts: observers.hosts(),
-        first_window_start: seen().map(|seen| seen.window_start).min(),
+        first_window_start: first_start,
         last_window_end,
-        nodes: nodes.num_rows(),
+        nodes: total_nodes,
         nodes_by_kind: by_kind.iter().map(|(kind, (nodes, _))| (kind.as_str().to_owned(), *nodes)).collect(),
         commonality: all.0.value(),
         commonality_by_kind: by_kind
@@ -134,9 +155,9 @@ pub(super) fn summarise(
         completeness: Kind::ALL.into_iter().filter_map(share).collect(),
         path_rules: wsp_schemas::paths::RULES_VERSION,
         content_hash: content_hash::of(nodes)?,
-        batch,
-        updated_at: options.as_of,
-    })
+        batch: last.batch,
+        updated_at: last.decided_at,
+    }))
 }
 
 /// Rows as the table has them.
@@ -145,7 +166,7 @@ pub(super) fn to_batch(rows: &[ProfileRow]) -> Result<RecordBatch, ArrowError> {
     let int = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     out.int32("bucket", rows.iter().map(|row| Some(row.bucket)));
-    out.text("workload_key", rows.iter().map(|row| Some(row.workload.key().to_string())));
+    out.text("workload_key", rows.iter().map(|row| Some(row.key.to_string())));
     out.text("image_name", rows.iter().map(|row| Some(row.workload.name().to_owned())));
     out.text("image_tag", rows.iter().map(|row| Some(row.workload.tag().to_owned())));
     out.int32("revision", rows.iter().map(|row| Some(row.revision)));

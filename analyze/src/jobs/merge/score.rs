@@ -15,6 +15,10 @@ const LATE_CONTAINERS: u32 = 5;
 const STABLE_HALF_WIDTH: f64 = 0.1;
 /// … and the two halves of the containers do not differ at this level.
 const STABLE_P: f64 = 0.01;
+/// A sibling that at most one container of so many shows may be folded.
+const RARE_ONE_OF: u32 = 10;
+/// In a single container, so many snapshots tell what is rare.
+const RARE_SNAPSHOTS: usize = 8;
 
 /// What the ledger says about the snapshots of one revision.
 #[derive(Debug)]
@@ -76,8 +80,7 @@ impl Observers {
             .iter()
             .filter_map(|row| row.seen.as_ref())
             .map(|seen| Observer {
-                // Container ids are unique on a host only where a runtime makes them short.
-                container: number(&mut numbers.0, &format!("{}\0{}", seen.host, seen.container_id)),
+                container: number(&mut numbers.0, &seen.container()),
                 host: number(&mut numbers.1, &seen.host),
             })
             .collect();
@@ -145,14 +148,48 @@ impl Observers {
         eligible.live.then(|| f64::from(eligible.containers) / f64::from(self.containers))
     }
 
-    /// Scores one node.
-    pub(super) fn score(&self, kind: Kind, startup: bool, members: &MemberSet) -> Option<Score> {
-        let eligible = self.eligible.get(&(kind, startup))?;
-        let mut seen = Seen::new(self);
+    /// The first ordinal of the second half of the snapshots.
+    pub(super) fn half_of_snapshots(&self) -> u32 {
+        u32::try_from(self.snapshots.len().div_ceil(2)).unwrap_or(u32::MAX)
+    }
+
+    /// Seen in at most one container of ten, and not in the only one; where there is only one, in one snapshot of several.
+    pub(super) fn is_rare(&self, members: &MemberSet) -> bool {
+        if self.containers < 2 {
+            return self.snapshots.len() >= RARE_SNAPSHOTS && members.iter().nth(1).is_none();
+        }
+        let mut containers = Numbers::new(self.containers);
+        for observer in members.iter().filter_map(|ordinal| self.snapshots.get(ordinal as usize)) {
+            containers.insert(observer.container);
+        }
+        containers.count <= (self.containers / RARE_ONE_OF).max(1)
+    }
+
+    /// Scores nodes.
+    pub(super) fn scorer(&self) -> Scorer<'_> {
+        Scorer { observers: self, seen: Seen::new(self), differs: HashMap::new() }
+    }
+}
+
+/// Scores nodes one after the other. Few pairs of counts occur in many nodes: what a test says of them is kept.
+#[derive(Debug)]
+pub(super) struct Scorer<'a> {
+    observers: &'a Observers,
+    seen: Seen,
+    differs: HashMap<(u32, u32, u32, u32), bool>,
+}
+
+impl Scorer<'_> {
+    /// Scores one node; none where it has a member that the ledger does not have.
+    pub(super) fn score(&mut self, kind: Kind, startup: bool, members: &MemberSet) -> Option<Score> {
+        let observers = self.observers;
+        let eligible = observers.eligible.get(&(kind, startup))?;
+        let seen = &mut self.seen;
+        seen.clear();
         let mut lossy_count = 0;
         let mut snapshot_count = 0;
         for ordinal in members.iter().map(|ordinal| ordinal as usize) {
-            let observer = *self.snapshots.get(ordinal)?;
+            let observer = *observers.snapshots.get(ordinal)?;
             seen.any.insert(observer.container);
             lossy_count += u32::from(!eligible.lossless[ordinal]);
             if eligible.snapshots[ordinal] {
@@ -162,7 +199,7 @@ impl Observers {
             }
         }
         let (n, total) = (seen.eligible.count, eligible.containers);
-        let first = seen.eligible.below(self.half());
+        let first = seen.eligible.below(observers.half());
         let interval = wilson(n, total);
         let share = |n: u32, total: u32| (total > 0).then(|| f64::from(n) / f64::from(total));
         Some(Score {
@@ -175,21 +212,25 @@ impl Observers {
             snapshot_commonality: share(snapshot_count, eligible.snapshot_count),
             lossy_count,
             stable: interval.filter(|_| total >= STABLE_CONTAINERS).map(|(low, high)| {
+                let counts = (first, eligible.first_half, n - first, total - eligible.first_half);
                 (high - low) / 2.0 <= STABLE_HALF_WIDTH
-                    && fisher_exact(first, eligible.first_half, n - first, total - eligible.first_half)
-                        >= STABLE_P
+                    && !*self
+                        .differs
+                        .entry(counts)
+                        .or_insert_with(|| fisher_exact(counts.0, counts.1, counts.2, counts.3) < STABLE_P)
             }),
-            rare: seen.any.count == 1 && self.containers > 1,
+            rare: seen.any.count == 1 && observers.containers > 1,
             // The first container of the last quarter: 4 (c) >= 3 C.
-            late: (self.containers >= LATE_CONTAINERS).then(|| {
+            late: (observers.containers >= LATE_CONTAINERS).then(|| {
                 seen.any
                     .lowest
-                    .is_some_and(|container| 4 * u64::from(container) >= 3 * u64::from(self.containers))
+                    .is_some_and(|container| 4 * u64::from(container) >= 3 * u64::from(observers.containers))
             }),
         })
     }
 }
 
+#[derive(Debug)]
 struct Seen {
     any: Numbers,
     eligible: Numbers,
@@ -204,9 +245,14 @@ impl Seen {
             hosts: Numbers::new(observers.hosts),
         }
     }
+
+    fn clear(&mut self) {
+        [&mut self.any, &mut self.eligible, &mut self.hosts].into_iter().for_each(Numbers::clear);
+    }
 }
 
 /// A set of small numbers.
+#[derive(Debug)]
 struct Numbers {
     words: Vec<u64>,
     count: u32,
@@ -216,6 +262,11 @@ struct Numbers {
 impl Numbers {
     fn new(size: u32) -> Self {
         Self { words: vec![0; size.div_ceil(64) as usize], count: 0, lowest: None }
+    }
+
+    fn clear(&mut self) {
+        self.words.fill(0);
+        (self.count, self.lowest) = (0, None);
     }
 
     fn insert(&mut self, number: u32) {

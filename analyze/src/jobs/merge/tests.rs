@@ -171,7 +171,7 @@ async fn a_snapshot_from_the_future_freezes_nothing() {
     // Nothing is old enough by the clock, and nothing stored now proves more than now.
     let long = Options { learning_time: Duration::from_secs(50 * 365 * 24 * 3600), ..options() };
     let report = merge(&store, &long).await;
-    assert_eq!((report.admitted, report.frozen, report.after_freeze), (1, 0, 1));
+    assert_eq!((report.admitted, report.frozen, report.out_of_range.len()), (1, 0, 1));
 }
 
 #[tokio::test]
@@ -364,6 +364,18 @@ async fn an_unkeyed_snapshot_is_kept_and_not_merged() {
     assert_eq!(merge(&store, &options()).await.known, 1);
 }
 
+/// A run that ended right after its first commit to the ledger.
+async fn stop_after_the_ledger(store: &Store, buckets: u32) {
+    let mut tables = crate::tables::ProfileTables::open_or_create(store, buckets).await.unwrap();
+    let plan = super::plan::make(store, &tables, &options(), &mut Report::default()).await.unwrap();
+    for wave in plan.waves(1000, &Default::default()) {
+        let mut decided = super::wave::decide(store, &tables, wave, &options(), &Silent).await.unwrap();
+        decided.rows.iter_mut().for_each(|row| row.batch = 1);
+        tables.ledger =
+            super::commit_ledger(&tables.ledger, &decided.rows, &mut Report::default()).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_run_that_stopped_after_the_ledger_is_finished_from_it() {
     let undisturbed = store();
@@ -372,40 +384,117 @@ async fn a_run_that_stopped_after_the_ledger_is_finished_from_it() {
         shot("app:1", 1, 0, &["/a"]).put(store).await;
     }
     merge(&undisturbed, &options()).await;
-    // Only the ledger's commit, as if the run had ended there.
-    let tables = crate::tables::ProfileTables::open_or_create(&disturbed, 16).await.unwrap();
-    let ledger = super::Ledger::read(&tables.ledger).await.unwrap();
-    let mut report = Report::default();
-    let plan = super::plan::make(&disturbed, &ledger, 16, &mut report).await.unwrap();
-    for wave in plan.waves(100, Vec::new()) {
-        let findings = super::read::all(&disturbed, &wave.objects, &options(), &Silent).await;
-        let decided = super::admit::decide(&ledger, findings, &wave.buckets, &options(), 16);
-        let touched = decided.touched();
-        let rows = super::number_batches(&tables, decided.rows, &touched).await.unwrap();
-        super::commit_ledger(&tables, &rows, &touched).await.unwrap();
-    }
+    stop_after_the_ledger(&disturbed, 16).await;
     let report = merge(&disturbed, &options()).await;
     assert_eq!((report.known, report.profiles, report.admitted), (1, 1, 0));
     assert_eq!(hashes(&disturbed).await, hashes(&undisturbed).await);
 }
 
 #[tokio::test]
-async fn an_admitted_snapshot_that_is_gone_stops_the_recovery_with_its_name() {
+async fn an_admitted_snapshot_that_is_gone_stops_its_bucket_with_its_name() {
     let store = store();
+    // Workloads of different buckets of two.
+    let images = ["app:2", "app:3", "app:4", "db:1", "web:1", "api:1", "cron:1", "job:1"];
+    let bucket = |image: &str| wsp_schemas::image::Workload::parse(image).unwrap().key().bucket(2);
+    let other = images.into_iter().find(|image| bucket(image) != bucket("app:1")).unwrap();
     let key = shot("app:1", 1, 0, &["/a"]).put(&store).await;
-    let tables = crate::tables::ProfileTables::open_or_create(&store, 1).await.unwrap();
-    let ledger = super::Ledger::read(&tables.ledger).await.unwrap();
-    let plan = super::plan::make(&store, &ledger, 1, &mut Report::default()).await.unwrap();
-    for wave in plan.waves(100, Vec::new()) {
-        let findings = super::read::all(&store, &wave.objects, &options(), &Silent).await;
-        let decided = super::admit::decide(&ledger, findings, &wave.buckets, &options(), 1);
-        let touched = decided.touched();
-        let rows = super::number_batches(&tables, decided.rows, &touched).await.unwrap();
-        super::commit_ledger(&tables, &rows, &touched).await.unwrap();
-    }
+    let whole = store.objects.get(&Path::from(key.as_str())).await.unwrap().bytes().await.unwrap().to_vec();
+    stop_after_the_ledger(&store, 2).await;
     store.objects.delete(&Path::from(key.as_str())).await.unwrap();
-    let error = run(&store, &options(), &Silent).await.unwrap_err();
-    assert!(error.to_string().contains(&key), "{error}");
+    shot("app:1", 2, 0, &["/a"]).put(&store).await;
+    shot(other, 3, 0, &["/a"]).put(&store).await;
+    let report = merge(&store, &options()).await;
+    assert_eq!(report.lost.iter().map(|problem| &problem.object).collect::<Vec<_>>(), [&key]);
+    assert_eq!((report.admitted, report.profiles), (1, 1), "the other bucket goes on");
+    put(&store, &key, whole).await;
+    let report = merge(&store, &options()).await;
+    assert_eq!((report.lost.len(), report.admitted), (0, 1));
+    assert_eq!(rows(&store, "select sum(snapshot_count) from profiles").await, ["3"]);
+}
+
+#[tokio::test]
+async fn a_profile_is_learned_anew_on_purpose_only() {
+    let store = store();
+    let workload = wsp_schemas::image::Workload::parse("app:1").unwrap();
+    let two = Options { max_snapshots: 2, ..options() };
+    for at in 0..2 {
+        shot("app:1", at, i64::from(at), &["/a"]).put(&store).await;
+    }
+    let since = epoch() + TimeDelta::hours(1);
+    merge(&store, &Options { max_snapshots: 3, ..options() }).await;
+    let error = super::relearn(&store, &workload, since, &two).await.unwrap_err();
+    assert!(error.to_string().contains("revision 1 is still learning"), "{error}");
+    merge(&store, &two).await;
+    let old = rows(&store, "select content_hash from profiles").await;
+    let opened = super::relearn(&store, &workload, since, &two).await.unwrap();
+    assert_eq!((opened.revision, opened.since), (2, since));
+    let listed = "select revision, status, snapshot_count from profiles order by 1";
+    assert_eq!(rows(&store, listed).await, ["1|stable|2", "2|learning|0"]);
+    // From before it was opened, and from after.
+    for (container, start) in [(7, 30), (8, 90), (9, 95)] {
+        shot("app:1", container, start, &["/b"]).put(&store).await;
+    }
+    let report = merge(&store, &two).await;
+    assert_eq!((report.admitted, report.frozen, report.after_freeze), (2, 1, 1));
+    assert_eq!(rows(&store, listed).await, ["1|stable|2", "2|stable|2"]);
+    assert_eq!(rows(&store, "select content_hash from profiles where revision = 1").await, old);
+    let nodes = "select revision, target, container_count from nodes where kind = 'file' order by 1, 2";
+    assert_eq!(rows(&store, nodes).await, ["1|/a|2", "2|/b|2"]);
+    let error = super::relearn(&store, &"other:1".parse_workload(), since, &two).await.unwrap_err();
+    assert!(error.to_string().contains("other:1"), "{error}");
+}
+
+trait ParseWorkload {
+    fn parse_workload(&self) -> wsp_schemas::image::Workload;
+}
+
+impl ParseWorkload for str {
+    fn parse_workload(&self) -> wsp_schemas::image::Workload {
+        wsp_schemas::image::Workload::parse(self).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn windows_that_cannot_be_are_refused_and_stay() {
+    let store = store();
+    shot("app:1", 1, 0, &["/a"]).put(&store).await;
+    let unset = shot("app:1", 2, -epoch().timestamp() / 60 + 60, &["/a"]).put(&store).await;
+    let future = shot("app:2", 3, 100 * 365 * 24 * 60, &["/a"]).put(&store).await;
+    let report = merge(&store, &options()).await;
+    assert_eq!((report.admitted, report.frozen, report.out_of_range.len()), (1, 0, 2));
+    assert!(!report.is_clean());
+    for key in [unset, future] {
+        assert!(store.objects.head(&Path::from(key)).await.is_ok());
+    }
+    let again = merge(&store, &Options { rescan: true, ..options() }).await;
+    assert_eq!((again.known, again.admitted, again.out_of_range.len()), (3, 0, 0));
+}
+
+#[tokio::test]
+async fn what_is_looked_for_begins_before_the_watermark_and_a_rescan_finds_the_rest() {
+    let store = store();
+    let short = Options { look_back: Duration::from_secs(3600), as_of: epoch(), ..options() };
+    shot("app:1", 1, 60 * 20, &["/a"]).put(&store).await;
+    assert_eq!(merge(&store, &short).await.admitted, 1);
+    // Keys of the fixture are uploaded in the hour in which their window ends.
+    shot("app:1", 2, 60 * 19, &["/a"]).put(&store).await;
+    shot("app:1", 3, 60 * 2, &["/a"]).put(&store).await;
+    let report = merge(&store, &short).await;
+    assert_eq!((report.listed, report.admitted), (2, 1));
+    let report = merge(&store, &Options { rescan: true, ..short }).await;
+    assert_eq!((report.listed, report.admitted), (3, 1));
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_and_changes_nothing() {
+    let store = store();
+    shot("app:1", 1, 0, &["/a"]).put(&store).await;
+    let stray = "snapshots/stray.parquet";
+    put(&store, stray, vec![1]).await;
+    let report = merge(&store, &Options { dry_run: true, ..options() }).await;
+    assert_eq!((report.admitted, report.quarantined.len(), report.profiles), (1, 1, 0));
+    assert!(store.objects.head(&Path::from(stray)).await.is_ok());
+    assert_eq!(merge(&store, &options()).await.admitted, 1);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 const PLACE: [&str; 2] = ["bucket", "status"];
 
 /// BLAKE3 over all rows in their order, which is that of their node ids; hex.
-pub(super) fn of(rows: &RecordBatch) -> Result<String, ArrowError> {
+pub(crate) fn of(rows: &RecordBatch) -> Result<String, ArrowError> {
     let mut hash = blake3::Hasher::new();
     hash.update(b"wsp.profile.v1");
     let schema = rows.schema();

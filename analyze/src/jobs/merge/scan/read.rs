@@ -1,0 +1,309 @@
+//! Reads one unit: learned rows first, then candidates in their order.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::error::Error as _;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use datafusion::common::{Result, exec_datafusion_err};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use wsp_schemas::image::WorkloadKey;
+use wsp_schemas::keys::SnapshotKey;
+use wsp_schemas::snapshot::{DecodeError, Limits, Scan, SnapshotMeta};
+use wsp_schemas::tables::PROFILE_NODES;
+
+use super::collect::{Collector, report_row};
+use super::source::Counter;
+use super::spec::{About, Candidate, Finding, Known, ScanSpec, Unit, UnitReport};
+use crate::jobs::merge::admit::{Admission, Applicant};
+use crate::jobs::merge::ledger::Seen;
+use crate::tables::{Selection, decode_rows};
+
+/// Rows of snapshots and nodes that a unit may hold; beyond it gives what it has and begins anew.
+const HELD_ROWS: usize = 1 << 20;
+
+/// The rows of one unit, its report last.
+pub(super) async fn read_unit(
+    objects: &Arc<dyn ObjectStore>,
+    spec: &ScanSpec,
+    unit: &Unit,
+    counter: &Counter,
+) -> Result<Vec<RecordBatch>> {
+    let expected = unit.standing.snapshots as usize + unit.candidates.len();
+    let collector = Collector::new(unit.number, expected.min(spec.rules.max_snapshots as usize));
+    let mut reader = UnitReader {
+        spec,
+        unit,
+        limits: spec.bounds.into(),
+        admission: Admission::new(&spec.rules, unit.standing.clone()),
+        collector,
+        batches: Vec::new(),
+        report: UnitReport::default(),
+        admitted: HashMap::new(),
+    };
+    reader.learned(objects).await?;
+    reader.candidates(objects, counter).await?;
+    reader.finish()
+}
+
+struct UnitReader<'a> {
+    spec: &'a ScanSpec,
+    unit: &'a Unit,
+    limits: Limits,
+    admission: Admission<'a>,
+    collector: Collector,
+    batches: Vec<RecordBatch>,
+    report: UnitReport,
+    /// Content hashes by snapshot id, of what this scan admitted.
+    admitted: HashMap<[u8; 16], String>,
+}
+
+type Fetched = std::result::Result<Bytes, Finding>;
+
+impl UnitReader<'_> {
+    async fn learned(&mut self, objects: &Arc<dyn ObjectStore>) -> Result<()> {
+        let Some(workload) = &self.unit.workload else { return Ok(()) };
+        let workloads: BTreeSet<String> = [workload.clone()].into();
+        for file in &self.unit.learned {
+            let bad = |reason: String| exec_datafusion_err!("the node rows in `{}`: {reason}", file.key);
+            let path = Path::parse(&file.key).map_err(|error| bad(error.to_string()))?;
+            let object = objects.get(&path).await.map_err(|error| bad(error.to_string()))?;
+            let bytes = object.bytes().await.map_err(|error| bad(error.to_string()))?;
+            let partition = HashMap::from([
+                ("bucket".to_owned(), Some(file.bucket.to_string())),
+                ("status".to_owned(), Some("learning".to_owned())),
+            ]);
+            let select = Selection { columns: None, workloads: Some(&workloads) };
+            for rows in decode_rows(&PROFILE_NODES, bytes, &partition, select).map_err(bad)? {
+                let rows = of_revision(&rows, file.revision)?;
+                self.collector.add_learned(rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches some candidates ahead, as long as they may be admitted.
+    async fn candidates(&mut self, objects: &Arc<dyn ObjectStore>, counter: &Counter) -> Result<()> {
+        let mut next = 0;
+        let mut under_way: VecDeque<(usize, BoxFuture<'static, Fetched>)> = VecDeque::new();
+        let candidates = &self.unit.candidates;
+        loop {
+            while under_way.len() < self.spec.concurrency.max(1) && next < candidates.len() {
+                let candidate = &candidates[next];
+                if self.is_wanted(candidate) {
+                    let fetch = fetch(Arc::clone(objects), candidate.clone(), self.limits);
+                    under_way.push_back((next, tokio_spawned(fetch)));
+                } else {
+                    self.pass(candidate, counter);
+                }
+                next += 1;
+            }
+            let Some((at, fetched)) = under_way.pop_front() else { return Ok(()) };
+            let candidate = &candidates[at];
+            // What was fetched ahead may be too late by now.
+            if !self.is_wanted(candidate) {
+                self.pass(candidate, counter);
+                continue;
+            }
+            let finding = match fetched.await {
+                Ok(bytes) => self.judge(candidate, &bytes),
+                Err(finding) => finding,
+            };
+            let finding = for_known(candidate, finding);
+            self.report.findings.push((u32::try_from(at).unwrap_or(u32::MAX), finding));
+            counter.add(1);
+            if self.collector.held() > HELD_ROWS {
+                self.batches.extend(self.collector.take()?);
+            }
+        }
+    }
+
+    /// Whether a candidate has to be opened: what its key says may be too late already.
+    fn is_wanted(&self, candidate: &Candidate) -> bool {
+        if !matches!(candidate.known, Known::New) || self.unit.workload.is_none() {
+            return true;
+        }
+        let Some(end) = window_end(candidate) else { return true };
+        !self.admission.is_closed(end) || self.spec.rules.out_of_range(end, candidate.stored_at).is_some()
+    }
+
+    fn pass(&mut self, candidate: &Candidate, counter: &Counter) {
+        self.note(candidate);
+        counter.add(1);
+    }
+
+    fn note(&mut self, candidate: &Candidate) {
+        let Some(end) = window_end(candidate) else { return };
+        if self.spec.rules.out_of_range(end, candidate.stored_at).is_none() {
+            self.admission.note(end, candidate.stored_at);
+        }
+    }
+
+    fn judge(&mut self, candidate: &Candidate, bytes: &Bytes) -> Finding {
+        if let Known::Refused(Some(hash)) = &candidate.known
+            && *hash == wsp_schemas::content_hash(bytes)
+        {
+            return Finding::RefusedBefore;
+        }
+        let scan = match self.collector.scanner().scan(bytes, &self.limits) {
+            Ok(scan) => scan,
+            Err(error) => {
+                let content_hash = Some(wsp_schemas::content_hash(bytes));
+                return Finding::Damaged { reason: describe(&error), content_hash };
+            }
+        };
+        let about = about(&scan);
+        if let Some(reason) = disagreement(&candidate.key, &scan.meta) {
+            return Finding::Damaged { reason, content_hash: Some(about.content_hash) };
+        }
+        if let Known::Admitted { ordinal, content_hash } = &candidate.known {
+            if *content_hash != about.content_hash {
+                return Finding::Lost("its content has changed".to_owned());
+            }
+            self.collector.add(*ordinal, scan);
+            return Finding::Admitted { ordinal: *ordinal, about };
+        }
+        let id = *scan.meta.id.as_bytes();
+        if self.unit.workload.is_none() {
+            return Finding::Unkeyed(about);
+        }
+        let twin = match &candidate.known {
+            Known::Twin(hash) => Some(hash),
+            _ => self.admitted.get(&id),
+        };
+        if let Some(hash) = twin {
+            return if *hash == about.content_hash {
+                Finding::Duplicate(about)
+            } else {
+                Finding::Conflict(about)
+            };
+        }
+        if let Some(reason) = self.spec.rules.out_of_range(scan.meta.window_end, candidate.stored_at) {
+            return Finding::OutOfRange { reason, about };
+        }
+        self.admission.note(scan.meta.window_end, candidate.stored_at);
+        let container = about.seen.container();
+        let applicant = Applicant {
+            window_start: scan.meta.window_start,
+            window_end: scan.meta.window_end,
+            container: &container,
+        };
+        match self.admission.admit(&applicant) {
+            Some(ordinal) => {
+                self.admitted.insert(id, about.content_hash.clone());
+                self.collector.add(ordinal, scan);
+                Finding::Admitted { ordinal, about }
+            }
+            None => Finding::Late,
+        }
+    }
+
+    fn finish(mut self) -> Result<Vec<RecordBatch>> {
+        if self.unit.workload.is_some() {
+            self.report.freeze = self.admission.freeze().map(|(reason, at)| (reason.to_owned(), at));
+        }
+        self.batches.extend(self.collector.take()?);
+        let report = serde_json::to_string(&self.report).map_err(|error| exec_datafusion_err!("{error}"))?;
+        self.batches.push(report_row(self.unit.number, report)?);
+        Ok(self.batches)
+    }
+}
+
+/// The file is fetched while earlier ones are looked at.
+fn tokio_spawned(fetch: impl Future<Output = Fetched> + Send + 'static) -> BoxFuture<'static, Fetched> {
+    let task = datafusion::common::runtime::SpawnedTask::spawn(fetch);
+    async move { task.await.unwrap_or_else(|error| Err(Finding::Unavailable(error.to_string()))) }.boxed()
+}
+
+fn of_revision(rows: &RecordBatch, revision: i32) -> Result<RecordBatch> {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int32Type;
+
+    let revisions = rows["revision"].as_primitive::<Int32Type>();
+    // Pattern rows are made anew from the rows that they stand for.
+    let keep = revisions
+        .iter()
+        .zip(0..)
+        .map(|(found, row)| Some(found == Some(revision) && rows["pattern"].is_null(row)))
+        .collect();
+    Ok(arrow::compute::filter_record_batch(rows, &keep)?)
+}
+
+fn window_end(candidate: &Candidate) -> Option<chrono::DateTime<chrono::Utc>> {
+    let key = SnapshotKey::parse(&candidate.key).ok()?;
+    chrono::DateTime::from_timestamp_millis(key.window_end_ms)
+}
+
+/// What a finding means for a candidate that the ledger has: an admitted one is never refused, only lost.
+fn for_known(candidate: &Candidate, finding: Finding) -> Finding {
+    match (&candidate.known, finding) {
+        (Known::Admitted { .. }, Finding::Damaged { reason, .. } | Finding::Unavailable(reason)) => {
+            Finding::Lost(reason)
+        }
+        // Too large to be looked at, as before.
+        (Known::Refused(None), Finding::Damaged { content_hash: None, .. }) => Finding::RefusedBefore,
+        (_, finding) => finding,
+    }
+}
+
+async fn fetch(objects: Arc<dyn ObjectStore>, candidate: Candidate, limits: Limits) -> Fetched {
+    let unavailable = |error: object_store::Error| Finding::Unavailable(error.to_string());
+    if usize::try_from(candidate.size).map_or(true, |size| size > limits.file_bytes) {
+        let reason = format!("{} bytes are more than the limit of {}", candidate.size, limits.file_bytes);
+        return Err(Finding::Damaged { reason, content_hash: None });
+    }
+    let path = Path::parse(&candidate.key).map_err(|error| Finding::Unavailable(error.to_string()))?;
+    let object = objects.get(&path).await.map_err(unavailable)?;
+    // It may not be the object that was listed.
+    if object.meta.size != candidate.size {
+        let reason = format!("it has {} bytes now, and had {}", object.meta.size, candidate.size);
+        return Err(Finding::Unavailable(reason));
+    }
+    object.bytes().await.map_err(unavailable)
+}
+
+fn about(scan: &Scan) -> About {
+    let workload = scan.meta.image.workload.as_ref();
+    About {
+        content_hash: scan.content_hash.to_hex().to_string(),
+        image_name: workload.map(|workload| workload.name().to_owned()),
+        image_tag: workload.map(|workload| workload.tag().to_owned()),
+        seen: Seen::of(&scan.meta, scan.len()),
+    }
+}
+
+/// The file is authoritative: a key that says something else is refused with it.
+fn disagreement(key: &str, meta: &SnapshotMeta) -> Option<String> {
+    let workload = meta.image.workload.as_ref().map_or(WorkloadKey::UNKEYED, |workload| workload.key());
+    let Ok(key) = SnapshotKey::parse(key) else {
+        let shape = "`snapshots/date=…/hour=…/<workload_key>-<window_end_ms>-<snapshot_id>.parquet`";
+        return Some(format!("its key is not {shape}"));
+    };
+    let end = meta.window_end.timestamp_millis();
+    if key.workload != workload {
+        Some(format!("its key names the workload {}, its content {workload}", key.workload))
+    } else if key.id != meta.id {
+        Some(format!("its key names the snapshot {}, its content {}", key.id, meta.id))
+    } else {
+        (key.window_end_ms != end)
+            .then(|| format!("its key names the window end {}, its content {end}", key.window_end_ms))
+    }
+}
+
+/// A decode error with its sources, in one line.
+fn describe(error: &DecodeError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,157 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, project_schema};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+};
+
+use super::collect::sighting_schema;
+use super::read::read_unit;
+use super::spec::ScanSpec;
+use crate::session::store_url;
+
+/// How many candidates were looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicUsize);
+
+impl Counter {
+    pub(super) fn add(&self, files: usize) {
+        self.0.fetch_add(files, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A scan as a table.
+#[derive(Debug)]
+pub(crate) struct SnapshotScan {
+    spec: Arc<ScanSpec>,
+    counter: Arc<Counter>,
+}
+
+impl SnapshotScan {
+    pub(crate) fn new(spec: ScanSpec, counter: Arc<Counter>) -> Self {
+        Self { spec: Arc::new(spec), counter }
+    }
+}
+
+#[async_trait]
+impl TableProvider for SnapshotScan {
+    fn schema(&self) -> SchemaRef {
+        sighting_schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = project_schema(&sighting_schema(), projection)?;
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(self.spec.partitions.len().max(1)),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Ok(Arc::new(SnapshotScanExec {
+            spec: Arc::clone(&self.spec),
+            counter: Arc::clone(&self.counter),
+            projection: projection.cloned(),
+            properties: Arc::new(properties),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct SnapshotScanExec {
+    spec: Arc<ScanSpec>,
+    counter: Arc<Counter>,
+    projection: Option<Vec<usize>>,
+    properties: Arc<PlanProperties>,
+}
+
+impl DisplayAs for SnapshotScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = self.spec.partitions.iter().flatten();
+        let files: usize = units.clone().map(|unit| unit.candidates.len()).sum();
+        write!(f, "SnapshotScanExec: workloads={}, files={files}", units.count())
+    }
+}
+
+impl ExecutionPlan for SnapshotScanExec {
+    fn name(&self) -> &'static str {
+        "SnapshotScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let url: ObjectStoreUrl = store_url()?;
+        let objects = context.runtime_env().object_store(url)?;
+        let mut stream = RecordBatchReceiverStreamBuilder::new(self.schema(), 2);
+        let sender = stream.tx();
+        let (spec, counter) = (Arc::clone(&self.spec), Arc::clone(&self.counter));
+        let projection = self.projection.clone();
+        stream.spawn(async move {
+            for unit in spec.partitions.get(partition).into_iter().flatten() {
+                for batch in read_unit(&objects, &spec, unit, &counter).await? {
+                    let batch = match &projection {
+                        Some(columns) => batch.project(columns)?,
+                        None => batch,
+                    };
+                    // Nobody listens any more: the query was given up.
+                    if sender.send(Ok(batch)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        });
+        Ok(stream.build())
+    }
+}
