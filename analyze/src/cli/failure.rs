@@ -142,7 +142,8 @@ fn table_hint(error: &TableError) -> Option<String> {
         )),
         TableError::Conflict { .. } => Some("run the same command again".to_owned()),
         TableError::Uncertain { .. } => Some(
-            "check the store; the same command again finds out what was done, and goes on from there".to_owned(),
+            "check the store; the same command again finds out what was done, and goes on from there"
+                .to_owned(),
         ),
         TableError::Delta { .. } | TableError::Write { .. } => {
             Some("check the URL, the network and the credentials".to_owned())

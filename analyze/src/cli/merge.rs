@@ -93,10 +93,7 @@ impl Args {
             look_back: self.look_back,
             rescan: self.rescan,
             dry_run: self.dry_run,
-            resources: Resources {
-                partitions: self.jobs.map_or(0, usize::from),
-                memory: Some(self.memory),
-            },
+            resources: Resources { partitions: self.jobs.map_or(0, usize::from), memory: Some(self.memory) },
             ..Options::default()
         }
     }
@@ -130,7 +127,14 @@ pub(super) fn text(report: &Report, dry_run: bool) -> String {
         text += &format!("\n{count} {what}");
     }
     let problems = [
-        (&report.quarantined, if dry_run { "would move to quarantine/" } else { "moved to quarantine/, each with its reason beside it" }),
+        (
+            &report.quarantined,
+            if dry_run {
+                "would move to quarantine/"
+            } else {
+                "moved to quarantine/, each with its reason beside it"
+            },
+        ),
         (&report.out_of_range, "out of range: kept, not merged"),
         (&report.unavailable, "not readable now: the next merge tries again"),
     ];

@@ -119,8 +119,11 @@ impl OpenTable {
     ///
     /// The merge reads so instead of through a query: it needs known rows of known files, and no plan.
     pub async fn read(&self, file: &DataFile, select: Selection<'_>) -> Result<Vec<RecordBatch>, TableError> {
-        let bad =
-            |reason: String| TableError::File { table: self.declared.name, path: file.path.to_string(), reason };
+        let bad = |reason: String| TableError::File {
+            table: self.declared.name,
+            path: file.path.to_string(),
+            reason,
+        };
         let objects = self.delta.object_store();
         let object = objects.get(&file.path).await.map_err(|error| bad(error.to_string()))?;
         let bytes = object.bytes().await.map_err(|error| bad(error.to_string()))?;
@@ -136,9 +139,10 @@ pub fn decode_rows(
     select: Selection<'_>,
 ) -> Result<Vec<RecordBatch>, String> {
     let all = table.arrow_schema();
-    let selected = all.fields().iter().filter(|field| {
-        select.columns.is_none_or(|columns| columns.contains(&field.name().as_str()))
-    });
+    let selected = all
+        .fields()
+        .iter()
+        .filter(|field| select.columns.is_none_or(|columns| columns.contains(&field.name().as_str())));
     let schema = &Arc::new(Schema::new(selected.cloned().collect::<Vec<_>>()));
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let mut builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)
@@ -154,7 +158,10 @@ pub fn decode_rows(
             let keys = batch.column(0).as_string_opt::<i32>().ok_or_else(|| {
                 arrow::error::ArrowError::SchemaError("`workload_key` is no text".to_owned())
             })?;
-            Ok(keys.iter().map(|key| Some(key.is_some_and(|key| workloads.contains(key)))).collect::<BooleanArray>())
+            Ok(keys
+                .iter()
+                .map(|key| Some(key.is_some_and(|key| workloads.contains(key))))
+                .collect::<BooleanArray>())
         });
         builder = builder.with_row_filter(RowFilter::new(vec![Box::new(predicate)]));
     }
@@ -188,7 +195,8 @@ pub(super) fn with_partition_columns(
         });
     }
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(|error| error.to_string())
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+        .map_err(|error| error.to_string())
 }
 
 /// Writes one data file; it belongs to the table when a commit adds it.

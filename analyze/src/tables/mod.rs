@@ -271,7 +271,8 @@ impl OpenTable {
     async fn pinned(&self) -> Result<Option<(u64, u64)>, TableError> {
         let log = self.delta.log_store();
         let failed = |source| self.failed("read", source);
-        // Not through the table's history: it lists what was committed after this version was opened, too.
+        // Not through the table's history: it lists what was committed after this version was opened, too. Nearly always
+        // the last commit is a merge's, and the log before it need not be read.
         for version in (0..=self.version()).rev() {
             let Some(commit) = log.read_commit_entry(version).await.map_err(failed)? else { break };
             for action in get_actions(version, &commit).map_err(failed)? {

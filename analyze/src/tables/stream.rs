@@ -61,6 +61,10 @@ impl OpenTable {
     }
 
     fn unusable(&self, file: &DataFile, error: &impl ToString) -> TableError {
-        TableError::File { table: self.declared.name, path: file.path().to_string(), reason: error.to_string() }
+        TableError::File {
+            table: self.declared.name,
+            path: file.path().to_string(),
+            reason: error.to_string(),
+        }
     }
 }

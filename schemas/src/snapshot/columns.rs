@@ -233,8 +233,9 @@ fn from_array(kind: Type, array: &ArrayRef) -> Option<Column> {
             return None;
         }
         let end = |row: usize| u32::try_from(list.offsets()[row + 1]).ok();
-        let ends =
-            (0..list.len()).map(|row| if list.is_null(row) { Some(NULL) } else { end(row) }).collect::<Option<_>>();
+        let ends = (0..list.len())
+            .map(|row| if list.is_null(row) { Some(NULL) } else { end(row) })
+            .collect::<Option<_>>();
         column.ends = Some(ends?);
         return Some(column);
     }
@@ -251,16 +252,19 @@ fn from_array(kind: Type, array: &ArrayRef) -> Option<Column> {
         }
         Type::NodeId => {
             let ids = array.as_fixed_size_binary_opt()?;
-            let values =
-                (0..ids.len()).map(|row| ids.value(row).try_into().ok()).collect::<Option<Vec<[u8; 16]>>>()?;
+            let values = (0..ids.len())
+                .map(|row| ids.value(row).try_into().ok())
+                .collect::<Option<Vec<[u8; 16]>>>()?;
             (keys(&mut |row| each(row))?, Values::Id(values))
         }
-        Type::Int32 => {
-            (keys(&mut |row| each(row))?, Values::Int32(array.as_primitive_opt::<Int32Type>()?.values().to_vec()))
-        }
-        Type::Int64 => {
-            (keys(&mut |row| each(row))?, Values::Int64(array.as_primitive_opt::<Int64Type>()?.values().to_vec()))
-        }
+        Type::Int32 => (
+            keys(&mut |row| each(row))?,
+            Values::Int32(array.as_primitive_opt::<Int32Type>()?.values().to_vec()),
+        ),
+        Type::Int64 => (
+            keys(&mut |row| each(row))?,
+            Values::Int64(array.as_primitive_opt::<Int64Type>()?.values().to_vec()),
+        ),
         Type::Bool => {
             let flags = array.as_boolean_opt()?;
             (keys(&mut |row| Some(u32::from(flags.value(row))))?, Values::Bool)
@@ -312,7 +316,11 @@ pub(super) fn gather(at: usize, snapshots: &[&Columns], places: &[(usize, usize)
             let mut out = ListBuilder::new(Int64Builder::new()).with_field(field);
             for (column, row) in cells() {
                 let elements = column.elements(row);
-                elements.iter().cloned().flatten().for_each(|at| out.values().append_option(column.int64(at)));
+                elements
+                    .iter()
+                    .cloned()
+                    .flatten()
+                    .for_each(|at| out.values().append_option(column.int64(at)));
                 out.append(elements.is_some());
             }
             Arc::new(out.finish())

@@ -139,10 +139,8 @@ fn try_decode(file: Bytes, limits: &Limits) -> Result<Verified, DecodeError> {
     look::footer(&file)?;
     let footer = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(DecodeError::Parquet)?;
     let entries = footer.file_metadata().key_value_metadata().map_or(&[][..], Vec::as_slice);
-    let entries: Vec<(&str, &str)> = entries
-        .iter()
-        .filter_map(|entry| Some((entry.key.as_str(), entry.value.as_deref()?)))
-        .collect();
+    let entries: Vec<(&str, &str)> =
+        entries.iter().filter_map(|entry| Some((entry.key.as_str(), entry.value.as_deref()?))).collect();
     let (meta, content_hash) = about(&file, &entries)?;
     look::pages(&file, &footer, limits)?;
     let rows = read(file, footer, limits)?;

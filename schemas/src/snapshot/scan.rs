@@ -135,7 +135,11 @@ impl Scan {
     /// A node column at (snapshot, row) places, as the profile tables have it: ids are plain bytes. None where no node
     /// column has that name.
     pub fn gather(name: &str, scans: &[&Self], places: &[(usize, usize)]) -> Option<ArrayRef> {
-        let at = SNAPSHOT.columns.iter().position(|column| column.name == name)?.checked_sub(CONSTANT_COLUMNS.len())?;
+        let at = SNAPSHOT
+            .columns
+            .iter()
+            .position(|column| column.name == name)?
+            .checked_sub(CONSTANT_COLUMNS.len())?;
         let columns: Vec<&Columns> = scans.iter().map(|scan| &scan.columns).collect();
         Some(gather(at, &columns, places))
     }
@@ -159,7 +163,10 @@ mod tests {
         let meta = SnapshotMeta {
             id: SnapshotId::new(Uuid::from_u128(7)),
             image: Image::default(),
-            container: Container { labels: BTreeMap::from([("a".into(), "b".into())]), ..Container::default() },
+            container: Container {
+                labels: BTreeMap::from([("a".into(), "b".into())]),
+                ..Container::default()
+            },
             host: "h".into(),
             window_start: start,
             window_end: start + chrono::TimeDelta::minutes(30),
@@ -172,7 +179,8 @@ mod tests {
             lost: Vec::new(),
             limits_hit: Vec::new(),
         };
-        let process = Process { root_kind: Some(RootKind::Init), args: vec!["sh".into()], ..Process::default() };
+        let process =
+            Process { root_kind: Some(RootKind::Init), args: vec!["sh".into()], ..Process::default() };
         let root = Node {
             fact: Fact::Process(Box::new(process)),
             parent: None,

@@ -102,11 +102,7 @@ impl Known {
 }
 
 /// Checks all rows, and gives the numbers of their nodes.
-pub(super) fn rows(
-    meta: &SnapshotMeta,
-    columns: &Columns,
-    known: &mut Known,
-) -> Result<Vec<u32>, RowError> {
+pub(super) fn rows(meta: &SnapshotMeta, columns: &Columns, known: &mut Known) -> Result<Vec<u32>, RowError> {
     let mut rows = Rows::new(columns, meta.path_rules);
     let window_ms = meta.window_end.timestamp_millis() - meta.window_start.timestamp_millis();
     let mut kinds = Vec::with_capacity(columns.rows);
@@ -218,7 +214,11 @@ impl<T: Copy> Judged<T> {
     {
         let name = self.text.name;
         let judge = |text: &str| {
-            if values.contains(&text) { Ok(T::default()) } else { Err(format!("`{name}` has an unknown value")) }
+            if values.contains(&text) {
+                Ok(T::default())
+            } else {
+                Err(format!("`{name}` has an unknown value"))
+            }
         };
         self.get(columns, row, judge).map(drop)
     }
@@ -343,8 +343,7 @@ impl<'a> Rows<'a> {
             if let Some(Some(owner)) = found.get(key) {
                 return Ok(Some(*owner));
             }
-            let owner =
-                known.row(parent).ok_or_else(|| RowError { row, reason: missing(parent) })?;
+            let owner = known.row(parent).ok_or_else(|| RowError { row, reason: missing(parent) })?;
             if let Some(place) = found.get_mut(key) {
                 *place = Some(owner);
             }

@@ -5,9 +5,7 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use bytes::Bytes;
 use proptest::prelude::*;
 use wsp_schemas::identity::{NodeId, RootKind};
-use wsp_schemas::snapshot::{
-    Fact, File, Limits, Node, Phase, Process, SeenBy, Socket, Verified, encode,
-};
+use wsp_schemas::snapshot::{Fact, File, Limits, Node, Phase, Process, SeenBy, Socket, Verified, encode};
 use wsp_schemas::text::RawText;
 use wsp_schemas::{paths, tables};
 

@@ -6,10 +6,10 @@ mod nodes;
 mod profiles;
 mod stats;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use wsp_schemas::image::{Workload, WorkloadKey};
 use wsp_schemas::keys::{SnapshotId, SnapshotKey};
 use wsp_schemas::snapshot::{Limits, Verified, decode};
@@ -45,11 +45,9 @@ pub struct Oracle {
     settings: Settings,
     ledger: Vec<Row>,
     batches: BTreeMap<i32, i64>,
-    /// Objects that were decided on and stay where they are.
+    /// Objects that were decided on and stay where they are, or went to quarantine.
     decided: HashSet<String>,
-    /// Content of every admitted snapshot; within a merge, of the first object of each.
-    contents: HashMap<SnapshotId, String>,
-    revisions: BTreeMap<Workload, Revision>,
+    revisions: BTreeMap<WorkloadKey, Revision>,
 }
 
 /// A profile revision.
@@ -62,11 +60,21 @@ struct Revision {
     changed: (i64, DateTime<Utc>),
 }
 
-/// A snapshot that is to be admitted, with its ledger row.
-struct Candidate {
-    row: Row,
-    snapshot: Verified,
-    stored: DateTime<Utc>,
+impl Revision {
+    fn deadline(&self, settings: &Settings) -> Option<DateTime<Utc>> {
+        Some(self.admitted.first()?.meta.window_start + settings.learning_time)
+    }
+
+    /// It is full, or a window that ends then came too late for it.
+    fn is_closed(&self, window_end: DateTime<Utc>, settings: &Settings) -> bool {
+        self.admitted.len() >= settings.max_snapshots
+            || self.deadline(settings).is_some_and(|deadline| window_end > deadline)
+    }
+}
+
+/// Nothing was recorded before 2020, nor more than a day after both the merge and the upload.
+fn is_out_of_range(window_end: DateTime<Utc>, as_of: DateTime<Utc>, stored: DateTime<Utc>) -> bool {
+    window_end.year() < 2020 || window_end > as_of.max(stored) + TimeDelta::hours(24)
 }
 
 impl Oracle {
@@ -77,136 +85,100 @@ impl Oracle {
             ledger: Vec::new(),
             batches: BTreeMap::new(),
             decided: HashSet::new(),
-            contents: HashMap::new(),
             revisions: BTreeMap::new(),
         }
     }
 
     /// One merge over all objects of the store; those that earlier merges moved to quarantine may be among them.
     pub fn merge(&mut self, objects: &[Object], as_of: DateTime<Utc>) {
-        let mut objects: Vec<&Object> =
-            objects.iter().filter(|object| !self.decided.contains(&object.key)).collect();
-        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut uploads: BTreeMap<WorkloadKey, Vec<(SnapshotKey, &Object)>> =
+            self.revisions.keys().map(|workload| (*workload, Vec::new())).collect();
         let mut rows: Vec<Row> = Vec::new();
-        let mut candidates: BTreeMap<Workload, Vec<Candidate>> = BTreeMap::new();
-        for object in objects {
-            if let Some(candidate) = self.judge(object, &mut rows)
-                && let Some(workload) = candidate.snapshot.meta.image.workload.clone()
-            {
-                candidates.entry(workload).or_default().push(candidate);
+        for object in objects.iter().filter(|object| !self.decided.contains(&object.key)) {
+            if let Ok(key) = SnapshotKey::parse(&object.key) {
+                uploads.entry(key.workload).or_default().push((key, object));
             }
         }
-        for (workload, revision) in &self.revisions {
+        for (workload, mut uploads) in uploads {
+            uploads.sort_by_key(|(key, object)| (key.window_end_ms, key.id, object.key.clone()));
+            let mut revision = self.revisions.remove(&workload).unwrap_or_default();
             if revision.frozen.is_none() {
-                candidates.entry(workload.clone()).or_default();
+                self.learn(workload, &mut revision, &uploads, as_of, &mut rows);
             }
-        }
-        for (workload, candidates) in candidates {
-            self.learn(&workload, candidates, as_of, &mut rows);
+            if !revision.admitted.is_empty() {
+                self.revisions.insert(workload, revision);
+            }
         }
         self.number(rows, as_of);
     }
 
-    /// Refuses an object, leaves it alone, or hands it on.
-    fn judge(&mut self, object: &Object, rows: &mut Vec<Row>) -> Option<Candidate> {
-        let key = SnapshotKey::parse(&object.key).ok();
-        let stable = |key: &WorkloadKey| {
-            self.revisions
-                .iter()
-                .any(|(workload, revision)| workload.key() == *key && revision.frozen.is_some())
-        };
-        if key.is_some_and(|key| stable(&key.workload)) {
-            return None;
-        }
-        let mut row = self.about_object(object, key.as_ref());
-        let mut refuse = |outcome: &str, mut row: Row| {
-            row.insert("outcome".to_owned(), outcome.into());
-            rows.push(row);
-        };
-        self.decided.insert(object.key.clone());
-        let Some(snapshot) = decode(object.bytes.clone(), &Limits::default()).ok().filter(|snapshot| {
-            key.is_some_and(|key| {
-                let meta = &snapshot.meta;
-                let workload = meta.image.workload.as_ref().map_or(WorkloadKey::UNKEYED, Workload::key);
-                (key.workload, key.id, key.window_end_ms)
-                    == (workload, meta.id, meta.window_end.timestamp_millis())
-            })
-        }) else {
-            refuse("damaged", row);
-            return None;
-        };
-        row.extend(about_snapshot(&snapshot));
-        if snapshot.meta.image.workload.is_none() {
-            refuse("unkeyed", row);
-            return None;
-        }
-        let content = wsp_schemas::content_hash(&object.bytes);
-        match self.contents.get(&snapshot.meta.id) {
-            Some(first) => {
-                refuse(if *first == content { "duplicate" } else { "conflict" }, row);
-                None
-            }
-            None => {
-                self.contents.insert(snapshot.meta.id, content);
-                Some(Candidate { row, snapshot, stored: object.stored })
-            }
-        }
-    }
-
-    /// Admits what a workload may have, in order of (window end, id), and freezes it where its time has come.
+    /// Takes the uploads of a workload in order of (window end, id, key), and freezes it where its time has come. What comes when
+    /// it is closed is left alone, and still proves the time.
     fn learn(
         &mut self,
-        workload: &Workload,
-        mut candidates: Vec<Candidate>,
+        workload: WorkloadKey,
+        revision: &mut Revision,
+        uploads: &[(SnapshotKey, &Object)],
         as_of: DateTime<Utc>,
         rows: &mut Vec<Row>,
     ) {
-        candidates.sort_by_key(|candidate| (candidate.snapshot.meta.window_end, candidate.snapshot.meta.id));
         let settings = self.settings;
-        let revision = self.revisions.entry(workload.clone()).or_default();
-        let before = rows.len();
+        let admitted_before: HashSet<SnapshotId> =
+            revision.admitted.iter().map(|snapshot| snapshot.meta.id).collect();
         let mut clock = as_of;
-        for Candidate { mut row, snapshot, stored } in candidates {
-            clock = clock.max(snapshot.meta.window_end.min(stored));
-            let first = revision.admitted.first().unwrap_or(&snapshot).meta.window_start;
-            if revision.admitted.len() < settings.max_snapshots
-                && snapshot.meta.window_end <= first + settings.learning_time
-            {
-                row.insert("outcome".to_owned(), "admitted".into());
+        for (key, object) in uploads {
+            let end = DateTime::from_timestamp_millis(key.window_end_ms).unwrap_or_default();
+            let impossible = is_out_of_range(end, as_of, object.stored);
+            if revision.is_closed(end, &settings) && !impossible && !admitted_before.contains(&key.id) {
+                clock = clock.max(end.min(object.stored));
+                continue;
+            }
+            self.decided.insert(object.key.clone());
+            let mut row = self.about_object(key, object);
+            let snapshot = decode(object.bytes.clone(), &Limits::default())
+                .ok()
+                .filter(|snapshot| agrees(key, snapshot));
+            let twin = revision.admitted.iter().find(|snapshot| snapshot.meta.id == key.id);
+            let outcome = match &snapshot {
+                None => "damaged",
+                Some(snapshot) if snapshot.meta.image.workload.is_none() => "unkeyed",
+                Some(snapshot) => match twin {
+                    Some(twin) if twin.content_hash == snapshot.content_hash => "duplicate",
+                    Some(_) => "conflict",
+                    None if impossible => "out_of_range",
+                    None => "admitted",
+                },
+            };
+            row.insert("outcome".to_owned(), outcome.into());
+            row.extend(snapshot.iter().flat_map(about_snapshot));
+            if let (Some(snapshot), "admitted") = (snapshot, outcome) {
+                clock = clock.max(end.min(object.stored));
                 row.insert("revision".to_owned(), 1.into());
                 row.insert("ordinal".to_owned(), revision.admitted.len().into());
-                rows.push(row);
                 revision.admitted.push(snapshot);
-            } else {
-                // It came too late: nothing was decided on it.
-                self.contents.remove(&snapshot.meta.id);
-                self.decided.remove(row.get("object_key").and_then(Value::text).unwrap_or_default());
             }
+            rows.push(row);
         }
-        let old = revision
-            .admitted
-            .first()
-            .is_some_and(|first| clock >= first.meta.window_start + settings.learning_time);
-        revision.frozen = match revision.frozen {
-            None if revision.admitted.len() >= settings.max_snapshots => Some("snapshots"),
-            None if old => Some("age"),
-            known => known,
-        };
-        if let Some(reason) = revision.frozen {
-            let key = workload.key();
+        if revision.admitted.len() >= settings.max_snapshots {
+            revision.frozen = Some("snapshots");
+        } else if revision.deadline(&settings).is_some_and(|deadline| clock >= deadline) {
+            revision.frozen = Some("age");
+        }
+        if let (Some(reason), Some(name)) = (revision.frozen, revision.workload()) {
             rows.push(row([
-                ("bucket", key.bucket(settings.buckets).into()),
-                ("workload_key", key.to_string().into()),
-                ("image_name", workload.name().into()),
-                ("image_tag", workload.tag().into()),
+                ("bucket", workload.bucket(settings.buckets).into()),
+                ("workload_key", workload.to_string().into()),
+                ("image_name", name.name().into()),
+                ("image_tag", name.tag().into()),
                 ("revision", 1.into()),
                 ("outcome", "frozen".into()),
                 ("reason", reason.into()),
+                ("window_end", profiles::stable_at(revision, settings.learning_time).into()),
             ]));
         }
-        if rows.len() > before {
+        if revision.frozen.is_some() || revision.admitted.len() > admitted_before.len() {
             revision.changed =
-                (self.batches.get(&workload.key().bucket(settings.buckets)).unwrap_or(&0) + 1, as_of);
+                (self.batches.get(&workload.bucket(settings.buckets)).unwrap_or(&0) + 1, as_of);
         }
     }
 
@@ -225,25 +197,24 @@ impl Oracle {
         self.batches.extend(touched);
     }
 
-    fn about_object(&self, object: &Object, key: Option<&SnapshotKey>) -> Row {
-        let workload = key.map_or(WorkloadKey::UNKEYED, |key| key.workload);
-        let known = Some(workload).filter(|workload| *workload != WorkloadKey::UNKEYED);
+    fn about_object(&self, key: &SnapshotKey, object: &Object) -> Row {
+        let known = Some(key.workload).filter(|workload| *workload != WorkloadKey::UNKEYED);
         row([
-            ("bucket", workload.bucket(self.settings.buckets).into()),
+            ("bucket", key.workload.bucket(self.settings.buckets).into()),
             ("workload_key", known.map(|key| key.to_string()).into()),
             ("object_key", object.key.as_str().into()),
             ("object_size", object.bytes.len().into()),
             ("content_hash", wsp_schemas::content_hash(&object.bytes).into()),
-            ("snapshot_id", key.map(|key| key.id.to_string()).into()),
+            ("snapshot_id", key.id.to_string().into()),
         ])
     }
 
     /// The tables that merges must have left. What was folded into what is taken from the tables that they did leave, and
-    /// checked: see [`Oracle::check_folds`].
+    /// must hold together: every pattern's members are those of what is folded into it, and its scores follow from them.
     pub fn tables(&self, found: &Tables) -> Result<Tables, String> {
         let mut tables = Tables { ledger: self.ledger.clone(), ..Tables::default() };
-        for (workload, revision) in self.revisions.iter().filter(|(_, one)| !one.admitted.is_empty()) {
-            let place = self.place(workload, revision);
+        for (workload, revision) in &self.revisions {
+            let place = self.place(*workload, revision);
             let rows = nodes::rows(&place, &revision.admitted);
             let rows = nodes::folded(rows, found, &revision.admitted)?;
             tables.profiles.push(profiles::row_of(&place, revision, &rows, self.settings.learning_time));
@@ -253,17 +224,30 @@ impl Oracle {
     }
 
     /// The columns that place a row.
-    fn place(&self, workload: &Workload, revision: &Revision) -> Row {
-        let key = workload.key();
+    fn place(&self, workload: WorkloadKey, revision: &Revision) -> Row {
+        let name = revision.workload();
         row([
-            ("bucket", key.bucket(self.settings.buckets).into()),
-            ("workload_key", key.to_string().into()),
-            ("image_name", workload.name().into()),
-            ("image_tag", workload.tag().into()),
+            ("bucket", workload.bucket(self.settings.buckets).into()),
+            ("workload_key", workload.to_string().into()),
+            ("image_name", name.map(Workload::name).into()),
+            ("image_tag", name.map(Workload::tag).into()),
             ("revision", 1.into()),
             ("status", if revision.frozen.is_some() { "stable" } else { "learning" }.into()),
         ])
     }
+}
+
+impl Revision {
+    fn workload(&self) -> Option<&Workload> {
+        self.admitted.first()?.meta.image.workload.as_ref()
+    }
+}
+
+/// The key of an object says what its content says.
+fn agrees(key: &SnapshotKey, snapshot: &Verified) -> bool {
+    let meta = &snapshot.meta;
+    let workload = meta.image.workload.as_ref().map_or(WorkloadKey::UNKEYED, Workload::key);
+    (key.workload, key.id, key.window_end_ms) == (workload, meta.id, meta.window_end.timestamp_millis())
 }
 
 fn row<const N: usize>(cells: [(&str, Value); N]) -> Row {

@@ -2,13 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use wsp_schemas::identity::Kind;
 use wsp_schemas::paths::RULES_VERSION;
 
 use super::stats::{coverage, float, jaccard};
 use super::{Revision, nodes};
 use crate::value::{Row, Value, cell_of};
+
+/// When a revision became stable, event time.
+pub(super) fn stable_at(revision: &Revision, learning_time: TimeDelta) -> Option<DateTime<Utc>> {
+    let metas = || revision.admitted.iter().map(|snapshot| &snapshot.meta);
+    match revision.frozen? {
+        "age" => metas().next().map(|first| first.window_start + learning_time),
+        _ => metas().map(|meta| meta.window_end).max(),
+    }
+}
 
 /// Numbers of nodes count what is not folded into another one.
 pub(super) fn row_of(place: &Row, revision: &Revision, rows: &[Row], learning_time: TimeDelta) -> Row {
@@ -41,23 +50,18 @@ pub(super) fn row_of(place: &Row, revision: &Revision, rows: &[Row], learning_ti
     let incidences: Vec<usize> = all.iter().map(|(n, _)| *n).collect();
     let estimate = coverage(&incidences, containers.len());
     let last_end = metas().map(|meta| meta.window_end).max();
-    let stable_at = match revision.frozen {
-        Some("age") => metas().next().map(|first| first.window_start + learning_time),
-        Some(_) => last_end,
-        None => None,
-    };
     let similar =
         by_kind.iter().filter_map(|(kind, nodes)| Some((kind.clone(), jaccard(nodes)?.into()))).collect();
     let mut row = place.clone();
     row.extend(super::row([
         ("stable_reason", revision.frozen.into()),
-        ("stable_at", stable_at.into()),
+        ("stable_at", stable_at(revision, learning_time).into()),
         ("digests", Value::List(digests.iter().map(|digest| (*digest).into()).collect())),
         ("tag_reused", (digests.len() > 1).into()),
         ("snapshot_count", revision.admitted.len().into()),
         ("container_count", containers.len().into()),
         ("host_count", hosts.len().into()),
-        ("first_window_start", metas().map(|meta| meta.window_start).min().into()),
+        ("first_window_start", metas().next().map(|first| first.window_start).into()),
         ("last_window_end", last_end.into()),
         ("nodes", shown.len().into()),
         (

@@ -211,7 +211,7 @@ fn matrix(steps: Vec<Step>, tried: std::ops::Range<usize>) {
                 let fault = case.fault;
                 (fault, place, tokio::spawn(async move { case.run().await }).await)
             })
-            .buffer_unordered(4)
+            .buffer_unordered(8)
             .collect()
             .await;
         let mut counts: BTreeMap<Fault, usize> = BTreeMap::new();

@@ -275,27 +275,37 @@ fn some_kinds(share: f64) -> impl Strategy<Value = Vec<Kind>> {
 fn shot() -> impl Strategy<Value = Shot> {
     let place = (prop::option::weighted(0.95, 0..3_u8), 0..7_u8, 0..3_u8, 0..2_u8);
     // Windows start on a grid of ten minutes and overlap; some snapshots differ in nothing but their id.
-    let time = (0..20_i64, 2..6_i64, prop_oneof![3 => Just(0), 1 => Just(2), 1 => Just(60)], any::<u32>());
+    let time = (0..20_i64, 2..6_i64, prop_oneof![3 => Just(0), 1 => Just(2), 1 => Just(60)]);
     let loss = (some_kinds(0.2), some_kinds(0.1), prop_oneof![8 => Just(1), 1 => Just(-120), 1 => Just(600)]);
-    (place, time, loss, vec(seen(), 0..12)).prop_map(
-        |((app, container, host, digest), (start, minutes, ran, salt), (lossy, blind, stored), nodes)| Shot {
-            app,
-            container,
-            host,
-            start: start * 10,
-            minutes: minutes * 10,
-            ran,
-            lossy,
-            blind,
-            digest,
-            nodes,
-            salt,
-            stored,
+    // Clocks that are two years behind, or three days ahead of the store's.
+    let clock = prop_oneof![28 => Just(0), 1 => Just(-730 * 1440), 1 => Just(3 * 1440)];
+    (place, time, loss, clock, vec(seen(), 0..12)).prop_map(
+        |((app, container, host, digest), (start, minutes, ran), (lossy, blind, stored), clock, nodes)| {
+            Shot {
+                app,
+                container,
+                host,
+                start: start * 10 + clock,
+                minutes: minutes * 10,
+                ran,
+                lossy,
+                blind,
+                digest,
+                nodes,
+                salt: 0,
+                stored: stored - clock,
+            }
         },
     )
 }
 
-/// Some snapshots.
-pub(super) fn shots(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Shot>> {
-    vec(shot(), count)
+/// Some snapshots, each with something of its own: where two are alike in all else, their ids must differ.
+pub(super) fn shots<T: std::fmt::Debug>(
+    count: std::ops::Range<usize>,
+    with: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Vec<(Shot, T)>> {
+    vec((shot(), with), count).prop_map(|mut shots| {
+        (0..).zip(&mut shots).for_each(|(number, (shot, _))| shot.salt = number);
+        shots
+    })
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use wsp_analyze::jobs::merge::Options;
 use wsp_datasets::{Fleet, FleetSpec};
 use wsp_tests::delta::{Tables, commits, objects};
 use wsp_tests::oracle::{Object, Oracle, Settings};
@@ -40,7 +41,8 @@ async fn compare(settings: &Settings, batches: &[Batch]) -> Tables {
             upload_dated(&faulty, &store, object).await;
             uploaded.push(object.clone());
         }
-        let told = options(settings, *as_of);
+        // A sweep: some uploads are years late.
+        let told = Options { rescan: true, ..options(settings, *as_of) };
         merge(&store, &told).await.unwrap();
         oracle.merge(&uploaded, *as_of);
         let found = Tables::read(&store).await.unwrap();
@@ -112,6 +114,9 @@ impl Covered {
             if cell_of(row, "lossy_count").int() > Some(0) {
                 count("a lossy sighting".to_owned());
             }
+            if *cell_of(row, "pattern") != Value::Null {
+                count("a pattern".to_owned());
+            }
             if *cell_of(row, "commonality") == Value::Null {
                 count("nobody was eligible".to_owned());
             }
@@ -132,27 +137,26 @@ fn runner(cases: u32) -> TestRunner {
 
 #[test]
 fn any_sequence_of_batches_gives_what_a_naive_merge_gives() {
-    let sequence = (settings(), vec((shots(1..2), arrival()), 1..30), [0..600_i64, 0..600, 0..600]);
+    let sequence = (settings(), shots(1..30, arrival()), [0..600_i64, 0..600, 0..600]);
     let covered = Mutex::new(Covered::default());
     runner(40)
         .run(&sequence, |(settings, arrivals, clocks)| {
             let mut batches: Vec<Batch> =
                 clocks.iter().map(|minutes| Batch { objects: Vec::new(), as_of: at(*minutes) }).collect();
-            for (shots, (batch, twin)) in arrivals {
-                for shot in shots {
-                    batches[batch].objects.push(shot.object());
-                    if let Some((twin, batch, hours)) = twin {
-                        // Under the same key it would be the same object.
-                        let hours = if hours == 0 { 1 } else { hours };
-                        batches[batch].objects.push(match twin {
-                            Twin::Repeated => shot.repeated(hours),
-                            Twin::Forged => shot.forged(hours),
-                            Twin::CutOff => cut_off(shot.repeated(hours)),
-                        });
-                    }
+            for (shot, (batch, twin)) in arrivals {
+                batches[batch].objects.push(shot.object());
+                if let Some((twin, batch, hours)) = twin {
+                    // Under the same key it would be the same object.
+                    let hours = if hours == 0 { 1 } else { hours };
+                    batches[batch].objects.push(match twin {
+                        Twin::Repeated => shot.repeated(hours),
+                        Twin::Forged => shot.forged(hours),
+                        Twin::CutOff => cut_off(shot.repeated(hours)),
+                    });
                 }
             }
-            covered.lock().unwrap().add(&block_on(compare(&settings, &batches)));
+            let tables = block_on(compare(&settings, &batches));
+            covered.lock().unwrap().add(&tables);
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
@@ -162,6 +166,7 @@ fn any_sequence_of_batches_gives_what_a_naive_merge_gives() {
         "outcome \"conflict\"",
         "outcome \"damaged\"",
         "outcome \"unkeyed\"",
+        "outcome \"out_of_range\"",
         "outcome \"frozen\"",
         "reason \"snapshots\"",
         "reason \"age\"",
@@ -182,9 +187,13 @@ fn any_sequence_of_batches_gives_what_a_naive_merge_gives() {
 
 #[test]
 fn any_split_in_window_order_gives_what_one_batch_gives() {
-    let sequence = (settings(), shots(2..40), vec(any::<prop::sample::Index>(), 1..4));
+    let sequence = (settings(), shots(2..40, Just(())), vec(any::<prop::sample::Index>(), 1..4));
     runner(25)
-        .run(&sequence, |(settings, mut shots, cuts)| {
+        .run(&sequence, |(settings, shots, cuts)| {
+            let mut shots: Vec<Shot> = shots.into_iter().map(|(shot, ())| shot).collect();
+            // What is refused is not of a profile: whether it was looked at before the freeze depends on the split.
+            shots.retain(|shot| (0..1440).contains(&shot.start));
+            prop_assume!(!shots.is_empty());
             shots.sort_by_key(|shot| (shot.start + shot.minutes, shot.object().key));
             let objects: Vec<Object> = shots.iter().map(Shot::object).collect();
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(objects.len())).collect();
@@ -232,7 +241,7 @@ fn flags_of_many_containers_are_those_of_a_naive_merge() {
         objects.chunks(40).map(|objects| Batch { objects: objects.to_vec(), as_of: epoch() }).collect();
     let mut covered = Covered::default();
     covered.add(&block_on(compare(&settings, &batches)));
-    covered.assert(&["stable Bool(true)", "stable Bool(false)", "late Bool(true)", "late Bool(false)"]);
+    covered.assert(&["stable Bool(true)", "stable Bool(false)", "late Bool(true)", "late Bool(false)", "a pattern"]);
 }
 
 /// Disturbed fleets as the simulator makes them: in window order by the hour, shuffled, and with the latest first.

@@ -21,7 +21,7 @@ FROM profiles p
 FULL JOIN (
     SELECT workload_key, count(*) FILTER (WHERE collapsed_into IS NULL) AS nodes, max(status) AS status,
            count(DISTINCT status) AS statuses
-    FROM nodes GROUP BY workload_key
+    FROM raw.profile_nodes GROUP BY workload_key
 ) n ON p.workload_key = n.workload_key
 FULL JOIN (
     SELECT workload_key, count(*) AS admitted, max(ordinal) AS last_ordinal, max(batch) AS last_batch

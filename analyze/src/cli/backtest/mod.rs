@@ -33,6 +33,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,6,12,24,48")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     hours: Vec<u32>,
+    /// More rare siblings than this are folded into one pattern; 0 folds nothing
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    fold_after: usize,
     /// Draw the learning curves into this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,

@@ -40,10 +40,12 @@ impl ArgMinGroups {
     ) -> Result<()> {
         self.best.resize_with(total.max(self.best.len()), || None);
         let keys = values[1].as_binary_opt::<i32>();
-        let keys: &BinaryArray = keys.ok_or_else(|| exec_datafusion_err!("a key of arg_min is not Binary"))?;
+        let keys: &BinaryArray =
+            keys.ok_or_else(|| exec_datafusion_err!("a key of arg_min is not Binary"))?;
         let batch = self.values.len();
         for (row, group) in groups.iter().enumerate() {
-            if keys.is_null(row) || filter.is_some_and(|filter| !(filter.is_valid(row) && filter.value(row))) {
+            if keys.is_null(row) || filter.is_some_and(|filter| !(filter.is_valid(row) && filter.value(row)))
+            {
                 continue;
             }
             let key = keys.value(row);
@@ -77,8 +79,7 @@ impl ArgMinGroups {
     /// The values of the first groups, null where there is none.
     fn pick(&self, groups: usize) -> Result<ArrayRef> {
         let none = new_null_array(&self.kind, 1);
-        let arrays: Vec<&dyn Array> =
-            self.values.iter().map(AsRef::as_ref).chain([none.as_ref()]).collect();
+        let arrays: Vec<&dyn Array> = self.values.iter().map(AsRef::as_ref).chain([none.as_ref()]).collect();
         let nowhere = (arrays.len() - 1, 0);
         let places: Vec<(usize, usize)> = self.best[..groups]
             .iter()

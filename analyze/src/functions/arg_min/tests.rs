@@ -53,7 +53,11 @@ fn states_merge_and_what_is_not_the_smallest_is_let_go() {
     assert_eq!((values(&state[0]), state[1].as_binary::<i32>().value(0)), (vec![Some(2)], &b"b"[..]));
 }
 
-async fn by_sql(rows: &[(i32, i32, i32)], partitions: usize, batch_size: usize) -> BTreeMap<i32, Option<i32>> {
+async fn by_sql(
+    rows: &[(i32, i32, i32)],
+    partitions: usize,
+    batch_size: usize,
+) -> BTreeMap<i32, Option<i32>> {
     let config = SessionConfig::new().with_target_partitions(partitions).with_batch_size(batch_size);
     let ctx = SessionContext::new_with_config(config);
     ctx.register_udaf(AggregateUDF::clone(&arg_min()));
@@ -71,7 +75,9 @@ async fn by_sql(rows: &[(i32, i32, i32)], partitions: usize, batch_size: usize) 
     let mut out = BTreeMap::new();
     let query = "select name, arg_min(value, key) from t group by name";
     for batch in ctx.sql(query).await.unwrap().collect().await.unwrap() {
-        out.extend(batch.column(0).as_primitive::<Int32Type>().values().iter().copied().zip(values(batch.column(1))));
+        out.extend(
+            batch.column(0).as_primitive::<Int32Type>().values().iter().copied().zip(values(batch.column(1))),
+        );
     }
     out
 }

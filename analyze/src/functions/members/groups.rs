@@ -28,7 +28,8 @@ impl MembersGroups {
     ) -> Result<()> {
         self.bits.resize(self.bits.len().max(total * self.stride), 0);
         for (row, group) in groups.iter().enumerate() {
-            if sets.is_null(row) || filter.is_some_and(|filter| !(filter.is_valid(row) && filter.value(row))) {
+            if sets.is_null(row) || filter.is_some_and(|filter| !(filter.is_valid(row) && filter.value(row)))
+            {
                 continue;
             }
             let set = checked(sets.value(row))?;

@@ -99,6 +99,7 @@ pub async fn run(
     store: &Store,
     workloads: &BTreeSet<Workload>,
     concurrency: usize,
+    folding: merge::Folding,
     progress: &dyn Progress,
 ) -> Result<Backtest, BacktestError> {
     let unreadable = |source| BacktestError::Store { store: store.to_string(), source };
@@ -108,6 +109,7 @@ pub async fn run(
         max_snapshots: NO_LIMIT,
         learning_time: CENTURY,
         concurrency,
+        folding,
         ..merge::Options::default()
     };
     let report = merge::run(&memory, &options, progress).await?;

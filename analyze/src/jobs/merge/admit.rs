@@ -160,7 +160,8 @@ impl<'a> Admission<'a> {
     /// The minimums are reached.
     fn has_enough(&self) -> bool {
         let (rules, standing) = (self.rules, &self.standing);
-        let age = standing.first_start.zip(standing.last_end).and_then(|(start, end)| (end - start).to_std().ok());
+        let age =
+            standing.first_start.zip(standing.last_end).and_then(|(start, end)| (end - start).to_std().ok());
         standing.snapshots >= rules.min_snapshots
             && standing.containers.len() >= rules.min_containers as usize
             && age.unwrap_or_default() >= rules.min_age
@@ -186,12 +187,18 @@ mod tests {
         assert_eq!(admission.admit(&applicant(1, "a")), Some(0));
         assert_eq!(admission.freeze(), None);
         assert_eq!(admission.admit(&applicant(2, "a")), Some(1));
-        assert_eq!((admission.admit(&applicant(3, "a")), admission.freeze()), (None, Some(("snapshots", at(2)))));
+        assert_eq!(
+            (admission.admit(&applicant(3, "a")), admission.freeze()),
+            (None, Some(("snapshots", at(2))))
+        );
 
         let rules = Rules { as_of: at(0), ..Rules::default() };
         let mut admission = Admission::new(&rules, Standing::default());
         assert_eq!(admission.admit(&applicant(1, "a")), Some(0));
-        assert_eq!((admission.admit(&applicant(48, "a")), admission.admit(&applicant(49, "a"))), (Some(1), None));
+        assert_eq!(
+            (admission.admit(&applicant(48, "a")), admission.admit(&applicant(49, "a"))),
+            (Some(1), None)
+        );
         assert_eq!(admission.freeze(), None);
         admission.note(at(49), at(47));
         assert_eq!(admission.freeze(), None, "stored before its window ended");
@@ -201,10 +208,16 @@ mod tests {
 
     #[test]
     fn minimums_keep_it_learning() {
-        let rules =
-            Rules { as_of: at(1000), max_snapshots: 2, min_containers: 2, min_snapshots: 3, ..Rules::default() };
+        let rules = Rules {
+            as_of: at(1000),
+            max_snapshots: 2,
+            min_containers: 2,
+            min_snapshots: 3,
+            ..Rules::default()
+        };
         let mut admission = Admission::new(&rules, Standing::default());
-        for (end, container, freeze) in [(1, "a", None), (2, "a", None), (3, "a", None), (100, "b", Some("snapshots"))]
+        for (end, container, freeze) in
+            [(1, "a", None), (2, "a", None), (3, "a", None), (100, "b", Some("snapshots"))]
         {
             assert!(admission.admit(&applicant(end, container)).is_some());
             assert_eq!(admission.freeze().map(|(reason, _)| reason), freeze, "{end}");
@@ -226,6 +239,9 @@ mod tests {
     fn a_revision_takes_nothing_from_before_it_was_opened() {
         let rules = Rules { as_of: at(0), ..Rules::default() };
         let mut admission = Admission::new(&rules, Standing { since: Some(at(5)), ..Standing::default() });
-        assert_eq!((admission.admit(&applicant(5, "a")), admission.admit(&applicant(6, "a"))), (None, Some(0)));
+        assert_eq!(
+            (admission.admit(&applicant(5, "a")), admission.admit(&applicant(6, "a"))),
+            (None, Some(0))
+        );
     }
 }

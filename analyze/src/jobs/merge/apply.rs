@@ -10,8 +10,8 @@ use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::tables::{PROFILE_NODES, PROFILES};
 
 use super::ledger::Ledger;
-use super::profile::{self, RevisionRows};
 use super::plan::WATERMARK;
+use super::profile::{self, RevisionRows};
 use super::{MergeError, Options, Report, nodes, wave};
 use crate::tables::{
     Change, DataFile, OpenTable, ProfileTables, Selection, application, partition_value, pins, transaction,
@@ -74,13 +74,14 @@ pub(super) async fn run(
         let mut change = Change::default();
         let changed: Vec<(i32, WorkloadKey)> = behind
             .iter()
-            .flat_map(|(bucket, at)| ledger.changed_after(*bucket, at.nodes).into_iter().map(|key| (*bucket, key)))
+            .flat_map(|(bucket, at)| {
+                ledger.changed_after(*bucket, at.nodes).into_iter().map(|key| (*bucket, key))
+            })
             .collect();
         replace_learned(&tables.nodes, &changed, &mut change).await?;
         for row in make_all(&changed, ledger, grouped, options).await? {
             let status = if row.is_stable { "stable" } else { "learning" };
-            let partition =
-                vec![partition_value("bucket", &row.bucket), partition_value("status", &status)];
+            let partition = vec![partition_value("bucket", &row.bucket), partition_value("status", &status)];
             change.add(&tables.nodes, partition, &row.rows).await?;
             report.nodes += row.rows.num_rows();
             made.insert(row.workload, row.rows);

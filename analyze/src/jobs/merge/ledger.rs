@@ -154,7 +154,10 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Reads the rows of these workloads, from the files that may have any.
-    pub(super) async fn read(table: &OpenTable, workloads: &BTreeSet<WorkloadKey>) -> Result<Self, MergeError> {
+    pub(super) async fn read(
+        table: &OpenTable,
+        workloads: &BTreeSet<WorkloadKey>,
+    ) -> Result<Self, MergeError> {
         let keys: BTreeSet<String> = workloads.iter().map(ToString::to_string).collect();
         let select = Selection { columns: None, workloads: Some(&keys) };
         let mut rows = Vec::new();
@@ -171,7 +174,8 @@ impl Ledger {
     /// Reads all rows of some buckets.
     pub(super) async fn of_buckets(table: &OpenTable, buckets: &BTreeSet<i32>) -> Result<Self, MergeError> {
         let mut rows = Vec::new();
-        for file in table.files()?.iter().filter(|file| file.bucket().is_some_and(|at| buckets.contains(&at))) {
+        for file in table.files()?.iter().filter(|file| file.bucket().is_some_and(|at| buckets.contains(&at)))
+        {
             for batch in table.read(file, Selection::default()).await? {
                 rows.extend(from_batch(&batch)?);
             }
@@ -203,7 +207,8 @@ impl Ledger {
 
     /// Workloads of a bucket that a batch after this one changed.
     pub(super) fn changed_after(&self, bucket: i32, batch: i64) -> Vec<WorkloadKey> {
-        let changes = |row: &LedgerRow| row.bucket == bucket && row.batch > batch && row.outcome.is_of_a_profile();
+        let changes =
+            |row: &LedgerRow| row.bucket == bucket && row.batch > batch && row.outcome.is_of_a_profile();
         let changed = self.by_workload.iter().filter(|(_, rows)| rows.iter().any(changes));
         changed.map(|(key, _)| *key).collect()
     }
@@ -238,7 +243,8 @@ pub(super) struct Refusal {
 
 /// Reads what was decided on the objects whose keys are not below `from`.
 pub(super) async fn decided(table: &OpenTable, from: &str) -> Result<HashMap<String, Decided>, MergeError> {
-    let select = Selection { columns: Some(&["object_key", "outcome", "content_hash", "reason"]), workloads: None };
+    let select =
+        Selection { columns: Some(&["object_key", "outcome", "content_hash", "reason"]), workloads: None };
     let mut decided = HashMap::new();
     let files = table.files()?;
     for file in files.iter().filter(|file| file.greatest("object_key").is_none_or(|key| key >= from)) {
@@ -311,7 +317,10 @@ pub(super) fn to_batch(rows: &[&LedgerRow]) -> Result<RecordBatch, arrow::error:
     out.text("container_name", rows.iter().map(|row| seen(row)?.container_name));
     out.time("container_started", rows.iter().map(|row| seen(row)?.container_started));
     out.text("host", rows.iter().map(|row| seen(row).map(|seen| seen.host)));
-    out.time("window_start", rows.iter().map(|row| at(row, Outcome::Opened).or_else(|| seen(row).map(|seen| seen.window_start))));
+    out.time(
+        "window_start",
+        rows.iter().map(|row| at(row, Outcome::Opened).or_else(|| seen(row).map(|seen| seen.window_start))),
+    );
     out.time(
         "window_end",
         rows.iter().map(|row| at(row, Outcome::Frozen).or_else(|| seen(row).map(|seen| seen.window_end))),

@@ -379,8 +379,11 @@ async fn recover(
     report: &mut Report,
 ) -> Result<(ProfileTables, BTreeSet<i32>), MergeError> {
     let mut ledger = Ledger::of_buckets(&tables.ledger, &behind.keys().copied().collect()).await?;
-    let nodes: BTreeMap<i32, i64> =
-        behind.iter().filter(|(_, at)| at.nodes < at.ledger).map(|(bucket, at)| (*bucket, at.nodes)).collect();
+    let nodes: BTreeMap<i32, i64> = behind
+        .iter()
+        .filter(|(_, at)| at.nodes < at.ledger)
+        .map(|(bucket, at)| (*bucket, at.nodes))
+        .collect();
     let (grouped, lost) = wave::replay(store, &tables, &ledger, &nodes, options, progress).await?;
     let stopped: BTreeSet<i32> = lost.keys().copied().collect();
     report.lost.extend(lost.into_values().flatten());

@@ -91,7 +91,11 @@ fn put_phase(out: &mut Builder, startup: impl Iterator<Item = bool>) {
 }
 
 /// The rows of all nodes that were seen.
-fn plain_rows(place: &Place<'_>, observers: &Observers, grouped: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+fn plain_rows(
+    place: &Place<'_>,
+    observers: &Observers,
+    grouped: &RecordBatch,
+) -> Result<RecordBatch, ArrowError> {
     let rows = grouped.num_rows();
     let attributes: &StructArray = grouped["attributes"].as_struct();
     let startup: &BooleanArray = grouped["startup"].as_boolean();
@@ -104,7 +108,8 @@ fn plain_rows(place: &Place<'_>, observers: &Observers, grouped: &RecordBatch) -
     let scores = (0..rows)
         .map(|row| {
             let kind = Kind::parse(kinds.value(row)).ok_or_else(|| corrupt("an unknown kind"))?;
-            let members = MemberSet::from_bytes(members.value(row)).map_err(|error| corrupt(&error.to_string()))?;
+            let members =
+                MemberSet::from_bytes(members.value(row)).map_err(|error| corrupt(&error.to_string()))?;
             let score = scorer.score(kind, startup.value(row), &members);
             score.ok_or_else(|| corrupt("a member that the ledger does not have"))
         })
@@ -136,7 +141,11 @@ fn plain_rows(place: &Place<'_>, observers: &Observers, grouped: &RecordBatch) -
 }
 
 /// The rows of patterns: what is folded into one counts as one node.
-fn pattern_rows(place: &Place<'_>, observers: &Observers, folded: &fold::Folded) -> Result<RecordBatch, ArrowError> {
+fn pattern_rows(
+    place: &Place<'_>,
+    observers: &Observers,
+    folded: &fold::Folded,
+) -> Result<RecordBatch, ArrowError> {
     let patterns = &folded.patterns;
     let rows = patterns.len();
     if rows == 0 {
@@ -166,7 +175,10 @@ fn pattern_rows(place: &Place<'_>, observers: &Observers, folded: &fold::Folded)
     out.bool("lineage_complete", patterns.iter().map(|pattern| Some(pattern.lineage_complete)));
     put_scores(&mut out, &scores);
     out.array("members", bytes(&mut patterns.iter().map(|pattern| pattern.members.as_bytes())));
-    out.array("events", Arc::new(patterns.iter().map(|pattern| Some(pattern.events)).collect::<Int64Array>()));
+    out.array(
+        "events",
+        Arc::new(patterns.iter().map(|pattern| Some(pattern.events)).collect::<Int64Array>()),
+    );
     out.array("first_seen", times(patterns.iter().map(|pattern| pattern.first_seen)));
     out.array("last_seen", times(patterns.iter().map(|pattern| pattern.last_seen)));
     out.text("first_snapshot_id", patterns.iter().map(|pattern| Some(pattern.first_snapshot_id.clone())));

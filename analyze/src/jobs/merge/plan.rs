@@ -177,11 +177,15 @@ async fn revisions(
             let read = Reader::new(&batch);
             for row in 0..batch.num_rows() {
                 let workload = read.text("workload_key", row).and_then(WorkloadKey::parse);
-                let (Some(workload), Some(number)) = (workload, read.int32("revision", row)) else { continue };
+                let (Some(workload), Some(number)) = (workload, read.int32("revision", row)) else {
+                    continue;
+                };
                 let is_stable = read.text("status", row) == Some("stable");
                 let start = read.time("first_window_start", row);
-                let count = |name: &str| read.int32(name, row).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-                let age = start.zip(read.time("last_window_end", row)).and_then(|(a, b)| (b - a).to_std().ok());
+                let count =
+                    |name: &str| read.int32(name, row).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+                let age =
+                    start.zip(read.time("last_window_end", row)).and_then(|(a, b)| (b - a).to_std().ok());
                 let rules = options.rules();
                 let is_over = count("snapshot_count") >= rules.max_snapshots
                     || start.is_some_and(|start| rules.as_of >= rules.deadline(start));

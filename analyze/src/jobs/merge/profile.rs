@@ -31,9 +31,8 @@ pub(super) struct RevisionRows<'a> {
 impl<'a> RevisionRows<'a> {
     /// A revision in the ledger rows of its workload.
     pub(super) fn of(rows: &'a [LedgerRow], number: i32) -> Self {
-        let mine = || {
-            rows.iter().filter(move |row| row.revision == Some(number) && row.outcome.is_of_a_profile())
-        };
+        let mine =
+            || rows.iter().filter(move |row| row.revision == Some(number) && row.outcome.is_of_a_profile());
         let mut admitted: Vec<_> = mine().filter(|row| row.outcome == Outcome::Admitted).collect();
         admitted.sort_by_key(|row| row.ordinal);
         Self {

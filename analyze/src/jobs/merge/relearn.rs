@@ -56,7 +56,8 @@ async fn attempt(
     }
     let key = workload.key();
     let bucket = key.bucket(tables.ledger.buckets()?);
-    let refused = |reason: &str| MergeError::NotStable { image: workload.to_string(), reason: reason.to_owned() };
+    let refused =
+        |reason: &str| MergeError::NotStable { image: workload.to_string(), reason: reason.to_owned() };
     if stopped.contains(&bucket) {
         return Err(refused("an earlier merge of its bucket is not finished; `wsp merge` says why"));
     }

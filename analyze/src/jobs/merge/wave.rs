@@ -44,8 +44,7 @@ pub(super) async fn decide(
     progress: &dyn Progress,
 ) -> Result<Decided, MergeError> {
     let keys: BTreeSet<WorkloadKey> = wave.work.iter().map(|work| work.workload).collect();
-    let mut decided =
-        Decided { ledger: Ledger::read(&tables.ledger, &keys).await?, ..Decided::default() };
+    let mut decided = Decided { ledger: Ledger::read(&tables.ledger, &keys).await?, ..Decided::default() };
     let files = LearnedFiles::new(tables)?;
     let units = wave.work.iter().zip(0..).map(|(work, number)| unit(number, work, &decided.ledger, &files));
     let mut grouped =
@@ -215,7 +214,10 @@ impl LearnedFiles {
 
     fn of(&self, workload: WorkloadKey, bucket: i32, revision: i32) -> Vec<LearnedFile> {
         let key = [workload.to_string()].into();
-        let mine = self.files.iter().filter(|file| file.bucket() == Some(bucket) && file.may_hold("workload_key", &key));
+        let mine = self
+            .files
+            .iter()
+            .filter(|file| file.bucket() == Some(bucket) && file.may_hold("workload_key", &key));
         mine.map(|file| LearnedFile {
             key: format!("{}/{}", keys::table(PROFILE_NODES.name), file.path()),
             bucket,
@@ -254,11 +256,13 @@ impl Decided {
                     self.rows.push(row);
                 }
                 Finding::Duplicate(about) => {
-                    let reason = format!("the snapshot {} was admitted already, with the same content", object.key.id);
+                    let reason =
+                        format!("the snapshot {} was admitted already, with the same content", object.key.id);
                     self.rows.push(refused(with(refusal, about), Outcome::Duplicate, reason));
                 }
                 Finding::Conflict(about) => {
-                    let reason = format!("the snapshot {} was admitted already, with other content", object.key.id);
+                    let reason =
+                        format!("the snapshot {} was admitted already, with other content", object.key.id);
                     self.refused.push(Problem { object: path, reason: reason.clone() });
                     self.rows.push(refused(with(refusal, about), Outcome::Conflict, reason));
                 }
@@ -301,7 +305,8 @@ impl Decided {
     fn take_strays(&mut self, strays: &[Stray], buckets: u32, options: &Options) {
         for stray in strays {
             let shape = "`snapshots/date=…/hour=…/<workload_key>-<window_end_ms>-<snapshot_id>.parquet`";
-            let problem = Problem { object: stray.path.to_string(), reason: format!("its key is not {shape}") };
+            let problem =
+                Problem { object: stray.path.to_string(), reason: format!("its key is not {shape}") };
             if !stray.is_known {
                 let row = LedgerRow {
                     object_key: Some(problem.object.clone()),

@@ -55,7 +55,8 @@ struct Layout {
 }
 
 static LAYOUT: LazyLock<Option<Layout>> = LazyLock::new(|| {
-    let empty = write::write_batch(&RecordBatch::new_empty(SNAPSHOT.arrow_schema().into()), Vec::new()).ok()?;
+    let empty =
+        write::write_batch(&RecordBatch::new_empty(SNAPSHOT.arrow_schema().into()), Vec::new()).ok()?;
     let mut schema = Vec::new();
     footer_thrift(&empty)?.fields(|thrift, id, kind| {
         let before = thrift.rest;
@@ -85,7 +86,8 @@ fn footer_thrift(file: &[u8]) -> Option<Thrift<'_>> {
 /// Reads the footer of a file of the present layout with at most one row group.
 pub(super) fn footer(file: &[u8]) -> Option<Footer<'_>> {
     let layout = LAYOUT.as_ref()?;
-    let mut found = Footer { entries: Vec::with_capacity(4), rows: 0, chunks: Vec::with_capacity(layout.leaves.len()) };
+    let mut found =
+        Footer { entries: Vec::with_capacity(4), rows: 0, chunks: Vec::with_capacity(layout.leaves.len()) };
     let mut same_schema = false;
     let mut group_rows = 0;
     footer_thrift(file)?.fields(|thrift, id, kind| match id {
@@ -135,7 +137,8 @@ pub(super) fn footer(file: &[u8]) -> Option<Footer<'_>> {
         }
         _ => thrift.skip(kind, 0),
     })?;
-    let whole = if found.rows == 0 { found.chunks.is_empty() } else { found.chunks.len() == layout.leaves.len() };
+    let whole =
+        if found.rows == 0 { found.chunks.is_empty() } else { found.chunks.len() == layout.leaves.len() };
     (same_schema && whole && group_rows == found.rows).then_some(found)
 }
 
@@ -170,7 +173,12 @@ fn chunk(thrift: &mut Thrift<'_>) -> Option<Chunk> {
 }
 
 /// Reads all columns, and makes sure that the constant ones say what the footer says.
-pub(super) fn columns(file: &[u8], footer: &Footer<'_>, meta: &SnapshotMeta, limits: &Limits) -> Option<Columns> {
+pub(super) fn columns(
+    file: &[u8],
+    footer: &Footer<'_>,
+    meta: &SnapshotMeta,
+    limits: &Limits,
+) -> Option<Columns> {
     let layout = LAYOUT.as_ref()?;
     (footer.rows <= limits.rows).then_some(())?;
     let mut budget = Budget(usize::try_from(limits.decompressed_bytes).ok()?);

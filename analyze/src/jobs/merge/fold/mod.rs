@@ -69,7 +69,11 @@ pub(super) struct Pattern {
 }
 
 /// Folds the rows of one revision.
-pub(super) fn fold(rows: &RecordBatch, observers: &Observers, folding: &Folding) -> Result<Folded, ArrowError> {
+pub(super) fn fold(
+    rows: &RecordBatch,
+    observers: &Observers,
+    folding: &Folding,
+) -> Result<Folded, ArrowError> {
     tree::fold(rows, observers, folding)
 }
 
@@ -134,7 +138,10 @@ mod tests {
     fn crowd(names: &[(String, u32)]) -> Vec<(String, usize)> {
         let siblings: Vec<Sibling<'_>> =
             names.iter().map(|(name, first)| Sibling { name, is_rare: true, first: *first }).collect();
-        crowds(&siblings, 50, 50).into_iter().map(|(template, members)| (template.signature(), members.len())).collect()
+        crowds(&siblings, 50, 50)
+            .into_iter()
+            .map(|(template, members)| (template.signature(), members.len()))
+            .collect()
     }
 
     fn named(make: impl Fn(u32) -> String) -> Vec<(String, u32)> {
@@ -146,10 +153,14 @@ mod tests {
         assert_eq!(crowd(&named(|n| format!("tmp.{n}"))), [("tmp\\.[0-9]+".to_owned(), 100)]);
         // The second half is named in another way: what was fitted predicts nothing.
         let mut turned = named(|n| format!("tmp.{n}"));
-        turned.iter_mut().skip(50).for_each(|(name, _)| *name = format!("tmp.x{name}").replacen("tmp.", "", 1));
+        turned
+            .iter_mut()
+            .skip(50)
+            .for_each(|(name, _)| *name = format!("tmp.x{name}").replacen("tmp.", "", 1));
         assert_eq!(crowd(&turned), []);
         // Nothing new came in the second half.
-        let stopped: Vec<_> = named(|n| format!("tmp.{n}")).into_iter().map(|(name, at)| (name, at / 2)).collect();
+        let stopped: Vec<_> =
+            named(|n| format!("tmp.{n}")).into_iter().map(|(name, at)| (name, at / 2)).collect();
         assert_eq!(crowd(&stopped), []);
     }
 

@@ -39,7 +39,8 @@ impl<'a> Rows<'a> {
             MemberSet::from_bytes(set.unwrap_or_default()).map_err(|error| corrupt(&error.to_string()))
         });
         let kinds: &StringArray = batch["kind"].as_string();
-        let kinds = kinds.iter().map(|kind| kind.and_then(Kind::parse).ok_or_else(|| corrupt("an unknown kind")));
+        let kinds =
+            kinds.iter().map(|kind| kind.and_then(Kind::parse).ok_or_else(|| corrupt("an unknown kind")));
         Ok(Self {
             ids: ids.collect::<Result<_, _>>()?,
             parents: binary("parent_id").iter().map(id).collect::<Result<_, _>>()?,
@@ -73,7 +74,12 @@ impl<'a> Rows<'a> {
                 let shebang = shebang.is_valid(row) && shebang.value(row);
                 let script = self.bytes("script", row).filter(|_| shebang);
                 let argv0 = self.bytes("argv0", row);
-                identity::process_id(Parent::Process(parent), &bytes("exe"), argv0.as_deref(), script.as_deref())
+                identity::process_id(
+                    Parent::Process(parent),
+                    &bytes("exe"),
+                    argv0.as_deref(),
+                    script.as_deref(),
+                )
             }
             Kind::File => identity::file_id(Some(parent), &bytes("path")),
             Kind::Dns => {
@@ -136,7 +142,11 @@ enum Shape {
     Same(usize),
 }
 
-pub(super) fn fold(batch: &RecordBatch, observers: &Observers, folding: &Folding) -> Result<Folded, ArrowError> {
+pub(super) fn fold(
+    batch: &RecordBatch,
+    observers: &Observers,
+    folding: &Folding,
+) -> Result<Folded, ArrowError> {
     let rows = Rows::new(batch)?;
     let count = rows.ids.len();
     // The id under which each row is shown: its own where it is not folded.

@@ -188,7 +188,8 @@ impl Collector {
     /// Adds rows of `profile_nodes` that an earlier merge made.
     pub(crate) fn add_learned(&mut self, rows: RecordBatch) -> Result<(), ArrowError> {
         let corrupt = |what: &str| ArrowError::InvalidArgumentError(format!("a node row has {what}"));
-        let numbers = |name: &str| rows[name].as_primitive_opt::<Int64Type>().ok_or_else(|| corrupt("no numbers"));
+        let numbers =
+            |name: &str| rows[name].as_primitive_opt::<Int64Type>().ok_or_else(|| corrupt("no numbers"));
         let times = |name: &str| {
             rows[name].as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(|| corrupt("no times"))
         };

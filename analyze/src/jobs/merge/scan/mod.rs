@@ -9,6 +9,4 @@ mod spec;
 
 pub(crate) use collect::Sighting;
 pub(crate) use source::{Counter, SnapshotScan};
-pub(crate) use spec::{
-    About, Candidate, Finding, Known, LearnedFile, ScanSpec, Unit, UnitReport,
-};
+pub(crate) use spec::{About, Candidate, Finding, Known, LearnedFile, ScanSpec, Unit, UnitReport};

@@ -176,7 +176,11 @@ impl UnitReader<'_> {
             _ => self.admitted.get(&id),
         };
         if let Some(hash) = twin {
-            return if *hash == about.content_hash { Finding::Duplicate(about) } else { Finding::Conflict(about) };
+            return if *hash == about.content_hash {
+                Finding::Duplicate(about)
+            } else {
+                Finding::Conflict(about)
+            };
         }
         if let Some(reason) = self.spec.rules.out_of_range(scan.meta.window_end, candidate.stored_at) {
             return Finding::OutOfRange { reason, about };
@@ -212,10 +216,7 @@ impl UnitReader<'_> {
 /// The file is fetched while earlier ones are looked at.
 fn tokio_spawned(fetch: impl Future<Output = Fetched> + Send + 'static) -> BoxFuture<'static, Fetched> {
     let task = datafusion::common::runtime::SpawnedTask::spawn(fetch);
-    async move {
-        task.await.unwrap_or_else(|error| Err(Finding::Unavailable(error.to_string())))
-    }
-    .boxed()
+    async move { task.await.unwrap_or_else(|error| Err(Finding::Unavailable(error.to_string()))) }.boxed()
 }
 
 fn of_revision(rows: &RecordBatch, revision: i32) -> Result<RecordBatch> {

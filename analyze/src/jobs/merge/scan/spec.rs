@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn the_message_survives_the_way() {
         let candidate = |known| Candidate {
-            key: "snapshots/x".to_owned(),
+            key: "x".to_owned(),
             size: 7,
             stored_at: DateTime::from_timestamp(1_795_000_000, 123_000_000).unwrap(),
             known,
@@ -177,7 +177,7 @@ mod tests {
                         candidate(Known::Refused(None)),
                         candidate(Known::Admitted { ordinal: 8, content_hash: "11".to_owned() }),
                     ],
-                    learned: vec![LearnedFile { key: "tables/x".to_owned(), bucket: 2, revision: 1 }],
+                    learned: vec![LearnedFile { key: "y".to_owned(), bucket: 2, revision: 1 }],
                 }],
             ],
         };
