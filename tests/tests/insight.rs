@@ -139,6 +139,8 @@ fn a_backtest_counts_what_the_files_hold_and_changes_none() {
     let svg = svg.to_str().unwrap();
     let found = rows(wsp([
         "backtest",
+        "--fold-after",
+        "0",
         "--store",
         &dir,
         "--snapshots",
@@ -182,6 +184,8 @@ fn a_backtest_counts_what_the_files_hold_and_changes_none() {
     let one = rows(wsp([
         "backtest",
         image,
+        "--fold-after",
+        "0",
         "--store",
         &dir,
         "--snapshots",
@@ -203,7 +207,7 @@ fn a_backtest_needs_no_merge_and_says_where_nothing_comes_later() {
     let store = open(&dir, Missing::Create).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(wsp_datasets::recordings::copy_to(&store)).unwrap();
-    let found = rows(wsp(["backtest", "--store", &dir, "--format", "json"]));
+    let found = rows(wsp(["backtest", "--fold-after", "0", "--store", &dir, "--format", "json"]));
     let snapshots = decoded(folder.path());
     for row in &found {
         recount(row, &snapshots[row["image"].as_str().unwrap()]);

@@ -87,7 +87,7 @@ impl Args {
             min_snapshots: self.min_snapshots,
             min_containers: self.min_containers,
             min_age: self.min_age,
-            folding: Folding { siblings: Some(self.fold_after).filter(|least| *least > 0) },
+            folding: Folding::after(self.fold_after),
             buckets: self.buckets,
             concurrency: usize::from(self.concurrency),
             look_back: self.look_back,

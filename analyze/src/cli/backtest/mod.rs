@@ -13,6 +13,7 @@ use super::profile::{images, near};
 use super::progress::Bar;
 use super::{Ending, Failure, StoreArgs};
 use crate::jobs::backtest::{self as job, BacktestError, History, Point, Threshold};
+use crate::jobs::merge::Folding;
 use crate::views;
 
 #[derive(Debug, clap::Args)]
@@ -61,7 +62,8 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let thresholds = thresholds(args.snapshots, args.hours);
     let store = args.store.open()?;
     let bar = Bar::new();
-    let done = job::run(&store, &workloads, usize::from(args.concurrency), &bar).await;
+    let folding = Folding::after(args.fold_after);
+    let done = job::run(&store, &workloads, usize::from(args.concurrency), folding, &bar).await;
     drop(bar);
     let done = match done {
         Err(error @ BacktestError::Unknown { .. }) => return Err(unknown(&store, error).await),

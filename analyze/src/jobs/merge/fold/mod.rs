@@ -33,6 +33,13 @@ impl Default for Folding {
     }
 }
 
+impl Folding {
+    /// Folds crowds of more rare siblings than this; nothing where it is 0.
+    pub fn after(siblings: usize) -> Self {
+        Self { siblings: Some(siblings).filter(|least| *least > 0) }
+    }
+}
+
 /// A template is fitted on at least so many names …
 const FITTED: usize = 8;
 /// … and accepted with so many new ones that match …
