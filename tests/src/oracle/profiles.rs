@@ -38,14 +38,13 @@ pub(super) fn row_of(place: &Row, revision: &Revision, rows: &[Row], learning_ti
     let containers = nodes::containers(&revision.admitted);
     let hosts: BTreeSet<&str> = metas().map(|meta| meta.host.as_str()).collect();
     let digests: BTreeSet<&str> = metas().filter_map(|meta| meta.image.digest.as_deref()).collect();
-    let completeness = Kind::ALL.into_iter().map(Kind::as_str).filter_map(|kind| {
-        metas().any(|meta| meta.completeness.contains_key(kind)).then(|| {
-            let whole: BTreeSet<(&str, &str)> = metas()
-                .filter(|meta| nodes::lossless(meta, kind))
-                .map(|meta| (meta.host.as_str(), meta.container.id.as_str()))
-                .collect();
-            (kind.to_owned(), (float(whole.len()) / float(containers.len())).into())
-        })
+    let live = |kind: &&str| metas().any(|meta| meta.completeness.contains_key(*kind));
+    let completeness = Kind::ALL.into_iter().map(Kind::as_str).filter(live).map(|kind| {
+        let whole: BTreeSet<(&str, &str)> = metas()
+            .filter(|meta| nodes::lossless(meta, kind))
+            .map(|meta| (meta.host.as_str(), meta.container.id.as_str()))
+            .collect();
+        (kind.to_owned(), (float(whole.len()) / float(containers.len())).into())
     });
     let incidences: Vec<usize> = all.iter().map(|(n, _)| *n).collect();
     let estimate = coverage(&incidences, containers.len());

@@ -158,20 +158,20 @@ impl Shot {
 
     /// The object, as its first upload made it.
     pub(super) fn object(&self) -> Object {
-        self.uploaded(0, self.meta())
+        self.uploaded(0, &self.meta())
     }
 
     /// The same file once more, under the key of a later hour.
     pub(super) fn repeated(&self, hours: i64) -> Object {
-        self.uploaded(hours, self.meta())
+        self.uploaded(hours, &self.meta())
     }
 
     /// Another file that claims to be the same snapshot.
     pub(super) fn forged(&self, hours: i64) -> Object {
-        self.uploaded(hours, SnapshotMeta { kernel: "6.6.6".to_owned(), ..self.meta() })
+        self.uploaded(hours, &SnapshotMeta { kernel: "6.6.6".to_owned(), ..self.meta() })
     }
 
-    fn uploaded(&self, hours: i64, meta: SnapshotMeta) -> Object {
+    fn uploaded(&self, hours: i64, meta: &SnapshotMeta) -> Object {
         let hour = meta.window_end.timestamp().div_euclid(3600) + hours;
         let key = SnapshotKey {
             uploaded: DateTime::from_timestamp(hour * 3600, 0).unwrap(),
@@ -180,7 +180,7 @@ impl Shot {
             id: meta.id,
         };
         let stored = meta.window_end + TimeDelta::minutes(self.stored) + TimeDelta::hours(hours);
-        Object { key: key.path(), bytes: Bytes::from(encode(&meta, &self.nodes()).unwrap()), stored }
+        Object { key: key.path(), bytes: Bytes::from(encode(meta, &self.nodes()).unwrap()), stored }
     }
 }
 

@@ -139,7 +139,7 @@ fn runner(cases: u32) -> TestRunner {
 fn any_sequence_of_batches_gives_what_a_naive_merge_gives() {
     let sequence = (settings(), shots(1..30, arrival()), [0..600_i64, 0..600, 0..600]);
     let covered = Mutex::new(Covered::default());
-    runner(40)
+    runner(30)
         .run(&sequence, |(settings, arrivals, clocks)| {
             let mut batches: Vec<Batch> =
                 clocks.iter().map(|minutes| Batch { objects: Vec::new(), as_of: at(*minutes) }).collect();
@@ -188,7 +188,7 @@ fn any_sequence_of_batches_gives_what_a_naive_merge_gives() {
 #[test]
 fn any_split_in_window_order_gives_what_one_batch_gives() {
     let sequence = (settings(), shots(2..40, Just(())), vec(any::<prop::sample::Index>(), 1..4));
-    runner(25)
+    runner(15)
         .run(&sequence, |(settings, shots, cuts)| {
             let mut shots: Vec<Shot> = shots.into_iter().map(|(shot, ())| shot).collect();
             // What is refused is not of a profile: whether it was looked at before the freeze depends on the split.
@@ -241,7 +241,13 @@ fn flags_of_many_containers_are_those_of_a_naive_merge() {
         objects.chunks(40).map(|objects| Batch { objects: objects.to_vec(), as_of: epoch() }).collect();
     let mut covered = Covered::default();
     covered.add(&block_on(compare(&settings, &batches)));
-    covered.assert(&["stable Bool(true)", "stable Bool(false)", "late Bool(true)", "late Bool(false)", "a pattern"]);
+    covered.assert(&[
+        "stable Bool(true)",
+        "stable Bool(false)",
+        "late Bool(true)",
+        "late Bool(false)",
+        "a pattern",
+    ]);
 }
 
 /// Disturbed fleets as the simulator makes them: in window order by the hour, shuffled, and with the latest first.
