@@ -329,7 +329,7 @@ fn pages_of(
         }
         _ => return None,
     };
-    Some(assemble(leaf, deepest, values, scratch, rows)?)
+    assemble(leaf, deepest, values, scratch, rows)
 }
 
 /// Puts keys where the levels say that there are values.
