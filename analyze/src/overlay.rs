@@ -257,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn snapshots_are_the_base_and_everything_else_is_memory() {
-        let (_folder, base, a, b) = base().await;
+        let (_folder, base, a, _) = base().await;
         let before = names(&*base.objects, None).await;
         let store = over(&base, None).unwrap();
         assert_eq!(names(&*store.objects, None).await, before[..2]);

@@ -67,16 +67,17 @@ mod tests {
     fn folders_from_an_hour_on() {
         let from = DateTime::parse_from_rfc3339("2026-11-24T05:00:00Z").unwrap().with_timezone(&Utc);
         for (folder, default, wanted) in [
-            ("snapshots/date=2026-11-23", "24", false),
-            ("snapshots/date=2026-11-24", "24", true),
-            ("snapshots/date=2026-11-25", "24", true),
-            ("snapshots/date=2026-11-24/hour=04", "", false),
-            ("snapshots/date=2026-11-24/hour=05", "", true),
-            ("snapshots/date=2026-11-24/hour=xx", "", true),
-            ("snapshots/other", "24", true),
+            ("date=2026-11-23", "24", false),
+            ("date=2026-11-24", "24", true),
+            ("date=2026-11-25", "24", true),
+            ("date=2026-11-24/hour=04", "", false),
+            ("date=2026-11-24/hour=05", "", true),
+            ("date=2026-11-24/hour=xx", "", true),
+            ("other", "24", true),
         ] {
-            assert_eq!(is_wanted(&Path::from(folder), default, Some(from)), wanted, "{folder}");
-            assert!(is_wanted(&Path::from(folder), default, None));
+            let path = Path::from(format!("{}/{folder}", keys::SNAPSHOTS));
+            assert_eq!(is_wanted(&path, default, Some(from)), wanted, "{folder}");
+            assert!(is_wanted(&path, default, None));
         }
     }
 }
