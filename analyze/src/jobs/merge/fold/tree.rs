@@ -184,14 +184,13 @@ fn levels(rows: &Rows<'_>) -> Vec<Vec<usize>> {
                 _ => break,
             }
         }
-        let mut next = depth.map_or(0, |depth| depth + 1);
-        for row in chain.into_iter().rev() {
-            depths[row] = Some(next);
-            if levels.len() <= next {
-                levels.resize_with(next + 1, Vec::new);
+        let start = depth.map_or(0, |depth| depth + 1);
+        for (depth, row) in (start..).zip(chain.into_iter().rev()) {
+            depths[row] = Some(depth);
+            if levels.len() <= depth {
+                levels.resize_with(depth + 1, Vec::new);
             }
-            levels[next].push(row);
-            next += 1;
+            levels[depth].push(row);
         }
     }
     levels.iter_mut().for_each(|level| level.sort_unstable());

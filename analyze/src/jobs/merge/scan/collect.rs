@@ -305,12 +305,12 @@ impl Picked {
 }
 
 /// The report on a unit, as a row.
-pub(crate) fn report_row(number: u32, report: String) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn report_row(number: u32, report: &str) -> Result<RecordBatch, ArrowError> {
     let schema = sighting_schema();
     let columns = schema.fields().iter().map(|field| -> ArrayRef {
         match field.name().as_str() {
             "workload" => Arc::new(UInt32Array::from(vec![number])),
-            "report" => Arc::new(StringArray::from(vec![report.as_str()])),
+            "report" => Arc::new(StringArray::from(vec![report])),
             _ => arrow::array::new_null_array(field.data_type(), 1),
         }
     });

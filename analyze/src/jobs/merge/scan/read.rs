@@ -62,7 +62,7 @@ struct UnitReader<'a> {
     admitted: HashMap<[u8; 16], String>,
 }
 
-type Fetched = std::result::Result<Bytes, Finding>;
+type Fetched = std::result::Result<Bytes, Box<Finding>>;
 
 impl UnitReader<'_> {
     async fn learned(&mut self, objects: &Arc<dyn ObjectStore>) -> Result<()> {
@@ -111,7 +111,7 @@ impl UnitReader<'_> {
             }
             let finding = match fetched.await {
                 Ok(bytes) => self.judge(candidate, &bytes),
-                Err(finding) => finding,
+                Err(finding) => *finding,
             };
             let finding = for_known(candidate, finding);
             self.report.findings.push((u32::try_from(at).unwrap_or(u32::MAX), finding));
@@ -208,7 +208,7 @@ impl UnitReader<'_> {
         }
         self.batches.extend(self.collector.take()?);
         let report = serde_json::to_string(&self.report).map_err(|error| exec_datafusion_err!("{error}"))?;
-        self.batches.push(report_row(self.unit.number, report)?);
+        self.batches.push(report_row(self.unit.number, &report)?);
         Ok(self.batches)
     }
 }
@@ -216,7 +216,8 @@ impl UnitReader<'_> {
 /// The file is fetched while earlier ones are looked at.
 fn tokio_spawned(fetch: impl Future<Output = Fetched> + Send + 'static) -> BoxFuture<'static, Fetched> {
     let task = datafusion::common::runtime::SpawnedTask::spawn(fetch);
-    async move { task.await.unwrap_or_else(|error| Err(Finding::Unavailable(error.to_string()))) }.boxed()
+    async move { task.await.unwrap_or_else(|error| Err(Box::new(Finding::Unavailable(error.to_string())))) }
+        .boxed()
 }
 
 fn of_revision(rows: &RecordBatch, revision: i32) -> Result<RecordBatch> {
@@ -251,17 +252,18 @@ fn for_known(candidate: &Candidate, finding: Finding) -> Finding {
 }
 
 async fn fetch(objects: Arc<dyn ObjectStore>, candidate: Candidate, limits: Limits) -> Fetched {
-    let unavailable = |error: object_store::Error| Finding::Unavailable(error.to_string());
+    let unavailable = |error: object_store::Error| Box::new(Finding::Unavailable(error.to_string()));
     if usize::try_from(candidate.size).map_or(true, |size| size > limits.file_bytes) {
         let reason = format!("{} bytes are more than the limit of {}", candidate.size, limits.file_bytes);
-        return Err(Finding::Damaged { reason, content_hash: None });
+        return Err(Box::new(Finding::Damaged { reason, content_hash: None }));
     }
-    let path = Path::parse(&candidate.key).map_err(|error| Finding::Unavailable(error.to_string()))?;
+    let path =
+        Path::parse(&candidate.key).map_err(|error| Box::new(Finding::Unavailable(error.to_string())))?;
     let object = objects.get(&path).await.map_err(unavailable)?;
     // It may not be the object that was listed.
     if object.meta.size != candidate.size {
         let reason = format!("it has {} bytes now, and had {}", object.meta.size, candidate.size);
-        return Err(Finding::Unavailable(reason));
+        return Err(Box::new(Finding::Unavailable(reason)));
     }
     object.bytes().await.map_err(unavailable)
 }
