@@ -8,6 +8,7 @@ use wsp_schemas::snapshot::{DecodeError, Limits, Scan, Scanner, Verified};
 use wsp_schemas::tables::{CONSTANT_COLUMNS, SNAPSHOT};
 
 /// As [`wsp_schemas::snapshot::decode`], once a scanner has said the same: for the first time, and with what it remembers.
+#[expect(clippy::needless_pass_by_value, reason = "the signature of what it stands for")]
 pub fn decode(file: Bytes, limits: &Limits) -> Result<Verified, DecodeError> {
     let decoded = wsp_schemas::snapshot::decode(file.clone(), limits);
     let mut scanner = Scanner::default();
