@@ -2,16 +2,11 @@
 //!
 //! `narrow --store FOLDER --columns narrow|all --threads N` prints a line of JSON. `vs_engines/run.sh` puts it beside `wsp merge`.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a benchmark"
-)]
+#![allow(missing_docs, clippy::print_stdout, clippy::print_stderr, reason = "a benchmark")]
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use arrow::array::AsArray as _;
@@ -23,6 +18,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 /// What a merge reads of every row of every file.
 const NARROW: [&str; 4] = ["node_id", "first_seen_ms", "last_seen_ms", "events"];
 
+type Failure = Box<dyn Error + Send + Sync>;
+
 #[derive(Default)]
 struct Read {
     rows: usize,
@@ -31,60 +28,87 @@ struct Read {
 }
 
 /// One open a file, the reader's default options.
-fn read(path: &Path, narrow: bool) -> Read {
-    let file = Bytes::from(std::fs::read(path).unwrap());
-    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+fn read(path: &Path, narrow: bool) -> Result<Read, Failure> {
+    let file = Bytes::from(std::fs::read(path)?);
+    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
     if narrow {
         let mask = ProjectionMask::columns(builder.parquet_schema(), NARROW);
         builder = builder.with_projection(mask);
     }
     let mut read = Read::default();
-    for batch in builder.build().unwrap() {
-        let batch = batch.unwrap();
+    for batch in builder.build()? {
+        let batch = batch?;
+        let events = batch.column_by_name("events").and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let events = events.ok_or("it has no column `events` of 64-bit numbers: it is no snapshot file")?;
         read.rows += batch.num_rows();
-        read.events += batch["events"].as_primitive::<Int64Type>().values().iter().sum::<i64>();
+        read.events += events.values().iter().sum::<i64>();
         read.columns = batch.num_columns();
     }
-    read
+    Ok(read)
 }
 
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            files(&entry.path(), found);
+fn files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let cannot = |error| format!("the folder `{}` cannot be read: {error}", folder.display());
+    for entry in std::fs::read_dir(folder).map_err(cannot)? {
+        let entry = entry.map_err(cannot)?;
+        if entry.file_type().map_err(cannot)?.is_dir() {
+            files(&entry.path(), found)?;
         } else if entry.path().extension().is_some_and(|extension| extension == "parquet") {
             found.push(entry.path());
         }
     }
+    Ok(())
 }
 
 /// The value of an option; cargo adds words of its own (`--bench`), which nobody asks for.
-fn option(name: &str) -> String {
+fn option(name: &str) -> Result<String, Failure> {
     let mut words = std::env::args().skip_while(|word| word != name);
-    words.nth(1).unwrap_or_else(|| panic!("`{name} VALUE` is missing"))
+    Ok(words.nth(1).ok_or_else(|| format!("`{name} VALUE` is missing"))?)
 }
 
-fn main() {
-    let store = PathBuf::from(option("--store"));
-    let columns = option("--columns");
-    let threads: usize = option("--threads").parse().expect("`--threads` takes a number");
-    let narrow = match columns.as_str() {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let store = PathBuf::from(option("--store")?);
+    let threads = option("--threads")?;
+    let threads: usize = threads
+        .parse()
+        .ok()
+        .filter(|threads| *threads > 0)
+        .ok_or_else(|| format!("`--threads {threads}`: a number from 1 on"))?;
+    let narrow = match option("--columns")?.as_str() {
         "narrow" => true,
         "all" => false,
-        other => panic!("`--columns {other}`: `narrow` or `all`"),
+        other => return Err(format!("`--columns {other}`: `narrow` or `all`").into()),
     };
 
     let start = Instant::now();
     let mut paths = Vec::new();
-    files(&store.join("snapshots"), &mut paths);
+    files(&store.join("snapshots"), &mut paths)?;
     let reads: Vec<Read> = std::thread::scope(|scope| {
         let paths = &paths;
-        let deal = |first| paths.iter().skip(first).step_by(threads).map(|path| read(path, narrow)).collect();
-        let workers: Vec<_> =
-            (0..threads).map(|first| scope.spawn(move || -> Vec<Read> { deal(first) })).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
-    });
+        let one = move |path: &PathBuf| {
+            read(path, narrow).map_err(|error| Failure::from(format!("`{}`: {error}", path.display())))
+        };
+        let workers: Vec<_> = (0..threads)
+            .map(|first| scope.spawn(move || paths.iter().skip(first).step_by(threads).map(one).collect()))
+            .collect();
+        let mut reads = Vec::with_capacity(paths.len());
+        for worker in workers {
+            let part: Result<Vec<Read>, Failure> =
+                worker.join().map_err(|_| "a thread ended early: the Parquet reader gave up on some file")?;
+            reads.extend(part?);
+        }
+        Ok::<_, Failure>(reads)
+    })?;
     let seconds = start.elapsed().as_secs_f64();
     println!(
         "{}",
@@ -97,4 +121,5 @@ fn main() {
             "version": parquet::file::properties::DEFAULT_CREATED_BY,
         })
     );
+    Ok(())
 }
