@@ -18,11 +18,20 @@ pub struct Resources {
     pub memory: Option<usize>,
 }
 
+impl Resources {
+    /// How many partitions that is.
+    pub fn partitions(&self) -> usize {
+        match self.partitions {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            partitions => partitions,
+        }
+    }
+}
+
 /// A session with our functions.
 pub fn new(resources: &Resources) -> datafusion::error::Result<SessionContext> {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let partitions = if resources.partitions == 0 { cores() } else { resources.partitions };
-    let config = SessionConfig::new().with_target_partitions(partitions).with_information_schema(true);
+    let config =
+        SessionConfig::new().with_target_partitions(resources.partitions()).with_information_schema(true);
     let mut runtime = RuntimeEnvBuilder::new();
     if let Some(memory) = resources.memory {
         let consumers = std::num::NonZeroUsize::new(5).unwrap_or(std::num::NonZeroUsize::MIN);

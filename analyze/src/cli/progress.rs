@@ -2,8 +2,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::jobs::merge::Progress;
-use crate::jobs::store;
+use crate::jobs::Progress;
 
 /// A progress bar on standard error; nothing where that is no terminal, or where the log tells the same there.
 #[derive(Debug)]
@@ -21,20 +20,6 @@ impl Bar {
         bar.enable_steady_tick(Duration::from_millis(120));
         Self(bar)
     }
-
-    fn told(&self, text: &str) {
-        tracing::info!("{text}");
-        self.0.set_message(text.to_owned());
-    }
-
-    fn count(&self, total: u64, unit: &'static str) {
-        tracing::info!("{total} {unit}");
-        self.0.set_length(total);
-        let style = ProgressStyle::with_template(&format!(
-            "{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit}, {{eta}} left"
-        ));
-        self.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    }
 }
 
 impl Drop for Bar {
@@ -44,23 +29,13 @@ impl Drop for Bar {
 }
 
 impl Progress for Bar {
-    fn files(&self, total: usize) {
-        self.count(total as u64, "files");
-        self.told("reading");
-    }
-
-    fn files_done(&self, more: usize) {
-        self.0.inc(more as u64);
-    }
-
-    fn stage(&self, text: &str) {
-        self.told(text);
-    }
-}
-
-impl store::Progress for Bar {
     fn total(&self, units: u64, unit: &'static str) {
-        self.count(units, unit);
+        tracing::info!("{units} {unit}");
+        self.0.set_length(units);
+        let style = ProgressStyle::with_template(&format!(
+            "{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit}, {{eta}} left"
+        ));
+        self.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     }
 
     fn done(&self, units: u64) {
@@ -68,6 +43,7 @@ impl store::Progress for Bar {
     }
 
     fn stage(&self, text: &str) {
-        self.told(text);
+        tracing::info!("{text}");
+        self.0.set_message(text.to_owned());
     }
 }

@@ -4,3 +4,23 @@ pub mod backtest;
 pub mod import;
 pub mod merge;
 pub mod store;
+
+/// Told how far a job is.
+pub trait Progress: Send + Sync {
+    /// So many units of work will be done.
+    fn total(&self, units: u64, unit: &'static str);
+    /// So many more of them are done.
+    fn done(&self, units: u64);
+    /// What is done now.
+    fn stage(&self, text: &str);
+}
+
+/// Nobody is told.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn total(&self, _: u64, _: &'static str) {}
+    fn done(&self, _: u64) {}
+    fn stage(&self, _: &str) {}
+}

@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, new_null_array};
-use arrow::compute::{and, interleave, is_not_null};
+use arrow::compute::interleave;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+
+use crate::functions::lets_in;
 
 /// Rows that may be held beside those that are some group's smallest, before they are let go.
 const SLACK_ROWS: usize = 8192;
@@ -44,8 +46,7 @@ impl ArgMinGroups {
             keys.ok_or_else(|| exec_datafusion_err!("a key of arg_min is not Binary"))?;
         let batch = self.values.len();
         for (row, group) in groups.iter().enumerate() {
-            if keys.is_null(row) || filter.is_some_and(|filter| !(filter.is_valid(row) && filter.value(row)))
-            {
+            if keys.is_null(row) || !lets_in(filter, row) {
                 continue;
             }
             let key = keys.value(row);
@@ -129,15 +130,9 @@ impl GroupsAccumulator for ArgMinGroups {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let Some(filter) = filter else { return Ok(values.to_vec()) };
         // A row without a key does not count.
-        let counts = and(&is_not_null(filter)?, filter)?;
-        let keys: BinaryArray = values[1]
-            .as_binary::<i32>()
-            .iter()
-            .zip(counts.iter())
-            .map(|(key, counts)| key.filter(|_| counts == Some(true)))
-            .collect();
+        let keys = values[1].as_binary::<i32>().iter().enumerate();
+        let keys: BinaryArray = keys.map(|(row, key)| key.filter(|_| lets_in(filter, row))).collect();
         Ok(vec![Arc::clone(&values[0]), Arc::new(keys)])
     }
 

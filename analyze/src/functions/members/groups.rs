@@ -5,6 +5,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 
 use super::checked;
+use crate::functions::lets_in;
 
 /// The sets of all groups side by side, each `stride` bytes long.
 #[derive(Debug)]
@@ -28,8 +29,7 @@ impl MembersGroups {
     ) -> Result<()> {
         self.bits.resize(self.bits.len().max(total * self.stride), 0);
         for (row, group) in groups.iter().enumerate() {
-            if sets.is_null(row) || filter.is_some_and(|filter| !(filter.is_valid(row) && filter.value(row)))
-            {
+            if sets.is_null(row) || !lets_in(filter, row) {
                 continue;
             }
             let set = checked(sets.value(row))?;
@@ -93,9 +93,8 @@ impl GroupsAccumulator for MembersGroups {
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let sets: &BinaryArray = values[0].as_binary();
-        let Some(filter) = filter else { return Ok(values.to_vec()) };
-        let counts = |row: usize| filter.is_valid(row) && filter.value(row) && sets.is_valid(row);
-        let kept: BinaryArray = (0..sets.len()).map(|row| counts(row).then(|| sets.value(row))).collect();
+        let sets = sets.iter().enumerate();
+        let kept: BinaryArray = sets.map(|(row, set)| set.filter(|_| lets_in(filter, row))).collect();
         Ok(vec![Arc::new(kept)])
     }
 

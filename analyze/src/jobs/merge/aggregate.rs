@@ -38,7 +38,7 @@ pub(super) async fn run(
     tokio::pin!(rows);
     let mut told = 0;
     let mut tell = |files: usize| {
-        progress.files_done(files - told);
+        progress.done((files - told) as u64);
         told = files;
     };
     let rows = loop {

@@ -147,7 +147,6 @@ async fn make_all(
     mut grouped: HashMap<WorkloadKey, RecordBatch>,
     options: &Options,
 ) -> Result<Vec<Made>, MergeError> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs: Vec<_> = changed
         .iter()
         .map(|(bucket, workload)| {
@@ -167,7 +166,7 @@ async fn make_all(
                 Err(MergeError::Rows(arrow::error::ArrowError::ComputeError(error.to_string())))
             })
         })
-        .buffered(cores)
+        .buffered(options.resources.partitions())
         .try_collect()
         .await
 }

@@ -21,11 +21,11 @@ mod wave;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use object_store::ObjectStore as _;
 use object_store::path::Path;
-use rand::RngExt as _;
 use serde::Serialize;
 use wsp_schemas::keys;
 use wsp_schemas::snapshot::Limits;
@@ -37,6 +37,7 @@ use admit::Rules;
 use apply::Behind;
 use ledger::{Ledger, LedgerRow, Outcome};
 
+pub use super::{Progress, Silent};
 pub use fold::Folding;
 pub use relearn::{Relearned, relearn};
 
@@ -241,26 +242,6 @@ pub enum MergeError {
     Rows(#[from] arrow::error::ArrowError),
 }
 
-/// Told how far a merge is.
-pub trait Progress: Send + Sync {
-    /// So many files will be looked at.
-    fn files(&self, total: usize);
-    /// So many more files were looked at.
-    fn files_done(&self, more: usize);
-    /// What is done now.
-    fn stage(&self, text: &str);
-}
-
-/// Nobody is told.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Progress for Silent {
-    fn files(&self, _: usize) {}
-    fn files_done(&self, _: usize) {}
-    fn stage(&self, _: &str) {}
-}
-
 /// Runs a merge.
 pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> Result<Report, MergeError> {
     if is_empty(store).await? {
@@ -280,33 +261,37 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
     Ok(report)
 }
 
-/// How often a run begins anew.
-#[derive(Debug, Default)]
+/// The pauses between the attempts of a run: with jitter, so that two merges do not meet again and again.
+#[derive(Debug)]
 struct Patience {
-    conflicts: u32,
-    uncertain: u32,
+    conflicts: ExponentialBackoff,
+    uncertain: ExponentialBackoff,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let pauses = |times| {
+            ExponentialBuilder::new()
+                .with_jitter()
+                .with_min_delay(Duration::from_millis(25))
+                .with_max_delay(Duration::from_secs(3))
+                .with_max_times(times)
+                .build()
+        };
+        Self { conflicts: pauses(60), uncertain: pauses(3) }
+    }
 }
 
 impl Patience {
-    const CONFLICTS: u32 = 60;
-    const UNCERTAIN: u32 = 3;
-
     /// Waits before a new attempt; gives the error back where none is worth it.
     async fn wait(&mut self, error: MergeError) -> Result<(), MergeError> {
-        let tries = match &error {
-            MergeError::Table(TableError::Conflict { .. }) if self.conflicts < Self::CONFLICTS => {
-                &mut self.conflicts
-            }
+        let pause = match &error {
+            MergeError::Table(TableError::Conflict { .. }) => self.conflicts.next(),
             // It may have been committed: the next attempt finds out, from what stands.
-            MergeError::Table(TableError::Uncertain { .. }) if self.uncertain < Self::UNCERTAIN => {
-                &mut self.uncertain
-            }
-            _ => return Err(error),
+            MergeError::Table(TableError::Uncertain { .. }) => self.uncertain.next(),
+            _ => None,
         };
-        *tries += 1;
-        let longest = 50 * (1_u64 << (*tries).min(6));
-        let pause = rand::rng().random_range(longest / 4..=longest);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        tokio::time::sleep(pause.ok_or(error)?).await;
         Ok(())
     }
 }
@@ -330,7 +315,7 @@ async fn attempt(
 
     progress.stage("listing snapshots");
     let plan = plan::make(store, &tables, options, report).await?;
-    progress.files(plan.files());
+    progress.total(plan.files() as u64, "files");
     let mut watermark = plan.watermark.filter(|_| stopped.is_empty());
     let mut waves = plan.waves(options.files_per_batch, &stopped).into_iter().peekable();
     while let Some(wave) = waves.next() {

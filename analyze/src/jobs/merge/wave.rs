@@ -181,11 +181,9 @@ fn unit(number: u32, work: &Work, ledger: &Ledger, files: &LearnedFiles) -> Unit
 
 /// Deals units to partitions, the largest first, each to the one that has least.
 fn spec(mut units: Vec<Unit>, options: &Options) -> ScanSpec {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let count = if options.resources.partitions == 0 { cores() } else { options.resources.partitions };
     let weight = |unit: &Unit| 1 + unit.candidates.iter().map(|candidate| candidate.size).sum::<u64>();
     units.sort_by_key(|unit| std::cmp::Reverse(weight(unit)));
-    let mut partitions = vec![(0, Vec::new()); count.max(1)];
+    let mut partitions = vec![(0, Vec::new()); options.resources.partitions()];
     for unit in units {
         if let Some((total, mine)) = partitions.iter_mut().min_by_key(|(total, _)| *total) {
             *total += weight(&unit);
