@@ -4,7 +4,7 @@ mod arg_min;
 mod members;
 
 pub use arg_min::arg_min;
-pub use members::{MemberSet, MemberSetError, members_union};
+pub use members::{MAX_ORDINAL, MemberSet, MemberSetError, members_union};
 
 use arrow::array::{Array as _, BooleanArray};
 use datafusion::execution::FunctionRegistry;

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility,
 };
 
-pub use state::{MemberSet, MemberSetError};
+pub use state::{MAX_ORDINAL, MemberSet, MemberSetError};
 
 /// The aggregate, for registration and for plans built in code.
 pub fn members_union() -> Arc<AggregateUDF> {
@@ -99,7 +99,7 @@ impl Accumulator for MembersAccumulator {
 
 /// A `members` value that is one.
 fn checked(bytes: &[u8]) -> Result<&[u8]> {
-    state::check(bytes).map_err(|error| exec_datafusion_err!("{error}"))?;
+    MemberSet::check(bytes).map_err(|error| exec_datafusion_err!("{error}"))?;
     Ok(bytes)
 }
 

@@ -4,8 +4,10 @@
 #[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct MemberSet(Vec<u8>);
 
-/// Largest ordinal that a set takes: bounds what a corrupt value can make us allocate.
-pub(super) const MAX_ORDINAL: u32 = 1 << 20;
+/// Ordinals in a set are below this: bounds what a corrupt value can make us allocate.
+const ORDINALS: u32 = 1 << 20;
+/// Largest ordinal that a set takes.
+pub const MAX_ORDINAL: u32 = ORDINALS - 1;
 
 /// A value that is no member set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,8 +17,19 @@ pub struct MemberSetError(String);
 impl MemberSet {
     /// Reads a `members` value.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MemberSetError> {
-        check(bytes)?;
+        Self::check(bytes)?;
         Ok(Self(bytes.to_vec()))
+    }
+
+    /// Whether a `members` value is one.
+    pub fn check(bytes: &[u8]) -> Result<(), MemberSetError> {
+        if bytes.len() > ORDINALS as usize / 8 {
+            return Err(MemberSetError(format!("{} bytes are more than {}", bytes.len(), ORDINALS / 8)));
+        }
+        if bytes.last() == Some(&0) {
+            return Err(MemberSetError("ends in a zero byte".to_owned()));
+        }
+        Ok(())
     }
 
     /// The value of a `members` column.
@@ -26,8 +39,8 @@ impl MemberSet {
 
     /// Adds one ordinal.
     pub fn insert(&mut self, ordinal: u32) -> Result<(), MemberSetError> {
-        if ordinal >= MAX_ORDINAL {
-            return Err(MemberSetError(format!("ordinal {ordinal} is not below {MAX_ORDINAL}")));
+        if ordinal > MAX_ORDINAL {
+            return Err(MemberSetError(format!("ordinal {ordinal} is above {MAX_ORDINAL}")));
         }
         let (byte, bit) = (ordinal as usize / 8, ordinal % 8);
         if self.0.len() <= byte {
@@ -39,7 +52,7 @@ impl MemberSet {
 
     /// Adds the members of another set, given as a `members` value.
     pub fn union(&mut self, bytes: &[u8]) -> Result<(), MemberSetError> {
-        check(bytes)?;
+        Self::check(bytes)?;
         if self.0.len() < bytes.len() {
             self.0.resize(bytes.len(), 0);
         }
@@ -71,16 +84,6 @@ impl FromIterator<u32> for MemberSet {
     }
 }
 
-pub(super) fn check(bytes: &[u8]) -> Result<(), MemberSetError> {
-    if bytes.len() > MAX_ORDINAL as usize / 8 {
-        return Err(MemberSetError(format!("{} bytes are more than {}", bytes.len(), MAX_ORDINAL / 8)));
-    }
-    if bytes.last() == Some(&0) {
-        return Err(MemberSetError("ends in a zero byte".to_owned()));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -100,7 +103,7 @@ mod tests {
     fn corrupt_values_are_errors() {
         assert!(MemberSet::from_bytes(&[1, 0]).is_err());
         assert!(MemberSet::from_bytes(&vec![1; 200_000]).is_err());
-        assert!(MemberSet::default().insert(MAX_ORDINAL).is_err());
+        assert!(MemberSet::default().insert(MAX_ORDINAL + 1).is_err());
         assert!(MemberSet::default().union(&[0]).is_err());
     }
 

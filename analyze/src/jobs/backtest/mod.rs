@@ -15,11 +15,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
-use futures::StreamExt as _;
-use object_store::ObjectStore as _;
-use object_store::path::Path;
 use wsp_schemas::image::Workload;
-use wsp_schemas::keys;
 use wsp_schemas::store::Store;
 
 use super::merge::{self, MergeError, Progress, Report};
@@ -121,17 +117,13 @@ pub async fn run(
     };
     let missing: Vec<Workload> =
         workloads.iter().filter(|workload| !histories.contains_key(workload)).cloned().collect();
-    if !missing.is_empty() && has_snapshots(store).await.map_err(unreadable)? {
+    if !missing.is_empty() && merge::listing::any(store).await.map_err(unreadable)? {
         return Err(BacktestError::Unknown { missing });
     }
     if histories.is_empty() {
         return Err(BacktestError::NoSnapshots { store: store.to_string() });
     }
     Ok(Backtest { histories, report })
-}
-
-async fn has_snapshots(store: &Store) -> object_store::Result<bool> {
-    Ok(store.objects.list(Some(&Path::from(keys::SNAPSHOTS))).next().await.transpose()?.is_some())
 }
 
 async fn read(context: &SessionContext) -> Result<BTreeMap<Workload, History>, BacktestError> {

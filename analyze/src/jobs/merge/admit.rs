@@ -49,6 +49,34 @@ impl Rules {
         later(first_start, self.learning_time)
     }
 
+    /// Whether a revision has the minimums.
+    fn has_enough(
+        &self,
+        snapshots: u32,
+        containers: usize,
+        first_start: Option<DateTime<Utc>>,
+        last_end: Option<DateTime<Utc>>,
+    ) -> bool {
+        let age = first_start.zip(last_end).and_then(|(start, end)| (end - start).to_std().ok());
+        snapshots >= self.min_snapshots
+            && containers >= self.min_containers as usize
+            && age.unwrap_or_default() >= self.min_age
+    }
+
+    /// Whether a learning revision may be frozen without a further snapshot, by the clock or by changed limits.
+    pub(crate) fn is_due(
+        &self,
+        snapshots: u32,
+        containers: usize,
+        first_start: Option<DateTime<Utc>>,
+        last_end: Option<DateTime<Utc>>,
+    ) -> bool {
+        let over = first_start.is_some_and(|start| self.as_of >= self.deadline(start));
+        first_start.is_some()
+            && (over || snapshots >= self.max_snapshots)
+            && self.has_enough(snapshots, containers, first_start, last_end)
+    }
+
     /// Why a window cannot be where it says, if it cannot.
     pub(crate) fn out_of_range(&self, window_end: DateTime<Utc>, stored_at: DateTime<Utc>) -> Option<String> {
         let hours = |span: TimeDelta| span.num_hours();
@@ -159,12 +187,8 @@ impl<'a> Admission<'a> {
 
     /// The minimums are reached.
     fn has_enough(&self) -> bool {
-        let (rules, standing) = (self.rules, &self.standing);
-        let age =
-            standing.first_start.zip(standing.last_end).and_then(|(start, end)| (end - start).to_std().ok());
-        standing.snapshots >= rules.min_snapshots
-            && standing.containers.len() >= rules.min_containers as usize
-            && age.unwrap_or_default() >= rules.min_age
+        let Standing { snapshots, first_start, last_end, containers, .. } = &self.standing;
+        self.rules.has_enough(*snapshots, containers.len(), *first_start, *last_end)
     }
 }
 

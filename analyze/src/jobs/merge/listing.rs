@@ -38,6 +38,11 @@ pub(super) async fn objects(
     Ok(found)
 }
 
+/// Whether there is any object below `snapshots/`.
+pub(in crate::jobs) async fn any(store: &Store) -> object_store::Result<bool> {
+    Ok(store.objects.list(Some(&Path::from(keys::SNAPSHOTS))).next().await.transpose()?.is_some())
+}
+
 async fn folder(store: &Store, folder: Path) -> object_store::Result<object_store::ListResult> {
     store.objects.list_with_delimiter(Some(&folder)).await
 }

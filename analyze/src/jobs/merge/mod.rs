@@ -9,7 +9,7 @@ mod aggregate;
 mod apply;
 mod fold;
 mod ledger;
-mod listing;
+pub(in crate::jobs) mod listing;
 mod nodes;
 mod plan;
 mod profile;
@@ -23,11 +23,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
-use object_store::ObjectStore as _;
-use object_store::path::Path;
 use serde::Serialize;
-use wsp_schemas::keys;
 use wsp_schemas::snapshot::Limits;
 use wsp_schemas::store::Store;
 
@@ -380,9 +376,9 @@ async fn recover(
 
 /// Neither snapshots nor tables: a mistyped URL should not become a store.
 async fn is_empty(store: &Store) -> Result<bool, MergeError> {
-    let first = store.objects.list(Some(&Path::from(keys::SNAPSHOTS))).next().await.transpose();
-    let first = first.map_err(|source| MergeError::List { store: store.to_string(), source })?;
-    Ok(first.is_none() && !ProfileTables::are_made(store).await?)
+    let any = listing::any(store).await;
+    let any = any.map_err(|source| MergeError::List { store: store.to_string(), source })?;
+    Ok(!any && !ProfileTables::are_made(store).await?)
 }
 
 async fn commit_ledger(

@@ -6,7 +6,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use wsp_schemas::image::WorkloadKey;
-use wsp_schemas::keys::{self, SnapshotKey};
+use wsp_schemas::keys::{self, KeyError, SnapshotKey};
 use wsp_schemas::store::Store;
 
 use super::ledger::{self, Decided, Refusal};
@@ -34,6 +34,8 @@ pub(super) struct Planned {
 pub(super) struct Stray {
     pub(super) path: Path,
     pub(super) size: u64,
+    /// Why its key is none of ours.
+    pub(super) error: KeyError,
     /// The ledger has it; only its move was not done.
     pub(super) is_known: bool,
 }
@@ -110,9 +112,12 @@ pub(super) async fn make(
     let soon = now + TimeDelta::from_std(options.clock_slack).unwrap_or_default();
     let mut newest = None;
     for object in listed {
-        let Ok(key) = SnapshotKey::parse(object.location.as_ref()) else {
-            plan.strays.push(stray(object, &decided));
-            continue;
+        let key = match SnapshotKey::parse(object.location.as_ref()) {
+            Ok(key) => key,
+            Err(error) => {
+                plan.strays.push(stray(object, error, &decided));
+                continue;
+            }
         };
         // A key that no clock explains does not carry the watermark past what is still to come.
         if key.uploaded <= soon {
@@ -144,9 +149,9 @@ pub(super) async fn make(
     Ok(plan)
 }
 
-fn stray(object: ObjectMeta, decided: &HashMap<String, Decided>) -> Stray {
+fn stray(object: ObjectMeta, error: KeyError, decided: &HashMap<String, Decided>) -> Stray {
     let is_known = decided.contains_key(object.location.as_ref());
-    Stray { path: object.location, size: object.size, is_known }
+    Stray { path: object.location, size: object.size, error, is_known }
 }
 
 /// The hour that a listing begins with.
@@ -170,6 +175,7 @@ async fn revisions(
         "first_window_start",
         "last_window_end",
     ];
+    let rules = options.rules();
     let mut revisions: HashMap<WorkloadKey, Revision> = HashMap::new();
     let select = Selection { columns: Some(&COLUMNS), workloads: None };
     for file in tables.profiles.files()? {
@@ -181,18 +187,15 @@ async fn revisions(
                     continue;
                 };
                 let is_stable = read.text("status", row) == Some("stable");
-                let start = read.time("first_window_start", row);
                 let count =
                     |name: &str| read.int32(name, row).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-                let age =
-                    start.zip(read.time("last_window_end", row)).and_then(|(a, b)| (b - a).to_std().ok());
-                let rules = options.rules();
-                let is_over = count("snapshot_count") >= rules.max_snapshots
-                    || start.is_some_and(|start| rules.as_of >= rules.deadline(start));
-                let has_enough = count("snapshot_count") >= rules.min_snapshots
-                    && count("container_count") >= rules.min_containers
-                    && age.unwrap_or_default() >= rules.min_age;
-                let is_due = !is_stable && start.is_some() && is_over && has_enough;
+                let is_due = !is_stable
+                    && rules.is_due(
+                        count("snapshot_count"),
+                        count("container_count") as usize,
+                        read.time("first_window_start", row),
+                        read.time("last_window_end", row),
+                    );
                 let newer = revisions.get(&workload).is_none_or(|known| known.number < number);
                 if newer {
                     revisions.insert(workload, Revision { number, is_stable, is_due });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::array::RecordBatch;
+use chrono::DateTime;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use wsp_schemas::image::{Workload, WorkloadKey};
@@ -77,29 +78,40 @@ pub(super) async fn replay(
             work.push((*bucket, *stands, workload));
         }
     }
-    let units = work.iter().zip(0..).map(|((bucket, stands, workload), number)| {
+    let mut lost = BTreeMap::<i32, Vec<Problem>>::new();
+    let mut units = Vec::with_capacity(work.len());
+    for ((bucket, stands, workload), number) in work.iter().zip(0..) {
         let revision = revision(ledger.rows(*workload));
         let admitted = ledger.rows(*workload).iter().filter(|row| {
             row.batch > *stands && row.outcome == Outcome::Admitted && row.revision == Some(revision)
         });
-        Unit {
-            number,
-            workload: Some(workload.to_string()),
-            standing: Standing::default(),
-            candidates: admitted.filter_map(admitted_before).collect(),
-            learned: files.of(*workload, *bucket, revision),
+        let mut candidates = Vec::new();
+        for row in admitted {
+            match admitted_before(row) {
+                Some(candidate) => candidates.push(candidate),
+                None => lost.entry(*bucket).or_default().push(Problem {
+                    object: row.object_key.clone().unwrap_or_default(),
+                    reason: "its row in the ledger does not say what it was".to_owned(),
+                }),
+            }
         }
-    });
-    let mut grouped =
-        aggregate::run(spec(units.collect(), options), store, &options.resources, progress).await?;
-    let (mut nodes, mut lost) = (HashMap::new(), BTreeMap::<i32, Vec<Problem>>::new());
-    for ((bucket, _, workload), number) in work.iter().zip(0..) {
+        let learned = files.of(*workload, *bucket, revision);
+        let workload = Some(workload.to_string());
+        units.push(Unit { number, workload, standing: Standing::default(), candidates, learned });
+    }
+    let objects: Vec<Vec<String>> = units
+        .iter()
+        .map(|unit| unit.candidates.iter().map(|candidate| candidate.key.clone()).collect())
+        .collect();
+    let mut grouped = aggregate::run(spec(units, options), store, &options.resources, progress).await?;
+    let mut nodes = HashMap::new();
+    for (((bucket, _, workload), objects), number) in work.iter().zip(objects).zip(0..) {
         if let Some(rows) = grouped.nodes.remove(&number) {
             nodes.insert(*workload, rows);
         }
         for (at, finding) in grouped.reports.remove(&number).unwrap_or_default().findings {
             if let Finding::Lost(reason) = finding {
-                let object = lost_object(ledger, *workload, behind.get(bucket).copied().unwrap_or(0), at);
+                let object = objects.get(at as usize).cloned().unwrap_or_default();
                 lost.entry(*bucket).or_default().push(Problem { object, reason });
             }
         }
@@ -107,18 +119,11 @@ pub(super) async fn replay(
     Ok((nodes, lost))
 }
 
-fn lost_object(ledger: &Ledger, workload: WorkloadKey, stands: i64, at: u32) -> String {
-    let revision = revision(ledger.rows(workload));
-    let mut admitted = ledger.rows(workload).iter().filter(|row| {
-        row.batch > stands && row.outcome == Outcome::Admitted && row.revision == Some(revision)
-    });
-    admitted.nth(at as usize).and_then(|row| row.object_key.clone()).unwrap_or_default()
-}
-
 fn admitted_before(row: &LedgerRow) -> Option<Candidate> {
     Some(Candidate {
         key: row.object_key.clone()?,
         size: u64::try_from(row.object_size?).ok()?,
+        window_end: row.seen.as_ref()?.window_end,
         stored_at: row.decided_at,
         known: Known::Admitted {
             ordinal: u32::try_from(row.ordinal?).ok()?,
@@ -163,6 +168,7 @@ fn unit(number: u32, work: &Work, ledger: &Ledger, files: &LearnedFiles) -> Unit
     let candidate = |object: &Planned| Candidate {
         key: object.path.to_string(),
         size: object.size,
+        window_end: DateTime::from_timestamp_millis(object.key.window_end_ms).unwrap_or_default(),
         stored_at: object.stored_at,
         known: match (&object.refused, twins.get(&object.key.id)) {
             (Some(refusal), _) => Known::Refused(refusal.content_hash.clone()),
@@ -198,30 +204,30 @@ fn spec(mut units: Vec<Unit>, options: &Options) -> ScanSpec {
     }
 }
 
-/// Files with node rows of revisions that learn.
-struct LearnedFiles {
-    files: Vec<DataFile>,
-}
+/// Files with node rows of revisions that learn, by bucket.
+struct LearnedFiles(BTreeMap<i32, Vec<DataFile>>);
 
 impl LearnedFiles {
     fn new(tables: &ProfileTables) -> Result<Self, MergeError> {
-        let mut files = tables.nodes.files()?;
-        files.retain(|file| file.status() == Some("learning"));
-        Ok(Self { files })
+        let mut files: BTreeMap<i32, Vec<DataFile>> = BTreeMap::new();
+        for file in tables.nodes.files()? {
+            if let (Some(bucket), Some("learning")) = (file.bucket(), file.status()) {
+                files.entry(bucket).or_default().push(file);
+            }
+        }
+        Ok(Self(files))
     }
 
     fn of(&self, workload: WorkloadKey, bucket: i32, revision: i32) -> Vec<LearnedFile> {
         let key = [workload.to_string()].into();
-        let mine = self
-            .files
-            .iter()
-            .filter(|file| file.bucket() == Some(bucket) && file.may_hold("workload_key", &key));
-        mine.map(|file| LearnedFile {
-            key: format!("{}/{}", keys::table(PROFILE_NODES.name), file.path()),
-            bucket,
-            revision,
-        })
-        .collect()
+        let mine = self.0.get(&bucket).into_iter().flatten();
+        mine.filter(|file| file.may_hold("workload_key", &key))
+            .map(|file| LearnedFile {
+                key: format!("{}/{}", keys::table(PROFILE_NODES.name), file.path()),
+                bucket,
+                revision,
+            })
+            .collect()
     }
 }
 
@@ -302,9 +308,7 @@ impl Decided {
     /// Objects whose key alone says that they are none of ours.
     fn take_strays(&mut self, strays: &[Stray], buckets: u32, options: &Options) {
         for stray in strays {
-            let shape = "`snapshots/date=…/hour=…/<workload_key>-<window_end_ms>-<snapshot_id>.parquet`";
-            let problem =
-                Problem { object: stray.path.to_string(), reason: format!("its key is not {shape}") };
+            let problem = Problem { object: stray.path.to_string(), reason: stray.error.to_string() };
             if !stray.is_known {
                 let row = LedgerRow {
                     object_key: Some(problem.object.clone()),

@@ -17,6 +17,8 @@ use wsp_schemas::identity::NodeId;
 use wsp_schemas::snapshot::{Scan, Scanner};
 use wsp_schemas::tables::{CONSTANT_COLUMNS, PROFILE_NODES, SNAPSHOT};
 
+use crate::functions::MemberSet;
+
 /// Columns that a node keeps from its first sighting: those that snapshots and node rows share, but for what is merged.
 pub(crate) fn attribute_columns() -> impl Iterator<Item = &'static str> {
     const MERGED: [&str; 4] = ["node_id", "phase", "lineage_complete", "events"];
@@ -158,7 +160,8 @@ impl Collector {
         (self.members, self.stride) = (members, stride);
     }
 
-    /// Adds an admitted snapshot, which this collector's scanner has read.
+    /// Adds an admitted snapshot, which this collector's scanner has read. The ordinal is at most
+    /// [`MAX_ORDINAL`](crate::functions::MAX_ORDINAL).
     pub(crate) fn add(&mut self, ordinal: u32, scan: Scan) {
         let (byte, bit) = (ordinal as usize / 8, 1 << (ordinal % 8));
         self.widen(byte + 1);
@@ -204,6 +207,7 @@ impl Collector {
             let id = ids.value(row).try_into().map_err(|_| corrupt("an id that is not 16 bytes"))?;
             let node = self.scanner.number(NodeId::from_bytes(id)) as usize;
             let set = members.value(row);
+            MemberSet::check(set).map_err(|error| corrupt(&error.to_string()))?;
             self.widen(set.len());
             self.grow();
             let mine = &mut self.members[node * self.stride..][..self.stride];

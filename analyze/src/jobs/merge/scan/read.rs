@@ -19,6 +19,7 @@ use wsp_schemas::tables::PROFILE_NODES;
 use super::collect::{Collector, report_row};
 use super::source::Counter;
 use super::spec::{About, Candidate, Finding, Known, ScanSpec, Unit, UnitReport};
+use crate::functions::MAX_ORDINAL;
 use crate::jobs::merge::admit::{Admission, Applicant};
 use crate::jobs::merge::ledger::Seen;
 use crate::tables::{Selection, decode_rows};
@@ -127,20 +128,16 @@ impl UnitReader<'_> {
         if !matches!(candidate.known, Known::New) || self.unit.workload.is_none() {
             return true;
         }
-        let Some(end) = window_end(candidate) else { return true };
+        let end = candidate.window_end;
         !self.admission.is_closed(end) || self.spec.rules.out_of_range(end, candidate.stored_at).is_some()
     }
 
+    /// A candidate that comes too late still proves the time.
     fn pass(&mut self, candidate: &Candidate, counter: &Counter) {
-        self.note(candidate);
-        counter.add(1);
-    }
-
-    fn note(&mut self, candidate: &Candidate) {
-        let Some(end) = window_end(candidate) else { return };
-        if self.spec.rules.out_of_range(end, candidate.stored_at).is_none() {
-            self.admission.note(end, candidate.stored_at);
+        if self.spec.rules.out_of_range(candidate.window_end, candidate.stored_at).is_none() {
+            self.admission.note(candidate.window_end, candidate.stored_at);
         }
+        counter.add(1);
     }
 
     fn judge(&mut self, candidate: &Candidate, bytes: &Bytes) -> Finding {
@@ -163,6 +160,9 @@ impl UnitReader<'_> {
         if let Known::Admitted { ordinal, content_hash } = &candidate.known {
             if *content_hash != about.content_hash {
                 return Finding::Lost("its content has changed".to_owned());
+            }
+            if *ordinal > MAX_ORDINAL {
+                return Finding::Lost(format!("the ledger's ordinal {ordinal} is above {MAX_ORDINAL}"));
             }
             self.collector.add(*ordinal, scan);
             return Finding::Admitted { ordinal: *ordinal, about };
@@ -234,11 +234,6 @@ fn of_revision(rows: &RecordBatch, revision: i32) -> Result<RecordBatch> {
     Ok(arrow::compute::filter_record_batch(rows, &keep)?)
 }
 
-fn window_end(candidate: &Candidate) -> Option<chrono::DateTime<chrono::Utc>> {
-    let key = SnapshotKey::parse(&candidate.key).ok()?;
-    chrono::DateTime::from_timestamp_millis(key.window_end_ms)
-}
-
 /// What a finding means for a candidate that the ledger has: an admitted one is never refused, only lost.
 fn for_known(candidate: &Candidate, finding: Finding) -> Finding {
     match (&candidate.known, finding) {
@@ -281,9 +276,9 @@ fn about(scan: &Scan) -> About {
 /// The file is authoritative: a key that says something else is refused with it.
 fn disagreement(key: &str, meta: &SnapshotMeta) -> Option<String> {
     let workload = meta.image.workload.as_ref().map_or(WorkloadKey::UNKEYED, |workload| workload.key());
-    let Ok(key) = SnapshotKey::parse(key) else {
-        let shape = "`snapshots/date=…/hour=…/<workload_key>-<window_end_ms>-<snapshot_id>.parquet`";
-        return Some(format!("its key is not {shape}"));
+    let key = match SnapshotKey::parse(key) {
+        Ok(key) => key,
+        Err(error) => return Some(error.to_string()),
     };
     let end = meta.window_end.timestamp_millis();
     if key.workload != workload {

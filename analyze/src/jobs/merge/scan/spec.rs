@@ -74,6 +74,8 @@ pub(crate) struct Candidate {
     /// Its key.
     pub(crate) key: String,
     pub(crate) size: u64,
+    /// End of its window, as the key says.
+    pub(crate) window_end: DateTime<Utc>,
     /// When the store got it, by the store's clock.
     pub(crate) stored_at: DateTime<Utc>,
     pub(crate) known: Known,
@@ -153,6 +155,7 @@ mod tests {
         let candidate = |known| Candidate {
             key: "x".to_owned(),
             size: 7,
+            window_end: DateTime::from_timestamp(1_794_000_000, 0).unwrap(),
             stored_at: DateTime::from_timestamp(1_795_000_000, 123_000_000).unwrap(),
             known,
         };
