@@ -38,7 +38,7 @@ impl Workload {
 
     /// Takes the values of the columns `image_name` and `image_tag` of a file: they must be in normal form.
     pub fn from_columns(name: &str, tag: &str) -> Result<Self, ReferenceError> {
-        let reference = if tag.starts_with('@') { format!("{name}{tag}") } else { format!("{name}:{tag}") };
+        let reference = reference(name, tag);
         let workload = Self::parse(&reference)?;
         if workload.name == name && workload.tag == tag {
             Ok(workload)
@@ -73,9 +73,14 @@ impl Workload {
 
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let separator = if self.tag.starts_with('@') { "" } else { ":" };
-        write!(f, "{}{separator}{}", self.name, self.tag)
+        f.write_str(&reference(&self.name, &self.tag))
     }
+}
+
+/// A name and a tag as people write them: `nginx:1.25`, or `nginx@sha256:…`.
+pub fn reference(name: &str, tag: &str) -> String {
+    let separator = if tag.starts_with('@') { "" } else { ":" };
+    format!("{name}{separator}{tag}")
 }
 
 /// 16 hex digits of BLAKE3 over name and tag: object keys carry it, so that a merge plans from a listing alone.

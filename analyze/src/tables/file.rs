@@ -10,7 +10,7 @@ use deltalake_core::kernel::{Add, Remove};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
+    ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
 };
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
@@ -138,37 +138,49 @@ pub fn decode_rows(
     partition: &HashMap<String, Option<String>>,
     select: Selection<'_>,
 ) -> Result<Vec<RecordBatch>, String> {
-    let all = table.arrow_schema();
-    let selected = all
-        .fields()
-        .iter()
-        .filter(|field| select.columns.is_none_or(|columns| columns.contains(&field.name().as_str())));
-    let schema = &Arc::new(Schema::new(selected.cloned().collect::<Vec<_>>()));
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let mut builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)
-        .map_err(|error| error.to_string())?
-        .with_batch_size(8192);
-    let wanted = builder.schema().fields().iter().enumerate();
-    let wanted = wanted.filter(|(_, field)| schema.field_with_name(field.name()).is_ok()).map(|(at, _)| at);
-    let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.collect::<Vec<_>>());
-    if let Some(workloads) = select.workloads {
-        let key = ProjectionMask::columns(builder.parquet_schema(), ["workload_key"]);
-        let workloads = workloads.clone();
-        let predicate = ArrowPredicateFn::new(key, move |batch: RecordBatch| {
-            let keys = batch.column(0).as_string_opt::<i32>().ok_or_else(|| {
-                arrow::error::ArrowError::SchemaError("`workload_key` is no text".to_owned())
-            })?;
-            Ok(keys
-                .iter()
-                .map(|key| Some(key.is_some_and(|key| workloads.contains(key))))
-                .collect::<BooleanArray>())
-        });
-        builder = builder.with_row_filter(RowFilter::new(vec![Box::new(predicate)]));
-    }
-    let reader = builder.with_projection(mask).build().map_err(|error| error.to_string())?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)
+        .map_err(|error| error.to_string())?;
+    let (builder, schema) = select.of(builder, table);
+    let reader = builder.build().map_err(|error| error.to_string())?;
     reader
-        .map(|batch| with_partition_columns(&batch.map_err(|error| error.to_string())?, schema, partition))
+        .map(|batch| with_partition_columns(&batch.map_err(|error| error.to_string())?, &schema, partition))
         .collect()
+}
+
+impl Selection<'_> {
+    /// Has a reader of a data file give these rows and columns, in batches of at most 8192; and the schema that they have
+    /// with the table's partition columns.
+    pub(super) fn of<T>(
+        self,
+        builder: ArrowReaderBuilder<T>,
+        table: &Table,
+    ) -> (ArrowReaderBuilder<T>, SchemaRef) {
+        let all = table.arrow_schema();
+        let selected = all
+            .fields()
+            .iter()
+            .filter(|field| self.columns.is_none_or(|columns| columns.contains(&field.name().as_str())));
+        let schema = Arc::new(Schema::new(selected.cloned().collect::<Vec<_>>()));
+        let wanted = builder.schema().fields().iter().enumerate();
+        let wanted = wanted.filter(|(_, field)| schema.field_with_name(field.name()).is_ok());
+        let wanted: Vec<usize> = wanted.map(|(at, _)| at).collect();
+        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+        let mut builder = builder.with_batch_size(8192).with_projection(mask);
+        if let Some(workloads) = self.workloads {
+            let key = ProjectionMask::columns(builder.parquet_schema(), ["workload_key"]);
+            let workloads = workloads.clone();
+            let predicate = ArrowPredicateFn::new(key, move |batch: RecordBatch| {
+                let keys = batch.column(0).as_string_opt::<i32>().ok_or_else(|| {
+                    arrow::error::ArrowError::SchemaError("`workload_key` is no text".to_owned())
+                })?;
+                let wanted = |key: Option<&str>| key.is_some_and(|key| workloads.contains(key));
+                Ok(keys.iter().map(|key| Some(wanted(key))).collect::<BooleanArray>())
+            });
+            builder = builder.with_row_filter(RowFilter::new(vec![Box::new(predicate)]));
+        }
+        (builder, schema)
+    }
 }
 
 pub(super) fn with_partition_columns(

@@ -1,17 +1,16 @@
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
 use futures::FutureExt;
 use futures::stream::{Stream, StreamExt};
 use object_store::{ObjectMeta, ObjectStoreExt};
-use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask, arrow_reader::ArrowReaderOptions};
+use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use wsp_schemas::keys;
 
-use super::DataFile;
 use super::file::with_partition_columns;
 use super::object::ParquetObject;
+use super::{DataFile, Selection};
 use super::{OpenTable, TableError};
 
 /// A panic in a decoder must cost one file only.
@@ -28,30 +27,24 @@ impl OpenTable {
         self.delta.object_store().head(file.path()).await.map_err(|error| self.unusable(file, &error))
     }
 
-    /// Rows of one data file as they are read, in batches of at most 8192: all columns, or the named ones of the table.
+    /// Rows of one data file as they are read, in batches of at most 8192. `size` is that of the object, which may not be the one
+    /// that the log says.
     pub async fn stream(
         &self,
         file: &DataFile,
-        columns: Option<&[&str]>,
+        size: u64,
+        select: Selection<'_>,
     ) -> Result<impl Stream<Item = Result<RecordBatch, TableError>> + Send + use<>, TableError> {
-        let size = self.look(file).await?.size;
         let reader = ParquetObject { store: self.delta.object_store(), path: file.path().clone(), size };
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let opened = ParquetRecordBatchStreamBuilder::new_with_options(reader, options);
         let opened = AssertUnwindSafe(opened).catch_unwind().await;
-        let mut builder = opened
+        let builder = opened
             .map_err(|_| self.unusable(file, &PANICKED))?
-            .map_err(|error| self.unusable(file, &error))?
-            .with_batch_size(8192);
-        let mut schema = self.declared.arrow_schema();
-        if let Some(columns) = columns {
-            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-            builder = builder.with_projection(mask);
-            let fields = schema.fields().iter().filter(|field| columns.contains(&field.name().as_str()));
-            schema = Schema::new(fields.cloned().collect::<Vec<_>>());
-        }
+            .map_err(|error| self.unusable(file, &error))?;
+        let (builder, schema) = select.of(builder, self.declared);
         let rows = builder.build().map_err(|error| self.unusable(file, &error))?;
-        let (table, file, schema) = (self.declared.name, file.clone(), Arc::new(schema));
+        let (table, file) = (self.declared.name, file.clone());
         Ok(AssertUnwindSafe(rows).catch_unwind().map(move |batch| {
             let batch = batch.map_err(|_| PANICKED.to_owned());
             let batch = batch.and_then(|batch| batch.map_err(|error| error.to_string()));

@@ -117,7 +117,16 @@ const BATCH_ROWS: usize = 8192;
 /// Any bytes give a result: what the Parquet reader would reserve memory for or recurse into is bounded before it starts,
 /// and a panic inside it (it has assertions on what stands in files) is an error of this file. The panic hook still runs.
 pub fn decode(file: Bytes, limits: &Limits) -> Result<Verified, DecodeError> {
-    catch_unwind(AssertUnwindSafe(|| try_decode(file, limits))).unwrap_or_else(|panic| {
+    decode_with(file, limits, &mut Known::default()).map(|(verified, ..)| verified)
+}
+
+/// As [`decode`]; `known` are nodes of earlier files. Also gives the node columns, and the numbers of the rows' nodes.
+pub(super) fn decode_with(
+    file: Bytes,
+    limits: &Limits,
+    known: &mut Known,
+) -> Result<(Verified, Columns, Vec<u32>), DecodeError> {
+    catch_unwind(AssertUnwindSafe(|| try_decode(file, limits, known))).unwrap_or_else(|panic| {
         Err(DecodeError::Parquet(ParquetError::General(format!(
             "the Parquet reader gave up: {}",
             said(&*panic)
@@ -133,7 +142,11 @@ fn said(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
-fn try_decode(file: Bytes, limits: &Limits) -> Result<Verified, DecodeError> {
+fn try_decode(
+    file: Bytes,
+    limits: &Limits,
+    known: &mut Known,
+) -> Result<(Verified, Columns, Vec<u32>), DecodeError> {
     let size = file.len();
     bound("the file's size in bytes", size, limits.file_bytes)?;
     look::footer(&file)?;
@@ -146,11 +159,11 @@ fn try_decode(file: Bytes, limits: &Limits) -> Result<Verified, DecodeError> {
     let rows = read(file, footer, limits)?;
     verify::constants(&meta, &rows)?;
     let columns = Columns::from_batch(&rows).ok_or_else(|| corrupt("a column holds more than 4 GiB"))?;
-    verify::rows(&meta, &columns, &mut Known::default())?;
-    Ok(Verified { meta, rows, content_hash, size })
+    let numbers = verify::rows(&meta, &columns, known)?;
+    Ok((Verified { meta, rows, content_hash, size }, columns, numbers))
 }
 
-pub(super) fn corrupt(reason: &str) -> DecodeError {
+fn corrupt(reason: &str) -> DecodeError {
     DecodeError::Parquet(ParquetError::General(reason.to_owned()))
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::columns::{Columns, gather, place};
 use super::direct;
 use super::meta::SnapshotMeta;
-use super::read::{DecodeError, Limits, about, bound, decode};
+use super::read::{DecodeError, Limits, about, bound, decode_with};
 use super::verify::{self, Known};
 use crate::identity::NodeId;
 use crate::tables::{CONSTANT_COLUMNS, SNAPSHOT};
@@ -22,7 +22,7 @@ pub struct Scan {
     numbers: Vec<u32>,
 }
 
-/// Reads snapshots one after the other, as [`decode`] does and with the same checks, but faster: files of the present
+/// Reads snapshots one after the other, as [`decode`](super::decode) does and with the same checks, but faster: files of the present
 /// layout are read without the general Parquet reader, and an id whose hash was checked in an earlier file is compared
 /// with what was hashed then.
 ///
@@ -40,10 +40,7 @@ impl Scanner {
         if let Some(scan) = self.direct(file, limits) {
             return scan;
         }
-        let verified = decode(file.clone(), limits)?;
-        let columns = Columns::from_batch(&verified.rows)
-            .ok_or_else(|| super::read::corrupt("a column holds more than 4 GiB"))?;
-        let numbers = verify::rows(&verified.meta, &columns, &mut self.known)?;
+        let (verified, columns, numbers) = decode_with(file.clone(), limits, &mut self.known)?;
         Ok(Scan { meta: verified.meta, content_hash: verified.content_hash, columns, numbers })
     }
 

@@ -3,12 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use arrow::array::RecordBatch;
-use wsp_schemas::snapshot::Completeness;
 
+use crate::jobs::merge::makes_eligible;
 use crate::rows::Reader;
 
-/// Containers with a lossless snapshot of a kind, and those of them with one that covers their start: the ones that the merge
-/// counts as eligible for a steady and for a startup node.
+/// Eligible containers by kind and phase, as the merge counts them.
 #[derive(Debug, Default)]
 pub(super) struct Eligible(HashMap<(String, bool), HashSet<(String, String)>>);
 
@@ -24,10 +23,8 @@ impl Eligible {
                 };
                 let covers_start = read.bool("covers_start", row) == Some(true);
                 for (kind, state) in read.text_map("completeness", row) {
-                    if state == Completeness::Lossy.as_str() {
-                        continue;
-                    }
-                    for startup in [false, true].into_iter().filter(|startup| covers_start || !startup) {
+                    let phases = [false, true].into_iter();
+                    for startup in phases.filter(|startup| makes_eligible(&state, covers_start, *startup)) {
                         let containers = found.0.entry((kind.clone(), startup)).or_default();
                         containers.insert((host.to_owned(), id.to_owned()));
                     }

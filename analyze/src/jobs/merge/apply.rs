@@ -150,7 +150,7 @@ async fn make_all(
     let jobs: Vec<_> = changed
         .iter()
         .map(|(bucket, workload)| {
-            let rows = ledger.rows(*workload).to_vec();
+            let rows = ledger.shared(*workload);
             let (bucket, workload, grouped) = (*bucket, *workload, grouped.remove(workload));
             let folding = options.folding;
             move || -> Result<Made, MergeError> {

@@ -1,6 +1,7 @@
 //! The ledger in memory: what was decided on every snapshot.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -126,7 +127,7 @@ impl Seen {
 
     /// Nothing of the kind was lost, and its sensor was live.
     pub(super) fn lossless(&self, kind: Kind) -> bool {
-        self.completeness.get(kind.as_str()).is_some_and(|state| state != Completeness::Lossy.as_str())
+        self.completeness.get(kind.as_str()).is_some_and(|state| is_lossless(state))
     }
 }
 
@@ -139,17 +140,27 @@ impl Seen {
     }
 }
 
+/// Whether a state in the column `completeness` says that nothing of the kind was lost.
+fn is_lossless(state: &str) -> bool {
+    state != Completeness::Lossy.as_str()
+}
+
+/// Whether a snapshot makes its container eligible for nodes of a kind and phase. `state` is the snapshot's completeness of
+/// the kind; a kind whose sensor was not live has none, and makes nobody eligible.
+pub(crate) fn makes_eligible(state: &str, covers_start: bool, startup: bool) -> bool {
+    is_lossless(state) && (covers_start || !startup)
+}
+
 impl LedgerRow {
     pub(super) fn is_lossy(&self) -> bool {
-        let lossy = Completeness::Lossy.as_str();
-        self.seen.as_ref().is_some_and(|seen| seen.completeness.values().any(|state| state == lossy))
+        self.seen.as_ref().is_some_and(|seen| seen.completeness.values().any(|state| !is_lossless(state)))
     }
 }
 
 /// The rows of some workloads, in the order in which they were decided.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    by_workload: BTreeMap<WorkloadKey, Vec<LedgerRow>>,
+    by_workload: BTreeMap<WorkloadKey, Arc<Vec<LedgerRow>>>,
 }
 
 impl Ledger {
@@ -196,13 +207,18 @@ impl Ledger {
         rows.sort_by(|a, b| a.place().cmp(&b.place()));
         for row in rows {
             if let Some(key) = row.workload_key {
-                self.by_workload.entry(key).or_default().push(row);
+                Arc::make_mut(self.by_workload.entry(key).or_default()).push(row);
             }
         }
     }
 
     pub(super) fn rows(&self, workload: WorkloadKey) -> &[LedgerRow] {
-        self.by_workload.get(&workload).map_or(&[], Vec::as_slice)
+        self.by_workload.get(&workload).map_or(&[], |rows| rows.as_slice())
+    }
+
+    /// The same rows, to be taken elsewhere.
+    pub(super) fn shared(&self, workload: WorkloadKey) -> Arc<Vec<LedgerRow>> {
+        self.by_workload.get(&workload).cloned().unwrap_or_default()
     }
 
     /// Workloads of a bucket that a batch after this one changed.
@@ -289,7 +305,10 @@ pub(super) async fn batches(table: &OpenTable) -> Result<BTreeMap<i32, i64>, Mer
 /// Rows as the table has them.
 pub(super) fn to_batch(rows: &[&LedgerRow]) -> Result<RecordBatch, arrow::error::ArrowError> {
     let mut out = Builder::new(rows.len());
-    let seen = |row: &LedgerRow| row.seen.clone();
+    let seen = |get: fn(&Seen) -> Option<String>| rows.iter().map(move |row| row.seen.as_ref().and_then(get));
+    let map = |get: fn(&Seen) -> &BTreeMap<String, String>| {
+        rows.iter().map(move |row| row.seen.as_ref().map(|seen| get(seen).clone()))
+    };
     let at = |row: &LedgerRow, outcome: Outcome| row.at.filter(|_| row.outcome == outcome);
     out.int32("bucket", rows.iter().map(|row| Some(row.bucket)));
     out.text("workload_key", rows.iter().map(|row| row.workload_key.map(|key| key.to_string())));
@@ -311,24 +330,24 @@ pub(super) fn to_batch(rows: &[&LedgerRow]) -> Result<RecordBatch, arrow::error:
     out.int64("object_size", rows.iter().map(|row| row.object_size));
     out.text("content_hash", rows.iter().map(|row| row.content_hash.clone()));
     out.text("snapshot_id", rows.iter().map(|row| row.snapshot_id.map(|id| id.to_string())));
-    out.int32("rows", rows.iter().map(|row| seen(row).map(|seen| seen.rows)));
-    out.text_map("completeness", rows.iter().map(|row| seen(row).map(|seen| seen.completeness)))?;
-    out.text("container_id", rows.iter().map(|row| seen(row).map(|seen| seen.container_id)));
-    out.text("container_name", rows.iter().map(|row| seen(row)?.container_name));
-    out.time("container_started", rows.iter().map(|row| seen(row)?.container_started));
-    out.text("host", rows.iter().map(|row| seen(row).map(|seen| seen.host)));
+    out.int32("rows", rows.iter().map(|row| Some(row.seen.as_ref()?.rows)));
+    out.text_map("completeness", map(|seen| &seen.completeness))?;
+    out.text("container_id", seen(|seen| Some(seen.container_id.clone())));
+    out.text("container_name", seen(|seen| seen.container_name.clone()));
+    out.time("container_started", rows.iter().map(|row| row.seen.as_ref()?.container_started));
+    out.text("host", seen(|seen| Some(seen.host.clone())));
     out.time(
         "window_start",
-        rows.iter().map(|row| at(row, Outcome::Opened).or_else(|| seen(row).map(|seen| seen.window_start))),
+        rows.iter().map(|row| at(row, Outcome::Opened).or_else(|| Some(row.seen.as_ref()?.window_start))),
     );
     out.time(
         "window_end",
-        rows.iter().map(|row| at(row, Outcome::Frozen).or_else(|| seen(row).map(|seen| seen.window_end))),
+        rows.iter().map(|row| at(row, Outcome::Frozen).or_else(|| Some(row.seen.as_ref()?.window_end))),
     );
-    out.bool("covers_start", rows.iter().map(|row| seen(row).map(|seen| seen.covers_start)));
-    out.text("image_digest", rows.iter().map(|row| seen(row)?.image_digest));
-    out.text_map("labels", rows.iter().map(|row| seen(row).map(|seen| seen.labels)))?;
-    out.int32("path_rules", rows.iter().map(|row| seen(row).map(|seen| seen.path_rules)));
+    out.bool("covers_start", rows.iter().map(|row| Some(row.seen.as_ref()?.covers_start)));
+    out.text("image_digest", seen(|seen| seen.image_digest.clone()));
+    out.text_map("labels", map(|seen| &seen.labels))?;
+    out.int32("path_rules", rows.iter().map(|row| Some(row.seen.as_ref()?.path_rules)));
     out.finish(&PROFILE_SNAPSHOTS)
 }
 

@@ -33,6 +33,8 @@ use admit::Rules;
 use apply::Behind;
 use ledger::{Ledger, LedgerRow, Outcome};
 
+pub(crate) use ledger::makes_eligible;
+
 pub use super::{Progress, Silent};
 pub use fold::Folding;
 pub use relearn::{Relearned, relearn};

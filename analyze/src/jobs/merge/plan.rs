@@ -64,12 +64,6 @@ pub(super) struct Plan {
     pub(super) watermark: Option<i64>,
 }
 
-impl Wave {
-    pub(super) fn files(&self) -> usize {
-        self.work.iter().map(|work| work.objects.len()).sum()
-    }
-}
-
 /// The newest revision of a workload, as the profiles have it.
 #[derive(Debug, Clone, Copy)]
 struct Revision {
@@ -214,12 +208,18 @@ impl Plan {
     /// Batches of about `files` objects. Those of one bucket follow each other; a workload is never split.
     pub(super) fn waves(self, files: usize, stopped: &BTreeSet<i32>) -> Vec<Wave> {
         let mut waves = vec![Wave { work: Vec::new(), strays: self.strays }];
+        let mut held = 0;
         for work in self.work.into_iter().filter(|work| !stopped.contains(&work.bucket)) {
+            let more = work.objects.len();
             match waves.last_mut() {
-                Some(wave) if wave.work.is_empty() || wave.files() + work.objects.len() <= files => {
+                Some(wave) if wave.work.is_empty() || held + more <= files => {
+                    held += more;
                     wave.work.push(work);
                 }
-                _ => waves.push(Wave { work: vec![work], strays: Vec::new() }),
+                _ => {
+                    held = more;
+                    waves.push(Wave { work: vec![work], strays: Vec::new() });
+                }
             }
         }
         waves.retain(|wave| !wave.work.is_empty() || !wave.strays.is_empty());

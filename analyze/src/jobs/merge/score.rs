@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wsp_schemas::identity::Kind;
 
-use super::ledger::LedgerRow;
+use super::ledger::{LedgerRow, makes_eligible};
 use crate::functions::MemberSet;
 use crate::stats::{fisher_exact, wilson};
 
@@ -107,8 +107,10 @@ impl Observers {
         let seen = || admitted.iter().filter_map(|row| row.seen.as_ref()).zip(&self.snapshots);
         let lossless: Vec<bool> = seen().map(|(seen, _)| seen.lossless(kind)).collect();
         let mut containers = vec![false; self.containers as usize];
-        for ((seen, observer), lossless) in seen().zip(&lossless) {
-            containers[observer.container as usize] |= *lossless && (seen.covers_start || !startup);
+        for (seen, observer) in seen() {
+            let state = seen.completeness.get(kind.as_str());
+            containers[observer.container as usize] |=
+                state.is_some_and(|state| makes_eligible(state, seen.covers_start, startup));
         }
         let snapshots: Vec<bool> = seen()
             .zip(&lossless)

@@ -440,18 +440,10 @@ async fn a_profile_is_learned_anew_on_purpose_only() {
     assert_eq!(rows(&store, "select content_hash from profiles where revision = 1").await, old);
     let nodes = "select revision, target, container_count from nodes where kind = 'file' order by 1, 2";
     assert_eq!(rows(&store, nodes).await, ["1|/a|2", "2|/b|2"]);
-    let error = super::relearn(&store, &"other:1".parse_workload(), since, &two).await.unwrap_err();
+    let error = super::relearn(&store, &wsp_schemas::image::Workload::parse("other:1").unwrap(), since, &two)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("other:1"), "{error}");
-}
-
-trait ParseWorkload {
-    fn parse_workload(&self) -> wsp_schemas::image::Workload;
-}
-
-impl ParseWorkload for str {
-    fn parse_workload(&self) -> wsp_schemas::image::Workload {
-        wsp_schemas::image::Workload::parse(self).unwrap()
-    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use super::revision::{
 };
 use super::verify::{Difference, Options, Report, VerifyError};
 use crate::rows::Reader;
-use crate::tables::{DataFile, OpenTable, ProfileTables, TableError};
+use crate::tables::{DataFile, OpenTable, ProfileTables, Selection, TableError};
 
 pub(super) struct Verifier<'a> {
     pub(super) store: &'a Store,
@@ -55,11 +55,11 @@ impl Verifier<'_> {
         let stands = self.batches(number).await?;
         let expected = self.expected(number, stands).await?;
         let files = files_of(&self.tables.nodes, number)?;
-        let totals = self.count_nodes(&files).await;
+        let (totals, files) = self.count_nodes(files).await;
 
         let mut open: HashMap<RevisionId, Open> = HashMap::new();
-        for file in &files {
-            let mut rows = match self.tables.nodes.stream(file, None).await {
+        for (file, size) in &files {
+            let mut rows = match self.tables.nodes.stream(file, *size, Selection::default()).await {
                 Ok(rows) => rows.boxed(),
                 Err(error) => {
                     self.unreadable(&self.tables.nodes, file, &error);
@@ -160,13 +160,14 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// Reads some columns of one file; gives the size of the object.
     async fn rows_of(
         &mut self,
         table: &OpenTable,
         file: &DataFile,
         columns: &[&str],
         take: &mut impl FnMut(&Reader<'_>, usize),
-    ) -> Result<(), TableError> {
+    ) -> Result<u64, TableError> {
         let size = table.look(file).await?.size;
         if size != file.size {
             self.differ(Difference {
@@ -178,17 +179,23 @@ impl Verifier<'_> {
                 found: size.to_string(),
             });
         }
-        let mut rows = table.stream(file, Some(columns)).await?.boxed();
+        let select = Selection { columns: Some(columns), workloads: None };
+        let mut rows = table.stream(file, size, select).await?.boxed();
         while let Some(batch) = rows.try_next().await? {
             let read = Reader::new(&batch);
             (0..batch.num_rows()).for_each(|row| take(&read, row));
         }
-        Ok(())
+        Ok(size)
     }
 
-    /// Node rows by revision: what tells when the last row of one was read.
-    async fn count_nodes(&mut self, files: &[DataFile]) -> HashMap<RevisionId, usize> {
+    /// Node rows by revision: what tells when the last row of one was read. And the files that can be read, with the sizes
+    /// of their objects.
+    async fn count_nodes(
+        &mut self,
+        files: Vec<DataFile>,
+    ) -> (HashMap<RevisionId, usize>, Vec<(DataFile, u64)>) {
         let mut totals: HashMap<RevisionId, usize> = HashMap::new();
+        let mut readable = Vec::with_capacity(files.len());
         let tables = self.tables;
         for file in files {
             let mut count = |read: &Reader<'_>, row: usize| {
@@ -196,12 +203,12 @@ impl Verifier<'_> {
                     *totals.entry(id).or_default() += 1;
                 }
             };
-            let counted = self.rows_of(&tables.nodes, file, &["workload_key", "revision"], &mut count).await;
-            if let Err(error) = counted {
-                self.unreadable(&tables.nodes, file, &error);
+            match self.rows_of(&tables.nodes, &file, &["workload_key", "revision"], &mut count).await {
+                Ok(size) => readable.push((file, size)),
+                Err(error) => self.unreadable(&tables.nodes, &file, &error),
             }
         }
-        totals
+        (totals, readable)
     }
 
     async fn revision(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::array::{AsArray, BinaryArray, RecordBatch};
 use arrow::error::ArrowError;
-use wsp_schemas::image::{Workload, WorkloadKey};
+use wsp_schemas::image::{self, Workload, WorkloadKey};
 
 use super::verify::Difference;
 use crate::content_hash;
@@ -252,8 +252,7 @@ impl Differ<'_> {
 
 /// The image as people write it.
 pub(super) fn name(profile: &ProfileRow) -> String {
-    let separator = if profile.image_tag.starts_with('@') { "" } else { ":" };
-    format!("{}{separator}{}", profile.image_name, profile.image_tag)
+    image::reference(&profile.image_name, &profile.image_tag)
 }
 
 /// Whether a row belongs to a workload that is looked at.
