@@ -58,8 +58,8 @@ pub enum Outcome {
     Conflict,
     /// It cannot be used; to the quarantine.
     Damaged,
-    /// It is whole, and its window ends after the profile's learning time: not in the ledger, but counted.
-    AfterFreeze,
+    /// It is whole, and its window cannot be where it says; kept, not merged.
+    OutOfRange,
     /// It names no workload; kept, not merged.
     Unkeyed,
 }

@@ -58,7 +58,7 @@ pub(super) fn gallery(labels: &[Label], store: &Store) -> String {
             Outcome::Duplicate => "duplicate",
             Outcome::Conflict => "conflict",
             Outcome::Damaged => "damaged",
-            Outcome::AfterFreeze => "after_freeze",
+            Outcome::OutOfRange => "out_of_range",
             Outcome::Unkeyed => "unkeyed",
         };
         let _ = writeln!(text, "{:width$}  {outcome:12}  {}", label.name, label.what);
