@@ -164,12 +164,12 @@ fn the_gallery_is_quarantined_and_the_rest_merges() {
 fn every_specimen_came_out_as_its_label_says(dir: &str) {
     let labels = std::fs::read_to_string(Path::new(dir).join("truth/hostile.json")).unwrap();
     let labels: serde_json::Value = serde_json::from_str(&labels).unwrap();
-    let rows = wsp(["sql", "select object_key, outcome from snapshots", "--store", dir, "--format", "json"]).ok();
+    let rows =
+        wsp(["sql", "select object_key, outcome from snapshots", "--store", dir, "--format", "json"]).ok();
     let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
     let found = rows.as_array().unwrap().iter();
-    let found: std::collections::BTreeMap<&str, &str> = found
-        .map(|row| (row["object_key"].as_str().unwrap(), row["outcome"].as_str().unwrap()))
-        .collect();
+    let found: std::collections::BTreeMap<&str, &str> =
+        found.map(|row| (row["object_key"].as_str().unwrap(), row["outcome"].as_str().unwrap())).collect();
     for label in labels.as_array().unwrap() {
         let (name, key) = (&label["name"], label["key"].as_str().unwrap());
         assert_eq!(found.get(key).copied(), label["outcome"].as_str(), "{name}");

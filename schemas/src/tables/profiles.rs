@@ -272,7 +272,12 @@ pub const PROFILE_SNAPSHOTS: Table = Table {
             Timestamp,
             "window; of `opened`: windows that start before are not of the revision",
         ),
-        optional(31, "window_end", Timestamp, "window; of `frozen`: when the revision became stable, in event time"),
+        optional(
+            31,
+            "window_end",
+            Timestamp,
+            "window; of `frozen`: when the revision became stable, in event time",
+        ),
         optional(32, "covers_start", Bool, "the container's first exec is in the window"),
         optional(33, "image_digest", Text, "digest"),
         optional(34, "labels", TextMap, "allow-listed labels"),

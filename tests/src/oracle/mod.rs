@@ -125,12 +125,12 @@ impl Oracle {
         let settings = self.settings;
         let admitted_before: HashSet<SnapshotId> =
             revision.admitted.iter().map(|snapshot| snapshot.meta.id).collect();
-        let mut clock = as_of;
+        let mut proved = None;
         for (key, object) in uploads {
             let end = DateTime::from_timestamp_millis(key.window_end_ms).unwrap_or_default();
             let impossible = is_out_of_range(end, as_of, object.stored);
             if revision.is_closed(end, &settings) && !impossible && !admitted_before.contains(&key.id) {
-                clock = clock.max(end.min(object.stored));
+                proved = proved.max(Some(end.min(object.stored)));
                 continue;
             }
             self.decided.insert(object.key.clone());
@@ -152,7 +152,7 @@ impl Oracle {
             row.insert("outcome".to_owned(), outcome.into());
             row.extend(snapshot.iter().flat_map(about_snapshot));
             if let (Some(snapshot), "admitted") = (snapshot, outcome) {
-                clock = clock.max(end.min(object.stored));
+                proved = proved.max(Some(end.min(object.stored)));
                 row.insert("revision".to_owned(), 1.into());
                 row.insert("ordinal".to_owned(), revision.admitted.len().into());
                 revision.admitted.push(snapshot);
@@ -161,7 +161,10 @@ impl Oracle {
         }
         if revision.admitted.len() >= settings.max_snapshots {
             revision.frozen = Some("snapshots");
-        } else if revision.deadline(&settings).is_some_and(|deadline| clock >= deadline) {
+        } else if revision
+            .deadline(&settings)
+            .is_some_and(|deadline| as_of >= deadline || proved > Some(deadline))
+        {
             revision.frozen = Some("age");
         }
         if let (Some(reason), Some(name)) = (revision.frozen, revision.workload()) {

@@ -60,12 +60,11 @@ async fn compare(settings: &Settings, batches: &[Batch]) -> Tables {
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    // One second more than the grid of windows: whether a window that ends in the very second belongs to the profile is
-    // another test's matter.
+    // On the grid of windows: some end exactly at the deadline.
     (prop_oneof![3..8_usize, Just(200)], prop_oneof![1..4_i64, Just(48)], 1..4_u32).prop_map(
         |(max_snapshots, hours, buckets)| Settings {
             max_snapshots,
-            learning_time: TimeDelta::hours(hours) + TimeDelta::seconds(1),
+            learning_time: TimeDelta::hours(hours),
             buckets,
         },
     )

@@ -49,7 +49,7 @@ impl Case {
     async fn merge(&self, max_snapshots: u32) {
         let as_of = FleetSpec::default().start + chrono::TimeDelta::hours(24);
         let options = merge::Options { as_of, buckets: 1, max_snapshots, ..merge::Options::default() };
-        let report = merge::run(&self.store, &options, &merge::Silent).await.unwrap();
+        let report = merge::run(&self.store, &options, &Silent).await.unwrap();
         assert!(report.admitted > 0, "{report:?}");
     }
 

@@ -134,20 +134,20 @@ pub(crate) struct Applicant<'a> {
 pub(crate) struct Admission<'a> {
     rules: &'a Rules,
     standing: Standing,
-    /// The latest time that is proved to have come.
-    newest: DateTime<Utc>,
+    /// The latest time that snapshots prove to have come.
+    proved: Option<DateTime<Utc>>,
 }
 
 impl<'a> Admission<'a> {
     /// Goes on from where the revision stands.
     pub(crate) fn new(rules: &'a Rules, standing: Standing) -> Self {
-        Self { rules, standing, newest: rules.as_of }
+        Self { rules, standing, proved: None }
     }
 
     /// Takes note that a window ended which the store had by then: a snapshot proves the time, but one that is dated later
     /// than it was stored proves no more than that.
     pub(crate) fn note(&mut self, window_end: DateTime<Utc>, stored_at: DateTime<Utc>) {
-        self.newest = self.newest.max(window_end.min(stored_at));
+        self.proved = self.proved.max(Some(window_end.min(stored_at)));
     }
 
     /// Whether a snapshot whose window ends then comes too late.
@@ -182,7 +182,9 @@ impl<'a> Admission<'a> {
             return Some(("snapshots", standing.last_end?));
         }
         let deadline = self.rules.deadline(start);
-        (self.newest >= deadline).then_some(("age", deadline))
+        // Windows that end at the deadline itself are admitted, in this batch as in the next: they prove no time beyond it.
+        let over = self.rules.as_of >= deadline || self.proved.is_some_and(|proved| proved > deadline);
+        over.then_some(("age", deadline))
     }
 
     /// The minimums are reached.
@@ -228,6 +230,21 @@ mod tests {
         assert_eq!(admission.freeze(), None, "stored before its window ended");
         admission.note(at(49), at(50));
         assert_eq!(admission.freeze(), Some(("age", at(48))));
+    }
+
+    #[test]
+    fn windows_that_end_at_the_deadline_are_admitted_in_whatever_batch() {
+        let rules = Rules { as_of: at(0), ..Rules::default() };
+        let mut admission = Admission::new(&rules, Standing::default());
+        for (end, ordinal) in [(1, 0), (48, 1)] {
+            assert_eq!(admission.admit(&applicant(end, "a")), Some(ordinal));
+            admission.note(at(end), at(100));
+        }
+        assert_eq!(admission.freeze(), None);
+        let mut next = Admission::new(&rules, admission.standing);
+        assert_eq!(next.admit(&applicant(48, "b")), Some(2));
+        let clock = Rules { as_of: at(48), ..Rules::default() };
+        assert_eq!(Admission::new(&clock, next.standing).freeze(), Some(("age", at(48))));
     }
 
     #[test]
