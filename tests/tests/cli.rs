@@ -88,3 +88,27 @@ fn programs_get_the_columns_of_the_view() {
     let table = wsp(["profiles", "--store", dir]).ok();
     assert!(table.contains("┆ rev ┆") && !table.contains("snapshot_count"), "{table}");
 }
+
+#[test]
+fn a_stable_profile_learns_anew_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let _ = wsp(["demo", "--dir", dir]).ok();
+    let image = "localhost/demo/db:15";
+    let early = wsp(["profiles", "relearn", image, "--store", dir]);
+    assert_eq!(early.code, 1, "{}", early.stdout);
+    assert!(early.stderr.contains("revision 1 is still learning"), "{}", early.stderr);
+    let _ = wsp(["merge", "--store", dir, "--as-of", "2100-01-01"]);
+    let said = wsp(["profiles", "relearn", image, "--store", dir, "--since", "2026-11-01"]).ok();
+    assert!(said.contains("revision 2") && said.contains("2026-11-01T00:00:00Z"), "{said}");
+    let query =
+        "select revision, status, snapshot_count from profiles where image_name like '%/db' order by 1";
+    let rows = wsp(["sql", query, "--store", dir, "--format", "csv"]).ok();
+    let rows: Vec<&str> = rows.lines().skip(1).collect();
+    assert!(rows[0].starts_with("1,stable,") && rows[1] == "2,learning,0" && rows.len() == 2, "{rows:?}");
+    // Both can be shown and compared; one has nothing yet.
+    let shown = wsp(["show", image, "--revision", "2", "--store", dir]).ok();
+    assert!(shown.contains("revision 2, learning"), "{shown}");
+    let unknown = wsp(["profiles", "relearn", "nope:1", "--store", dir]);
+    assert!(unknown.code == 1 && unknown.stderr.contains("nope:1"), "{}", unknown.stderr);
+}

@@ -45,7 +45,7 @@ enum Command {
     Import(import::Args),
     /// Merge new snapshots into profiles
     Merge(merge::Args),
-    /// List profiles
+    /// List profiles; begin new revisions of them
     Profiles(profiles::Args),
     /// Show one profile: its process tree with files, DNS and network
     Show(show::Args),

@@ -1,16 +1,44 @@
 use arrow::datatypes::{Field, Schema};
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use wsp_schemas::image::Workload;
+use wsp_schemas::keys::show_time;
+use wsp_schemas::text::for_display;
 
-use super::output::{Format, print};
-use super::{Ending, Failure, StoreArgs};
+use super::output::{Format, print, say};
+use super::{Ending, Failure, StoreArgs, parse_time};
+use crate::jobs::merge::{self, Options};
 use crate::views;
 
 #[derive(Debug, clap::Args)]
+#[command(subcommand_negates_reqs = true)]
 pub(super) struct Args {
-    #[command(flatten)]
-    store: StoreArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    #[arg(long, env = "WSP_STORE", value_name = "URL", required = true)]
+    store: Option<String>,
     /// Form of the output
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Begin a new revision of a stable profile; the old one stays as it is
+    Relearn(RelearnArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct RelearnArgs {
+    /// The image, as in nginx:1.25
+    #[arg(value_name = "IMAGE:TAG")]
+    image: String,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Learn from windows that start at this time or later [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<DateTime<Utc>>,
 }
 
 const SQL: &str = include_str!("profiles.sql");
@@ -25,9 +53,28 @@ const HEADINGS: [(&str, &str); 5] = [
 ];
 
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
-    let store = args.store.open()?;
+    let Args { command, store, format } = args;
+    if let Some(Command::Relearn(args)) = command {
+        return relearn(args).await;
+    }
+    let store = StoreArgs { store: store.unwrap_or_default() }.open()?;
     let context = views::open(&store).await?;
-    list(&context, args.format).await?;
+    list(&context, format).await?;
+    Ok(Ending::Done)
+}
+
+async fn relearn(args: RelearnArgs) -> Result<Ending, Failure> {
+    let workload = Workload::parse(&args.image).map_err(Failure::new)?;
+    let store = args.store.open()?;
+    let since = args.since.unwrap_or_else(Utc::now);
+    let opened = merge::relearn(&store, &workload, since, &Options::default()).await?;
+    say(&format!(
+        "{} learns anew: revision {}, from windows that start at {} or later; the next `wsp merge` admits them\n\
+         (`wsp merge --rescan`, where they were uploaded long ago)",
+        for_display(&workload.to_string()),
+        opened.revision,
+        show_time(opened.since)
+    ))?;
     Ok(Ending::Done)
 }
 
