@@ -30,8 +30,10 @@ impl Resources {
 
 /// A session with our functions.
 pub fn new(resources: &Resources) -> datafusion::error::Result<SessionContext> {
-    let config =
+    let mut config =
         SessionConfig::new().with_target_partitions(resources.partitions()).with_information_schema(true);
+    // Where all rows of a group stand in one partition already, they stay there, however few partitions there are.
+    config.options_mut().optimizer.subset_repartition_threshold = 1;
     let mut runtime = RuntimeEnvBuilder::new();
     if let Some(memory) = resources.memory {
         let consumers = std::num::NonZeroUsize::new(5).unwrap_or(std::num::NonZeroUsize::MIN);

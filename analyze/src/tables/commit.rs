@@ -4,7 +4,7 @@ use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, Trans
 use deltalake_core::kernel::{Action, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 
-use super::file::{self, DataFile};
+use super::file::{DataFile, Encoded, Written};
 use super::{OpenTable, TableError};
 
 /// What one commit does to a table.
@@ -31,11 +31,15 @@ impl Change {
         batch: &RecordBatch,
     ) -> Result<(), TableError> {
         if batch.num_rows() > 0 {
-            let add = file::write(table, partition, batch).await?;
-            self.bytes += u64::try_from(add.size).unwrap_or_default();
-            self.actions.push(Action::Add(add));
+            self.add_written(Encoded::of(table.declared, partition, batch)?.write(table).await?);
         }
         Ok(())
+    }
+
+    /// Adds a data file that was written for it.
+    pub fn add_written(&mut self, file: Written) {
+        self.bytes += u64::try_from(file.0.size).unwrap_or_default();
+        self.actions.push(Action::Add(file.0));
     }
 
     /// Bytes of the files that it adds.

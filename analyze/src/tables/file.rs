@@ -211,37 +211,58 @@ pub(super) fn with_partition_columns(
         .map_err(|error| error.to_string())
 }
 
-/// Writes one data file; it belongs to the table when a commit adds it.
-pub(super) async fn write(
-    table: &OpenTable,
+/// A data file that is ready to be written.
+#[derive(Debug)]
+pub struct Encoded {
+    table: &'static Table,
     partition: Vec<(String, Option<String>)>,
-    batch: &RecordBatch,
-) -> Result<Add, TableError> {
-    let folder: Vec<String> = partition
-        .iter()
-        .map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or_default()))
-        .collect();
-    let path = format!("{}/part-{}.zstd.parquet", folder.join("/"), Uuid::new_v4());
-    let bad = |reason: String| TableError::File { table: table.declared.name, path: path.clone(), reason };
-    let bytes = encode(table.declared.partitions, batch).map_err(bad)?;
-    let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-    let target = Path::from(path.as_str());
-    table
-        .delta
-        .object_store()
-        .put(&target, PutPayload::from(bytes))
-        .await
-        .map_err(|source| TableError::Write { table: table.declared.name, path: path.clone(), source })?;
-    Ok(Add {
-        path,
-        partition_values: partition.into_iter().collect(),
-        size,
-        modification_time: Utc::now().timestamp_millis(),
-        data_change: true,
-        stats: Some(stats(table.declared.partitions, batch).to_string()),
-        ..Add::default()
-    })
+    path: String,
+    bytes: Vec<u8>,
+    stats: String,
 }
+
+impl Encoded {
+    /// Rows of a table, all of one partition. No I/O, and some work: where there are many, for threads that may block.
+    pub fn of(
+        table: &'static Table,
+        partition: Vec<(String, Option<String>)>,
+        batch: &RecordBatch,
+    ) -> Result<Self, TableError> {
+        let folder: Vec<String> = partition
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or_default()))
+            .collect();
+        let path = format!("{}/part-{}.zstd.parquet", folder.join("/"), Uuid::new_v4());
+        let bytes = encode(table.partitions, batch).map_err(|reason| TableError::File {
+            table: table.name,
+            path: path.clone(),
+            reason,
+        })?;
+        Ok(Self { table, partition, path, bytes, stats: stats(table.partitions, batch).to_string() })
+    }
+
+    /// Writes it; it belongs to the table when a commit adds it.
+    pub async fn write(self, table: &OpenTable) -> Result<Written, TableError> {
+        let Self { table: declared, partition, path, bytes, stats } = self;
+        let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        let target = Path::from(path.as_str());
+        let put = table.delta.object_store().put(&target, PutPayload::from(bytes)).await;
+        put.map_err(|source| TableError::Write { table: declared.name, path: path.clone(), source })?;
+        Ok(Written(Add {
+            path,
+            partition_values: partition.into_iter().collect(),
+            size,
+            modification_time: Utc::now().timestamp_millis(),
+            data_change: true,
+            stats: Some(stats),
+            ..Add::default()
+        }))
+    }
+}
+
+/// A data file that stands in the store, and in no version of a table yet.
+#[derive(Debug)]
+pub struct Written(pub(super) Add);
 
 /// Statistics as Delta's log has them.
 fn stats(partitions: &[&str], batch: &RecordBatch) -> Value {

@@ -27,7 +27,7 @@ use wsp_schemas::table::Table;
 use wsp_schemas::tables::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
 
 pub use commit::Change;
-pub use file::{DataFile, Selection, decode_rows};
+pub use file::{DataFile, Encoded, Selection, Written, decode_rows};
 pub use schema::partition_value;
 
 /// Name of the table property that fixes the number of buckets.

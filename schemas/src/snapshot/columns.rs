@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -8,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Int32Type, Int64Type};
 
 use crate::table::Type;
 use crate::tables::{CONSTANT_COLUMNS, SNAPSHOT};
+use crate::text::{UnescapeError, unescape_cow};
 
 /// Key of a null.
 pub(super) const NULL: u32 = u32::MAX;
@@ -37,6 +39,8 @@ pub(super) struct Column {
 pub(super) enum Keys {
     /// Row n has value n.
     Each,
+    /// All rows have one value; [`NULL`] for none.
+    All(u32),
     /// By key; [`NULL`] for none.
     By(Vec<u32>),
 }
@@ -57,6 +61,8 @@ pub(super) enum Values {
 pub(super) struct Texts {
     text: String,
     ends: Vec<u32>,
+    /// Some of them are escaped.
+    escaped: bool,
 }
 
 /// Position of a node column in [`Columns::columns`]. A name that is not one fails to compile where it is used as a constant.
@@ -97,11 +103,13 @@ impl Texts {
             (end >= last && text.is_char_boundary(end)).then_some(())?;
             last = end;
         }
-        Some(Self { text, ends })
+        let escaped = text.as_bytes().contains(&b'\\');
+        Some(Self { text, ends, escaped })
     }
 
     fn push(&mut self, text: &str) -> Option<u32> {
         let key = u32::try_from(self.ends.len()).ok()?;
+        self.escaped |= text.contains('\\');
         self.text.push_str(text);
         self.ends.push(u32::try_from(self.text.len()).ok()?);
         Some(key)
@@ -135,6 +143,7 @@ impl Keys {
     pub(super) fn get(&self, at: usize) -> Option<usize> {
         match self {
             Self::Each => Some(at),
+            Self::All(key) => (*key != NULL).then_some(*key as usize),
             Self::By(keys) => keys.get(at).copied().filter(|key| *key != NULL).map(|key| key as usize),
         }
     }
@@ -146,15 +155,21 @@ impl Column {
         let values = self.values.len();
         match &self.keys {
             Keys::Each => values == rows && self.ends.is_none(),
+            Keys::All(key) => *key == NULL || (*key as usize) < values,
             Keys::By(keys) => {
-                (self.ends.is_some() || keys.len() == rows)
-                    && keys.iter().all(|key| *key == NULL || (*key as usize) < values)
+                // The null key becomes 0, any other its number from 1.
+                let most = keys.iter().map(|key| key.wrapping_add(1)).fold(0, u32::max);
+                (self.ends.is_some() || keys.len() == rows) && most as usize <= values
             }
         }
     }
 
     fn has_nulls(&self) -> bool {
-        matches!(&self.keys, Keys::By(keys) if keys.contains(&NULL))
+        match &self.keys {
+            Keys::Each => false,
+            Keys::All(key) => *key == NULL,
+            Keys::By(keys) => keys.contains(&NULL),
+        }
     }
 
     pub(super) fn key(&self, row: usize) -> Option<usize> {
@@ -166,6 +181,13 @@ impl Column {
             Values::Text(texts) => texts.get(self.keys.get(row)?),
             _ => None,
         }
+    }
+
+    /// The bytes that a text stands for.
+    pub(super) fn bytes(&self, row: usize) -> Option<Result<Cow<'_, [u8]>, UnescapeError>> {
+        let Values::Text(texts) = &self.values else { return None };
+        let text = texts.get(self.keys.get(row)?)?;
+        Some(if texts.escaped { unescape_cow(text) } else { Ok(Cow::Borrowed(text.as_bytes())) })
     }
 
     pub(super) fn id(&self, row: usize) -> Option<[u8; 16]> {

@@ -11,7 +11,6 @@ use super::columns::{Column, Columns, Values, place};
 use super::meta::SnapshotMeta;
 use crate::identity::{self, Input, Kind, NodeId, Parent, RootKind};
 use crate::paths;
-use crate::text::unescape_cow;
 
 /// A row that is not what it claims to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,29 +74,42 @@ impl Known {
         (node.file == self.file).then_some(node.row)
     }
 
-    /// Checks that an id is the hash of [`Known::input`], and that it is new in the present file. Gives its number.
-    fn check(&mut self, id: NodeId, row: usize) -> Result<u32, String> {
-        let number = self.number(id);
+    /// Whether the bytes in [`Known::input`] were checked under this number before.
+    fn is_checked(&self, number: u32) -> bool {
+        self.nodes.get(number as usize).is_some_and(|node| {
+            !node.input.is_empty() && self.inputs[node.input.clone()] == *self.input.bytes()
+        })
+    }
+
+    /// Checks that a node's id is the hash of [`Known::input`]. `remember`: everything else about those bytes is right, too.
+    fn check(&mut self, number: u32, remember: bool) -> Result<(), String> {
         let Some(node) = self.nodes.get_mut(number as usize) else {
             return Err("more nodes than can be numbered".to_owned());
         };
-        let known = &self.inputs[node.input.clone()];
-        if known.is_empty() || known != self.input.bytes() {
-            let computed = self.input.hash();
-            if computed != id {
-                return Err(format!("node id {id} is not the hash of the row, which is {computed}"));
-            }
-            let end = self.inputs.len() + self.input.bytes().len();
-            if end <= REMEMBERED_BYTES {
-                node.input = self.inputs.len()..end;
-                self.inputs.extend_from_slice(self.input.bytes());
-            }
+        let computed = self.input.hash();
+        if computed != node.id {
+            return Err(format!("node id {} is not the hash of the row, which is {computed}", node.id));
         }
-        if node.file == self.file {
-            return Err(format!("node id {id} is also in row {}", node.row));
+        let end = self.inputs.len() + self.input.bytes().len();
+        if remember && end <= REMEMBERED_BYTES {
+            node.input = self.inputs.len()..end;
+            self.inputs.extend_from_slice(self.input.bytes());
         }
-        (node.file, node.row) = (self.file, row);
-        Ok(number)
+        Ok(())
+    }
+
+    /// Checks that a node is new in the present file.
+    fn place(&mut self, number: u32, row: usize) -> Result<(), String> {
+        match self.nodes.get_mut(number as usize) {
+            Some(node) if node.file == self.file => {
+                Err(format!("node id {} is also in row {}", node.id, node.row))
+            }
+            Some(node) => {
+                (node.file, node.row) = (self.file, row);
+                Ok(())
+            }
+            None => Err("more nodes than can be numbered".to_owned()),
+        }
     }
 }
 
@@ -113,7 +125,12 @@ pub(super) fn rows(meta: &SnapshotMeta, columns: &Columns, known: &mut Known) ->
             let kind = rows.kind(row)?;
             rows.identity(row, kind, &mut known.input)?;
             let id = rows.columns.columns[NODE_ID].id(row).ok_or("`node_id` is null")?;
-            let number = known.check(NodeId::from_bytes(id), row)?;
+            let number = known.number(NodeId::from_bytes(id));
+            if !known.is_checked(number) {
+                rows.paths(row, kind)?;
+                known.check(number, rows.current_rules)?;
+            }
+            known.place(number, row)?;
             rows.values(row, kind, window_ms)?;
             Ok((number, kind))
         };
@@ -169,7 +186,7 @@ impl Text {
     }
 
     fn bytes(self, columns: &Columns, row: usize) -> Result<Option<Cow<'_, [u8]>>, String> {
-        let text = self.get(columns, row).map(unescape_cow).transpose();
+        let text = columns.columns[self.at].bytes(row).transpose();
         text.map_err(|error| format!("`{}`: {error}", self.name))
     }
 
@@ -262,15 +279,25 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// The bytes of a path, which went through the path rules.
-    fn normal_path(&self, text: Text, row: usize) -> Result<Cow<'a, [u8]>, String> {
-        let raw = text.need_bytes(self.columns, row)?;
-        normal(text.name, &raw, self.current_rules)?;
-        Ok(raw)
+    /// The paths of a row's identity went through the path rules.
+    fn paths(&mut self, row: usize, kind: Kind) -> Result<(), String> {
+        let columns = self.columns;
+        if !self.current_rules {
+            return Ok(());
+        }
+        let check = |text: Text| normal(text.name, &text.need_bytes(columns, row)?);
+        match kind {
+            Kind::Process => {
+                self.exes.get(columns, row, |_| check(EXE))?;
+                if self.column(SHEBANG).bool(row) == Some(true) { check(SCRIPT) } else { Ok(()) }
+            }
+            Kind::File => check(PATH),
+            _ => Ok(()),
+        }
     }
 
     /// Puts what is hashed of a row into the buffer.
-    fn identity(&mut self, row: usize, kind: Kind, input: &mut Input) -> Result<(), String> {
+    fn identity(&self, row: usize, kind: Kind, input: &mut Input) -> Result<(), String> {
         let (owner, columns) = (self.parent(row), self.columns);
         match kind {
             Kind::Process => {
@@ -282,15 +309,13 @@ impl<'a> Rows<'a> {
                     (None, None) => return Err("a process with neither parent nor root_kind".to_owned()),
                     (Some(_), Some(_)) => return Err("a process with both parent and root_kind".to_owned()),
                 };
-                let current = self.current_rules;
                 let exe = EXE.need_bytes(columns, row)?;
-                self.exes.get(columns, row, |_| normal(EXE.name, &exe, current))?;
                 let shebang = self.column(SHEBANG).bool(row) == Some(true);
-                let script = if shebang { Some(self.normal_path(SCRIPT, row)?) } else { None };
+                let script = if shebang { Some(SCRIPT.need_bytes(columns, row)?) } else { None };
                 input.process(place, &exe, ARGV0.bytes(columns, row)?.as_deref(), script.as_deref());
             }
             Kind::File => {
-                input.file(owner, &self.normal_path(PATH, row)?);
+                input.file(owner, &PATH.need_bytes(columns, row)?);
             }
             Kind::Dns => {
                 input.dns(owner, &DNS_NAME.need_bytes(columns, row)?, DNS_TYPE.need(columns, row)?);
@@ -368,8 +393,8 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn normal(name: &str, path: &[u8], current_rules: bool) -> Result<(), String> {
-    if current_rules && *paths::normalise(path) != *path {
+fn normal(name: &str, path: &[u8]) -> Result<(), String> {
+    if *paths::normalise(path) != *path {
         return Err(format!("`{name}` did not go through the path rules"));
     }
     Ok(())

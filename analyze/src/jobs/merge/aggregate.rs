@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, filter_record_batch, is_not_null};
 use arrow::datatypes::UInt32Type;
 use datafusion::common::exec_datafusion_err;
 use wsp_schemas::store::Store;
@@ -19,8 +18,8 @@ const SQL: &str = include_str!("aggregate.sql");
 /// What came of a scan, by the numbers of its units.
 #[derive(Debug, Default)]
 pub(super) struct Grouped {
-    /// Rows as `aggregate.sql` gives them, by node id.
-    pub(super) nodes: BTreeMap<u32, RecordBatch>,
+    /// Rows as `aggregate.sql` gives them, in no order.
+    pub(super) nodes: BTreeMap<u32, Vec<RecordBatch>>,
     pub(super) reports: BTreeMap<u32, UnitReport>,
 }
 
@@ -53,31 +52,26 @@ pub(super) async fn run(
 
 fn by_workload(rows: &[RecordBatch]) -> Result<Grouped, MergeError> {
     let mut grouped = Grouped::default();
-    let mut parts: BTreeMap<u32, Vec<RecordBatch>> = BTreeMap::new();
     for batch in rows {
         let reports = batch["report"].as_string_opt::<i32>();
         let reports = reports.ok_or_else(|| exec_datafusion_err!("reports are no text"))?;
         let workloads: &UInt32Array = batch["workload"].as_primitive::<UInt32Type>();
-        for row in (0..batch.num_rows()).filter(|row| reports.is_valid(*row)) {
-            let report = serde_json::from_str(reports.value(row))
-                .map_err(|error| exec_datafusion_err!("a report cannot be read: {error}"))?;
-            grouped.reports.insert(workloads.value(row), report);
-        }
-        let nodes = filter_record_batch(batch, &is_not_null(&batch["id_high"])?)?;
-        let workloads: &UInt32Array = nodes["workload"].as_primitive::<UInt32Type>();
-        // Rows are ordered by workload.
+        // A row of one workload mostly follows another one of it: what is cut out is few and large.
         let mut start = 0;
-        while start < nodes.num_rows() {
+        while start < batch.num_rows() {
             let number = workloads.value(start);
-            let end = start + workloads.values()[start..].partition_point(|other| *other == number);
-            parts.entry(number).or_default().push(nodes.slice(start, end - start));
-            start = end;
+            if reports.is_valid(start) {
+                let report = serde_json::from_str(reports.value(start))
+                    .map_err(|error| exec_datafusion_err!("a report cannot be read: {error}"))?;
+                grouped.reports.insert(number, report);
+                start += 1;
+                continue;
+            }
+            let same = |row: &usize| workloads.value(*row) == number && reports.is_null(*row);
+            let length = (start..batch.num_rows()).take_while(same).count();
+            grouped.nodes.entry(number).or_default().push(batch.slice(start, length));
+            start += length;
         }
-    }
-    for (number, parts) in parts {
-        let Some(first) = parts.first() else { continue };
-        // One batch of its own, so that a slice does not keep the whole answer in memory.
-        grouped.nodes.insert(number, concat_batches(&first.schema(), &parts)?);
     }
     Ok(grouped)
 }

@@ -14,4 +14,3 @@ SELECT
     max(report) AS report
 FROM sightings
 GROUP BY workload, id_high, id_low
-ORDER BY workload, id_high, id_low

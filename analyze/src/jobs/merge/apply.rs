@@ -9,12 +9,14 @@ use futures::{StreamExt, TryStreamExt};
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::tables::{PROFILE_NODES, PROFILES};
 
-use super::ledger::Ledger;
+use super::fold::Folding;
+use super::ledger::{Ledger, LedgerRow};
 use super::plan::WATERMARK;
-use super::profile::{self, RevisionRows};
+use super::profile::{self, ProfileRow, RevisionRows};
 use super::{MergeError, Options, Report, nodes, wave};
 use crate::tables::{
-    Change, DataFile, OpenTable, ProfileTables, Selection, application, partition_value, pins, transaction,
+    Change, DataFile, Encoded, OpenTable, ProfileTables, Selection, Written, application, partition_value,
+    pins, transaction,
 };
 
 /// Where a bucket stands in each table, of those whose nodes or profiles stand behind the ledger.
@@ -48,12 +50,12 @@ pub(super) async fn behind(
     Ok(behind)
 }
 
-/// Rows of one workload, made by this merge.
-struct Made {
+/// What this merge made of one workload. `F` is its file: none where there are no nodes.
+struct Made<F> {
     workload: WorkloadKey,
-    bucket: i32,
-    is_stable: bool,
-    rows: RecordBatch,
+    nodes: usize,
+    file: Option<F>,
+    profile: Option<ProfileRow>,
 }
 
 /// Brings buckets to where the ledger stands. `ledger` has all rows of the workloads that changed, `grouped` what their
@@ -62,12 +64,12 @@ pub(super) async fn run(
     mut tables: ProfileTables,
     ledger: &Ledger,
     buckets: &BTreeMap<i32, Behind>,
-    grouped: HashMap<WorkloadKey, RecordBatch>,
+    grouped: HashMap<WorkloadKey, Vec<RecordBatch>>,
     watermark: Option<i64>,
     options: &Options,
     report: &mut Report,
 ) -> Result<ProfileTables, MergeError> {
-    let mut made: HashMap<WorkloadKey, RecordBatch> = HashMap::new();
+    let mut made: HashMap<WorkloadKey, Option<ProfileRow>> = HashMap::new();
     let behind: Vec<(i32, Behind)> =
         buckets.iter().filter(|(_, at)| at.nodes < at.ledger).map(|(bucket, at)| (*bucket, *at)).collect();
     if !behind.is_empty() {
@@ -79,12 +81,10 @@ pub(super) async fn run(
             })
             .collect();
         replace_learned(&tables.nodes, &changed, &mut change).await?;
-        for row in make_all(&changed, ledger, grouped, options).await? {
-            let status = if row.is_stable { "stable" } else { "learning" };
-            let partition = vec![partition_value("bucket", &row.bucket), partition_value("status", &status)];
-            change.add(&tables.nodes, partition, &row.rows).await?;
-            report.nodes += row.rows.num_rows();
-            made.insert(row.workload, row.rows);
+        for finished in make_all(&tables.nodes, &changed, ledger, grouped, options).await? {
+            finished.file.into_iter().for_each(|file| change.add_written(file));
+            report.nodes += finished.nodes;
+            made.insert(finished.workload, finished.profile);
         }
         behind.iter().for_each(|(bucket, at)| change.advance(*bucket, transaction(*bucket, at.ledger)));
         report.bytes_written += change.bytes();
@@ -94,7 +94,7 @@ pub(super) async fn run(
     let mut change = Change::default();
     for (bucket, at) in buckets.iter().filter(|(_, at)| at.profiles < at.ledger) {
         let changed = ledger.changed_after(*bucket, at.profiles);
-        report.profiles += summarise(&tables, *bucket, &changed, ledger, &made, &mut change).await?;
+        report.profiles += summarise(&tables, *bucket, &changed, ledger, &mut made, &mut change).await?;
         change.advance(*bucket, transaction(*bucket, at.ledger));
     }
     if !change.is_empty() {
@@ -140,24 +140,22 @@ async fn replace_learned(
     Ok(())
 }
 
-/// Makes the node rows of all workloads, several at a time.
+/// Makes and writes the node rows of all workloads, several at a time.
 async fn make_all(
+    table: &OpenTable,
     changed: &[(i32, WorkloadKey)],
     ledger: &Ledger,
-    mut grouped: HashMap<WorkloadKey, RecordBatch>,
+    mut grouped: HashMap<WorkloadKey, Vec<RecordBatch>>,
     options: &Options,
-) -> Result<Vec<Made>, MergeError> {
+) -> Result<Vec<Made<Written>>, MergeError> {
     let jobs: Vec<_> = changed
         .iter()
         .map(|(bucket, workload)| {
             let rows = ledger.shared(*workload);
-            let (bucket, workload, grouped) = (*bucket, *workload, grouped.remove(workload));
+            let (bucket, workload) = (*bucket, *workload);
+            let grouped = grouped.remove(&workload).unwrap_or_default();
             let folding = options.folding;
-            move || -> Result<Made, MergeError> {
-                let revision = RevisionRows::of(&rows, wave::revision(&rows));
-                let rows = nodes::rows(bucket, workload, &revision, grouped, &folding)?;
-                Ok(Made { workload, bucket, is_stable: revision.frozen.is_some(), rows })
-            }
+            move || make(bucket, workload, &rows, grouped, &folding)
         })
         .collect();
     futures::stream::iter(jobs)
@@ -167,8 +165,35 @@ async fn make_all(
             })
         })
         .buffered(options.resources.partitions())
+        .map(async |made| {
+            let Made { workload, nodes, file, profile } = made?;
+            let file = match file {
+                Some(file) => Some(file.write(table).await?),
+                None => None,
+            };
+            Ok(Made { workload, nodes, file, profile })
+        })
+        .buffered(options.concurrency.max(1))
         .try_collect()
         .await
+}
+
+fn make(
+    bucket: i32,
+    workload: WorkloadKey,
+    ledger: &[LedgerRow],
+    grouped: Vec<RecordBatch>,
+    folding: &Folding,
+) -> Result<Made<Encoded>, MergeError> {
+    let revision = RevisionRows::of(ledger, wave::revision(ledger));
+    let rows = nodes::rows(bucket, workload, &revision, grouped, folding)?;
+    let profile = profile::summarise(bucket, workload, &revision, &rows)?;
+    let partition = vec![partition_value("bucket", &bucket), partition_value("status", &revision.status())];
+    let file = match rows.num_rows() {
+        0 => None,
+        _ => Some(Encoded::of(&PROFILE_NODES, partition, &rows)?),
+    };
+    Ok(Made { workload, nodes: rows.num_rows(), file, profile })
 }
 
 /// Puts the bucket's profile rows into the change: those that changed anew, the others as they are.
@@ -177,7 +202,7 @@ async fn summarise(
     bucket: i32,
     changed: &[WorkloadKey],
     ledger: &Ledger,
-    made: &HashMap<WorkloadKey, RecordBatch>,
+    made: &mut HashMap<WorkloadKey, Option<ProfileRow>>,
     change: &mut Change,
 ) -> Result<usize, MergeError> {
     if changed.is_empty() {
@@ -185,16 +210,20 @@ async fn summarise(
     }
     let mut rows = Vec::with_capacity(changed.len());
     for workload in changed {
-        let revision = RevisionRows::of(ledger.rows(*workload), wave::revision(ledger.rows(*workload)));
-        let nodes = match made.get(workload) {
-            Some(nodes) => nodes.clone(),
+        let row = match made.remove(workload) {
+            Some(row) => row,
             // The run that wrote the nodes stopped before their profile.
-            None => written_nodes(&tables.nodes, bucket, *workload, revision.number).await?,
+            None => {
+                let ledger = ledger.rows(*workload);
+                let revision = RevisionRows::of(ledger, wave::revision(ledger));
+                let nodes = written_nodes(&tables.nodes, bucket, *workload, revision.number).await?;
+                profile::summarise(bucket, *workload, &revision, &nodes)?
+            }
         };
-        rows.extend(profile::summarise(bucket, *workload, &revision, &nodes)?);
+        rows.extend(row);
     }
     let summarised = rows.len();
-    let replaced: BTreeSet<(String, i32)> = rows.iter().map(profile::ProfileRow::key).collect();
+    let replaced: BTreeSet<(String, i32)> = rows.iter().map(ProfileRow::key).collect();
     let mut batches = vec![profile::to_batch(&rows)?];
     for file in of_bucket(&tables.profiles.files()?, bucket) {
         change.remove(file);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch,
-    StringArray, StructArray, TimestampMicrosecondArray, UInt64Array,
+    StringArray, StructArray, TimestampMicrosecondArray, UInt32Array, UInt64Array,
 };
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, UInt64Type};
@@ -26,13 +26,11 @@ pub(super) fn rows(
     bucket: i32,
     workload: WorkloadKey,
     revision: &RevisionRows<'_>,
-    grouped: Option<RecordBatch>,
+    grouped: Vec<RecordBatch>,
     folding: &Folding,
 ) -> Result<RecordBatch, ArrowError> {
     let schema = Arc::new(PROFILE_NODES.arrow_schema());
-    let Some(grouped) = grouped.filter(|rows| rows.num_rows() > 0) else {
-        return Ok(RecordBatch::new_empty(schema));
-    };
+    let Some(grouped) = in_order(grouped)? else { return Ok(RecordBatch::new_empty(schema)) };
     let observers = Observers::new(&revision.admitted);
     let place = Place { bucket, workload, revision };
     let plain = plain_rows(&place, &observers, &grouped)?;
@@ -45,6 +43,17 @@ pub(super) fn rows(
     let all = concat_batches(&schema, &[plain, patterns])?;
     let order = arrow::compute::sort_to_indices(&all["node_id"], None, None)?;
     arrow::compute::take_record_batch(&all, &order)
+}
+
+/// Grouped rows by node id.
+fn in_order(mut parts: Vec<RecordBatch>) -> Result<Option<RecordBatch>, ArrowError> {
+    let Some(first) = parts.pop() else { return Ok(None) };
+    let all = if parts.is_empty() { first } else { concat_batches(&first.schema(), parts.iter().chain([&first]))? };
+    let half = |name: &str| all[name].as_primitive::<UInt64Type>().values();
+    let (high, low) = (half("id_high"), half("id_low"));
+    let mut order: Vec<u32> = (0..u32::try_from(all.num_rows()).unwrap_or(u32::MAX)).collect();
+    order.sort_unstable_by_key(|row| (high[*row as usize], low[*row as usize]));
+    arrow::compute::take_record_batch(&all, &UInt32Array::from(order)).map(Some)
 }
 
 /// Where rows belong.

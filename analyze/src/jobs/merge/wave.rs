@@ -27,7 +27,7 @@ pub(super) struct Decided {
     /// The rows of before, of the wave's workloads.
     pub(super) ledger: Ledger,
     /// Grouped node rows of every workload that was scanned.
-    pub(super) nodes: HashMap<WorkloadKey, RecordBatch>,
+    pub(super) nodes: HashMap<WorkloadKey, Vec<RecordBatch>>,
     /// Objects that move to quarantine, with the reason.
     pub(super) refused: Vec<Problem>,
     /// What the store did not give.
@@ -70,7 +70,7 @@ pub(super) async fn replay(
     behind: &BTreeMap<i32, i64>,
     options: &Options,
     progress: &dyn Progress,
-) -> Result<(HashMap<WorkloadKey, RecordBatch>, BTreeMap<i32, Vec<Problem>>), MergeError> {
+) -> Result<(HashMap<WorkloadKey, Vec<RecordBatch>>, BTreeMap<i32, Vec<Problem>>), MergeError> {
     let files = LearnedFiles::new(tables)?;
     let mut work = Vec::new();
     for (bucket, stands) in behind {

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 
+use self::hybrid::Stretch;
 use super::columns::{Column, Columns, Keys, NULL, Texts, Values};
 use super::meta::SnapshotMeta;
 use super::read::Limits;
@@ -282,46 +283,41 @@ fn pages_of(
     let (levels, values) = rest.split_at_checked(header.level_bytes)?;
     let plain_bytes = header.plain.checked_sub(header.repeat_bytes + header.level_bytes)?;
 
-    scratch.levels.clear();
-    scratch.repeats.clear();
     let (deepest, width) = match leaf {
         Leaf::Required(_) => (0, 0),
         Leaf::Optional(_) | Leaf::MapKey => (1, 1),
         Leaf::MapValue => (2, 2),
         Leaf::Element(_) => (3, 2),
     };
-    if deepest > 0 {
-        hybrid::decode(levels, width, header.values, &mut scratch.levels)?;
-        scratch.levels.iter().all(|level| *level <= deepest).then_some(())?;
-    }
-    if matches!(leaf, Leaf::Element(_) | Leaf::MapKey | Leaf::MapValue) {
-        hybrid::decode(repeats, 1, header.values, &mut scratch.repeats)?;
-        (scratch.repeats.first() == Some(&0)).then_some(())?;
-    }
-    let present = if deepest == 0 {
-        header.values
-    } else {
-        scratch.levels.iter().filter(|level| **level == deepest).count()
+    let levels = match deepest {
+        0 => Stretch::Of(0),
+        _ => hybrid::decode(levels, width, header.values, &mut scratch.levels)?,
+    };
+    let present = match levels {
+        Stretch::Of(level) => {
+            (level <= deepest).then_some(())?;
+            if level == deepest { header.values } else { 0 }
+        }
+        Stretch::Mixed => {
+            scratch.levels.iter().all(|level| *level <= deepest).then_some(())?;
+            scratch.levels.iter().filter(|level| **level == deepest).count()
+        }
     };
     (present == header.values.checked_sub(header.nulls)?).then_some(())?;
 
     let compressed = chunk.zstd && header.is_compressed;
     let values = unpacked(values, plain_bytes, compressed, budget, &mut scratch.plain, &mut scratch.zstd)?;
-    scratch.keys.clear();
-    let values = match (header.encoding, dictionary, kind) {
+    let (keys, values) = match (header.encoding, dictionary, kind) {
+        // Without values there is not even a width.
+        (RLE_DICTIONARY, Some(dictionary), _) if present == 0 => (Stretch::Of(NULL), dictionary),
         (RLE_DICTIONARY, Some(dictionary), _) => {
-            // Without values there is not even a width.
-            if present > 0 {
-                let (width, keys) = values.split_first()?;
-                hybrid::decode(keys, u32::from(*width), present, &mut scratch.keys)?;
-            }
-            dictionary
+            let (width, keys) = values.split_first()?;
+            (hybrid::decode(keys, u32::from(*width), present, &mut scratch.keys)?, dictionary)
         }
         (RLE, None, Type::Bool) => {
             let (length, keys) = values.split_first_chunk::<4>()?;
             (u32::from_le_bytes(*length) as usize == keys.len()).then_some(())?;
-            hybrid::decode(keys, 1, present, &mut scratch.keys)?;
-            Values::Bool
+            (hybrid::decode(keys, 1, present, &mut scratch.keys)?, Values::Bool)
         }
         (PLAIN, None, Type::NodeId | Type::Int32 | Type::Int64) if leaf == Leaf::Required(kind) => {
             let values = plain_values(kind, values, present)?;
@@ -329,41 +325,78 @@ fn pages_of(
         }
         _ => return None,
     };
-    assemble(leaf, deepest, values, scratch, rows)
+    match leaf {
+        Leaf::Required(_) | Leaf::Optional(_) => {
+            Some(Column { keys: spread(levels, deepest, keys, scratch)?, values, ends: None })
+        }
+        Leaf::Element(_) | Leaf::MapKey | Leaf::MapValue => {
+            let repeated = hybrid::decode(repeats, 1, header.values, &mut scratch.repeats)?;
+            if (levels, repeated) == (Stretch::Of(0), Stretch::Of(0)) {
+                (header.values == rows).then_some(())?;
+                // No list at all, or no entry in any map.
+                let end = if matches!(leaf, Leaf::Element(_)) { NULL } else { 0 };
+                return Some(Column { keys: Keys::All(NULL), values, ends: Some(vec![end; rows]) });
+            }
+            for (stretch, values) in [(levels, &mut scratch.levels), (repeated, &mut scratch.repeats)] {
+                write_out(stretch, header.values, values);
+            }
+            write_out(keys, present, &mut scratch.keys);
+            (scratch.repeats.first() == Some(&0)).then_some(())?;
+            let (keys, ends) = lists(leaf, deepest, scratch, rows)?;
+            Some(Column { keys, values, ends: Some(ends) })
+        }
+    }
+}
+
+fn write_out(stretch: Stretch, count: usize, values: &mut Vec<u32>) {
+    if let Stretch::Of(value) = stretch {
+        values.clear();
+        values.resize(count, value);
+    }
 }
 
 /// Puts keys where the levels say that there are values.
-fn assemble(leaf: Leaf, deepest: u32, values: Values, scratch: &mut Scratch, rows: usize) -> Option<Column> {
-    let mut keys = scratch.keys.iter().copied();
-    match leaf {
-        Leaf::Required(_) => Some(Column { keys: Keys::By(scratch.keys.clone()), values, ends: None }),
-        Leaf::Optional(_) => {
-            let keys = scratch.levels.iter().map(|level| if *level == 1 { keys.next() } else { Some(NULL) });
-            Some(Column { keys: Keys::By(keys.collect::<Option<_>>()?), values, ends: None })
+fn spread(levels: Stretch, deepest: u32, keys: Stretch, scratch: &Scratch) -> Option<Keys> {
+    let at_level = |key: u32, level: u32| if level == deepest { key } else { NULL };
+    Some(match (levels, keys) {
+        (Stretch::Of(level), Stretch::Of(key)) => Keys::All(at_level(key, level)),
+        (Stretch::Of(_), Stretch::Mixed) => Keys::By(scratch.keys.clone()),
+        (Stretch::Mixed, Stretch::Of(key)) => {
+            Keys::By(scratch.levels.iter().map(|level| at_level(key, *level)).collect())
         }
-        // Level 0 of a list is a null one, of a map an empty one; the next level of a list is an empty one.
-        Leaf::Element(_) | Leaf::MapKey | Leaf::MapValue => {
-            let list = matches!(leaf, Leaf::Element(_));
-            let empty = u32::from(list);
-            let mut elements = Vec::with_capacity(scratch.levels.len());
-            let mut ends: Vec<u32> = Vec::with_capacity(rows);
-            for (level, repeat) in scratch.levels.iter().zip(&scratch.repeats) {
-                let holds = *level > empty;
-                if *repeat == 0 {
-                    ends.push(if list && *level == 0 { NULL } else { u32::try_from(elements.len()).ok()? });
-                } else if !holds {
-                    return None;
-                }
-                if holds {
-                    elements.push(if *level == deepest { keys.next()? } else { NULL });
-                    let end = ends.last_mut().filter(|end| **end != NULL)?;
-                    *end = u32::try_from(elements.len()).ok()?;
-                }
+        (Stretch::Mixed, Stretch::Mixed) => {
+            let mut keys = scratch.keys.iter();
+            let mut spread = Vec::with_capacity(scratch.levels.len());
+            for level in &scratch.levels {
+                spread.push(if *level == deepest { *keys.next()? } else { NULL });
             }
-            (ends.len() == rows).then_some(())?;
-            Some(Column { keys: Keys::By(elements), values, ends: Some(ends) })
+            Keys::By(spread)
+        }
+    })
+}
+
+/// Keys of the elements, and where each row's end. Level 0 of a list is a null one, of a map an empty one; the next level of
+/// a list is an empty one.
+fn lists(leaf: Leaf, deepest: u32, scratch: &Scratch, rows: usize) -> Option<(Keys, Vec<u32>)> {
+    let mut keys = scratch.keys.iter();
+    let list = matches!(leaf, Leaf::Element(_));
+    let empty = u32::from(list);
+    let mut elements = Vec::with_capacity(scratch.levels.len());
+    let mut ends: Vec<u32> = Vec::with_capacity(rows);
+    for (level, repeat) in scratch.levels.iter().zip(&scratch.repeats) {
+        let holds = *level > empty;
+        if *repeat == 0 {
+            ends.push(if list && *level == 0 { NULL } else { u32::try_from(elements.len()).ok()? });
+        } else if !holds {
+            return None;
+        }
+        if holds {
+            elements.push(if *level == deepest { *keys.next()? } else { NULL });
+            let end = ends.last_mut().filter(|end| **end != NULL)?;
+            *end = u32::try_from(elements.len()).ok()?;
         }
     }
+    (ends.len() == rows).then_some((Keys::By(elements), ends))
 }
 
 /// The bytes of a page as they were before compression.
@@ -512,11 +545,15 @@ impl<'a> Thrift<'a> {
 
 /// Whether all rows of a constant column have the footer's value.
 fn is_constant(name: &str, column: &Column, meta: &SnapshotMeta) -> bool {
-    let Keys::By(keys) = &column.keys else { return false };
-    let Some(first) = keys.first() else { return true };
-    if !keys.iter().all(|key| key == first) {
-        return false;
-    }
+    let first = match &column.keys {
+        Keys::All(key) => key,
+        Keys::By(keys) => match keys.split_first() {
+            None => return true,
+            Some((first, rest)) if rest.iter().all(|key| key == first) => first,
+            Some(_) => return false,
+        },
+        Keys::Each => return false,
+    };
     let workload = meta.image.workload.as_ref();
     let text = |expected: Option<&str>| column.text(0) == expected && (*first == NULL) == expected.is_none();
     let time = |expected: Option<DateTime<Utc>>| {
@@ -544,11 +581,18 @@ fn same_labels(keys: &Column, values: &Column, meta: &SnapshotMeta, rows: usize)
     let labels = &meta.container.labels;
     let (Some(key_ends), Some(value_ends)) = (&keys.ends, &values.ends) else { return false };
     let ends = (1..=rows).map(|row| u32::try_from(row * labels.len()).unwrap_or(NULL));
+    // Most rows have the very entries of the row before.
+    let repeats = |column: &Column, at: usize| {
+        at.checked_sub(labels.len())
+            .is_some_and(|before| column.key(at).is_some() && column.key(at) == column.key(before))
+    };
+    let is = |column: &Column, at: usize, text: &str| repeats(column, at) || column.text(at) == Some(text);
     key_ends == value_ends
         && ends.eq(key_ends.iter().copied())
         && (0..rows).all(|row| {
-            labels.iter().zip(row * labels.len()..).all(|((key, value), at)| {
-                keys.text(at) == Some(key.as_str()) && values.text(at) == Some(value.as_str())
-            })
+            labels
+                .iter()
+                .zip(row * labels.len()..)
+                .all(|((key, value), at)| is(keys, at, key) && is(values, at, value))
         })
 }

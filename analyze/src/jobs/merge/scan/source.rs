@@ -10,6 +10,7 @@ use datafusion::common::{Result, project_schema};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
@@ -67,9 +68,15 @@ impl TableProvider for SnapshotScan {
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = project_schema(&sighting_schema(), projection)?;
+        // All rows of a workload are in one partition: by what it is dealt there does not matter to who groups by it.
+        let partitions = self.spec.partitions.len().max(1);
+        let partitioning = match Column::new_with_schema("workload", &schema) {
+            Ok(workload) => Partitioning::Hash(vec![Arc::new(workload)], partitions),
+            Err(_) => Partitioning::UnknownPartitioning(partitions),
+        };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
-            Partitioning::UnknownPartitioning(self.spec.partitions.len().max(1)),
+            partitioning,
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
