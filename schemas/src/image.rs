@@ -1,5 +1,6 @@
 //! Workloads: one image name and tag, however the runtime spelled it.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 
@@ -38,9 +39,18 @@ impl Workload {
 
     /// Takes the values of the columns `image_name` and `image_tag` of a file: they must be in normal form.
     pub fn from_columns(name: &str, tag: &str) -> Result<Self, ReferenceError> {
+        // Files of one workload mostly come one after the other.
+        thread_local! {
+            static LAST: RefCell<Option<Workload>> = const { RefCell::new(None) };
+        }
+        let is_last = |last: &Self| last.name == name && last.tag == tag;
+        if let Some(workload) = LAST.with_borrow(|last| last.clone().filter(is_last)) {
+            return Ok(workload);
+        }
         let reference = reference(name, tag);
         let workload = Self::parse(&reference)?;
         if workload.name == name && workload.tag == tag {
+            LAST.set(Some(workload.clone()));
             Ok(workload)
         } else {
             let reason = format!("not in normal form, which is `{workload}`");

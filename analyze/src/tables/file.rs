@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
 use chrono::Utc;
 use deltalake_core::kernel::{Add, Remove};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use parquet::arrow::arrow_reader::{
@@ -14,6 +15,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::schema::types::ColumnPath;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -260,6 +262,28 @@ impl Encoded {
     }
 }
 
+impl OpenTable {
+    /// Writes files of the table, some at a time: encoded on threads that may block.
+    pub async fn write_all(
+        &self,
+        files: Vec<(Vec<(String, Option<String>)>, RecordBatch)>,
+        at_once: usize,
+    ) -> Result<Vec<Written>, TableError> {
+        let table = self.declared;
+        let failed = |error: tokio::task::JoinError| TableError::File {
+            table: table.name,
+            path: "part".to_owned(),
+            reason: error.to_string(),
+        };
+        stream::iter(files)
+            .map(|(partition, rows)| tokio::task::spawn_blocking(move || Encoded::of(table, partition, &rows)))
+            .map(async |encoded| encoded.await.map_err(failed)??.write(self).await)
+            .buffered(at_once.max(1))
+            .try_collect()
+            .await
+    }
+}
+
 /// A data file that stands in the store, and in no version of a table yet.
 #[derive(Debug)]
 pub struct Written(pub(super) Add);
@@ -307,16 +331,25 @@ fn encode(partitions: &[&str], batch: &RecordBatch) -> Result<Vec<u8>, String> {
 
 fn properties(schema: &Schema) -> WriterProperties {
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
         .set_created_by(concat!("wsp ", env!("CARGO_PKG_VERSION")).to_owned())
         // Files are small and left out whole, by what stands in the log.
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(true);
-    // Hashes and bitsets: a dictionary of them is as long as they are.
-    for name in ["node_id", "members", "content_hash", "object_key", "snapshot_id"] {
-        if schema.field_with_name(name).is_ok() {
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default());
+    for field in schema.fields() {
+        let name = field.name().as_str();
+        // Hashes and bitsets: a dictionary of them is as long as they are.
+        if matches!(name, "node_id" | "members" | "content_hash" | "object_key" | "snapshot_id") {
             properties = properties.set_column_dictionary_enabled(name.into(), false);
         }
+        // Numbers, flags and hashes gain little, and a compressor for each takes its time.
+        let path = match field.data_type() {
+            DataType::Utf8 => ColumnPath::from(name),
+            DataType::List(item) => ColumnPath::new(vec![name.to_owned(), "list".to_owned(), item.name().clone()]),
+            DataType::Map(..) => ColumnPath::new(vec![name.to_owned(), "key_value".to_owned(), "value".to_owned()]),
+            _ => continue,
+        };
+        properties = properties.set_column_compression(path, zstd);
     }
     properties.build()
 }

@@ -341,7 +341,7 @@ async fn attempt(
             stands.insert(bucket, Behind { ledger: before + 1, nodes: before, profiles: before });
         }
         rows.iter_mut().for_each(|row| row.batch = batches.get(&row.bucket).copied().unwrap_or(1));
-        tables.ledger = commit_ledger(&tables.ledger, &rows, report).await?;
+        tables.ledger = commit_ledger(&tables.ledger, &rows, options.concurrency, report).await?;
         report.count(&rows);
         wave::quarantine(store, &decided.refused).await?;
         let mut ledger = decided.ledger;
@@ -386,16 +386,20 @@ async fn is_empty(store: &Store) -> Result<bool, MergeError> {
 async fn commit_ledger(
     ledger: &OpenTable,
     rows: &[LedgerRow],
+    at_once: usize,
     report: &mut Report,
 ) -> Result<OpenTable, MergeError> {
     let mut by_bucket: BTreeMap<i32, Vec<&LedgerRow>> = BTreeMap::new();
     rows.iter().for_each(|row| by_bucket.entry(row.bucket).or_default().push(row));
     let mut change = Change::default();
+    let mut files = Vec::with_capacity(by_bucket.len());
     for (bucket, rows) in by_bucket {
         let batch = rows.first().map_or(1, |row| row.batch);
-        change.add(ledger, vec![partition_value("bucket", &bucket)], &ledger::to_batch(&rows)?).await?;
+        files.push((vec![partition_value("bucket", &bucket)], ledger::to_batch(&rows)?));
         change.advance(bucket, transaction(bucket, batch));
     }
+    let files = ledger.write_all(files, at_once).await?;
+    files.into_iter().for_each(|file| change.add_written(file));
     report.bytes_written += change.bytes();
     Ok(change.commit(ledger).await?)
 }

@@ -1,15 +1,17 @@
 //! The node rows of one revision.
 
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch,
-    StringArray, StructArray, TimestampMicrosecondArray, UInt32Array, UInt64Array,
+    StringArray, StringBuilder, StructArray, TimestampMicrosecondArray, UInt32Array, UInt64Array,
 };
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 use wsp_schemas::identity::Kind;
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::tables::PROFILE_NODES;
@@ -65,14 +67,14 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn put(&self, out: &mut Builder, rows: usize) {
-        let same = |text: &str| std::iter::repeat_n(Some(text.to_owned()), rows);
+        let same = |text: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(repeat_n(text, rows))) };
         let workload = self.revision.workload.as_ref();
-        out.int32("bucket", std::iter::repeat_n(Some(self.bucket), rows));
-        out.text("workload_key", same(&self.workload.to_string()));
-        out.text("image_name", same(workload.map_or("", |workload| workload.name())));
-        out.text("image_tag", same(workload.map_or("", |workload| workload.tag())));
-        out.int32("revision", std::iter::repeat_n(Some(self.revision.number), rows));
-        out.text("status", same(self.revision.status()));
+        out.int32("bucket", repeat_n(Some(self.bucket), rows));
+        out.array("workload_key", same(&self.workload.to_string()));
+        out.array("image_name", same(workload.map_or("", |workload| workload.name())));
+        out.array("image_tag", same(workload.map_or("", |workload| workload.tag())));
+        out.int32("revision", repeat_n(Some(self.revision.number), rows));
+        out.array("status", same(self.revision.status()));
     }
 }
 
@@ -144,8 +146,12 @@ fn plain_rows(
     out.array("events", Arc::clone(&grouped["events"]));
     out.array("first_seen", times(firsts.iter().map(|first| first.seen)));
     out.array("last_seen", times(grouped["last_seen"].as_primitive::<Int64Type>().values().iter().copied()));
-    let ids = firsts.iter().map(|first| Some(Uuid::from_bytes(first.snapshot).hyphenated().to_string()));
-    out.array("first_snapshot_id", Arc::new(ids.collect::<StringArray>()));
+    let mut ids = StringBuilder::with_capacity(rows, rows * Hyphenated::LENGTH);
+    let mut text = Uuid::encode_buffer();
+    for first in &firsts {
+        ids.append_value(Uuid::from_bytes(first.snapshot).hyphenated().encode_lower(&mut text));
+    }
+    out.array("first_snapshot_id", Arc::new(ids.finish()));
     out.finish(&PROFILE_NODES)
 }
 

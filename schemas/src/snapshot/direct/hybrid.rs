@@ -10,23 +10,93 @@ pub(super) enum Stretch {
 }
 
 /// Reads exactly `count` values of `width` bits into an emptied buffer. None where the bytes hold fewer or are malformed.
-pub(super) fn decode(mut bytes: &[u8], width: u32, count: usize, out: &mut Vec<u32>) -> Option<Stretch> {
-    (width <= 24).then_some(())?;
+pub(super) fn decode(bytes: &[u8], width: u32, count: usize, out: &mut Vec<u32>) -> Option<Stretch> {
     out.clear();
-    while out.len() < count {
+    runs(bytes, width, count, |run, values| match run {
+        Run::Same(value) if values == count => Some(Stretch::Of(value)),
+        Run::Same(value) => {
+            out.resize(out.len() + values, value);
+            None
+        }
+        Run::Packed(bytes) => {
+            unpack(bytes, width, values, out);
+            None
+        }
+    })
+}
+
+/// Puts keys where levels of one bit say that there are values, and `null` elsewhere. None where there are more or fewer
+/// of them than keys, and where the levels are malformed.
+pub(super) fn spread(
+    levels: &[u8],
+    count: usize,
+    keys: Stretch,
+    mixed: &[u32],
+    present: usize,
+    null: u32,
+    out: &mut Vec<u32>,
+) -> Option<Stretch> {
+    out.clear();
+    let mut at = 0;
+    let mut sound = true;
+    let stretch = runs(levels, 1, count, |run, values| {
+        match (run, keys) {
+            (Run::Same(0), _) if values == count => return Some(Stretch::Of(null)),
+            (Run::Same(_), Stretch::Of(key)) if values == count => {
+                at = values;
+                return Some(Stretch::Of(key));
+            }
+            (Run::Same(0), _) => out.resize(out.len() + values, null),
+            (Run::Same(_), Stretch::Of(key)) => {
+                out.resize(out.len() + values, key);
+                at += values;
+            }
+            (Run::Same(_), Stretch::Mixed) => {
+                match mixed.get(at..at + values) {
+                    Some(keys) => out.extend_from_slice(keys),
+                    None => sound = false,
+                }
+                at += values;
+            }
+            (Run::Packed(bytes), _) => out.extend((0..values).map(|bit| {
+                let there = bytes.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1);
+                let key = match keys {
+                    Stretch::Of(key) => key,
+                    Stretch::Mixed => mixed.get(at).copied().unwrap_or(null),
+                };
+                at += usize::from(there);
+                if there { key } else { null }
+            })),
+        }
+        None
+    })?;
+    (sound && at == present).then_some(stretch)
+}
+
+enum Run<'a> {
+    Same(u32),
+    Packed(&'a [u8]),
+}
+
+/// Calls for every run with its number of values, until `count` are there or the callee knows what they are.
+fn runs<'a>(
+    mut bytes: &'a [u8],
+    width: u32,
+    count: usize,
+    mut each: impl FnMut(Run<'a>, usize) -> Option<Stretch>,
+) -> Option<Stretch> {
+    (width <= 24).then_some(())?;
+    let mut left = count;
+    while left > 0 {
         let header = varint(&mut bytes)?;
-        let left = count - out.len();
         let run = usize::try_from(header >> 1).ok()?;
-        if header & 1 == 0 {
+        let (run, values) = if header & 1 == 0 {
             (run > 0).then_some(())?;
             let (value, rest) = bytes.split_at_checked(width.div_ceil(8) as usize)?;
             bytes = rest;
             let value = value.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
             (value >> width == 0).then_some(())?;
-            if run >= count && out.is_empty() {
-                return Some(Stretch::Of(value));
-            }
-            out.resize(out.len() + run.min(left), value);
+            (Run::Same(value), run.min(left))
         } else {
             // Groups of eight values; the last one may be padded, and a writer may cut its bytes.
             let size = run.checked_mul(width as usize)?;
@@ -34,7 +104,11 @@ pub(super) fn decode(mut bytes: &[u8], width: u32, count: usize, out: &mut Vec<u
             bytes = rest;
             let values = run.checked_mul(8)?.min(left);
             (packed.len() >= (values * width as usize).div_ceil(8)).then_some(())?;
-            unpack(packed, width, values, out);
+            (Run::Packed(packed), values)
+        };
+        left -= values;
+        if let Some(stretch) = each(run, values) {
+            return Some(stretch);
         }
     }
     Some(Stretch::Mixed)
@@ -111,6 +185,23 @@ mod tests {
                 assert_eq!(decoded(&bytes[..cut], width, count), Some(values[..count].to_vec()), "{width}");
             }
         }
+    }
+
+    #[test]
+    fn keys_stand_where_the_levels_are_set() {
+        // Two zeros, eight bits, two ones.
+        let levels = [0x04, 0x00, 0x03, 0b1010_0110, 0x04, 0x01];
+        let spread = |keys, mixed: &[u32], present| {
+            let mut out = Vec::new();
+            spread(&levels, 12, keys, mixed, present, 9, &mut out).map(|stretch| (stretch, out))
+        };
+        let found = vec![9, 9, 9, 1, 2, 9, 9, 3, 9, 4, 5, 6];
+        assert_eq!(spread(Stretch::Mixed, &[1, 2, 3, 4, 5, 6], 6), Some((Stretch::Mixed, found)));
+        let found = vec![9, 9, 9, 7, 7, 9, 9, 7, 9, 7, 7, 7];
+        assert_eq!(spread(Stretch::Of(7), &[], 6), Some((Stretch::Mixed, found)));
+        // Levels and keys must agree.
+        assert_eq!(spread(Stretch::Mixed, &[1, 2, 3, 4, 5], 5), None);
+        assert_eq!(spread(Stretch::Of(7), &[], 5), None);
     }
 
     #[test]

@@ -289,21 +289,8 @@ fn pages_of(
         Leaf::MapValue => (2, 2),
         Leaf::Element(_) => (3, 2),
     };
-    let levels = match deepest {
-        0 => Stretch::Of(0),
-        _ => hybrid::decode(levels, width, header.values, &mut scratch.levels)?,
-    };
-    let present = match levels {
-        Stretch::Of(level) => {
-            (level <= deepest).then_some(())?;
-            if level == deepest { header.values } else { 0 }
-        }
-        Stretch::Mixed => {
-            scratch.levels.iter().all(|level| *level <= deepest).then_some(())?;
-            scratch.levels.iter().filter(|level| **level == deepest).count()
-        }
-    };
-    (present == header.values.checked_sub(header.nulls)?).then_some(())?;
+    let present = header.values.checked_sub(header.nulls)?;
+    (deepest > 0 || header.nulls == 0).then_some(())?;
 
     let compressed = chunk.zstd && header.is_compressed;
     let values = unpacked(values, plain_bytes, compressed, budget, &mut scratch.plain, &mut scratch.zstd)?;
@@ -325,24 +312,38 @@ fn pages_of(
         }
         _ => return None,
     };
+    let as_keys = |stretch, values: &[u32]| match stretch {
+        Stretch::Of(key) => Keys::All(key),
+        Stretch::Mixed => Keys::By(values.to_vec()),
+    };
+    let Scratch { levels: level_values, repeats: repeat_values, keys: key_values, .. } = scratch;
     match leaf {
-        Leaf::Required(_) | Leaf::Optional(_) => {
-            Some(Column { keys: spread(levels, deepest, keys, scratch)?, values, ends: None })
+        Leaf::Required(_) => Some(Column { keys: as_keys(keys, key_values), values, ends: None }),
+        Leaf::Optional(_) => {
+            let spread =
+                hybrid::spread(levels, header.values, keys, key_values, present, NULL, level_values)?;
+            Some(Column { keys: as_keys(spread, level_values), values, ends: None })
         }
         Leaf::Element(_) | Leaf::MapKey | Leaf::MapValue => {
-            let repeated = hybrid::decode(repeats, 1, header.values, &mut scratch.repeats)?;
-            if (levels, repeated) == (Stretch::Of(0), Stretch::Of(0)) {
-                (header.values == rows).then_some(())?;
+            let level = hybrid::decode(levels, width, header.values, level_values)?;
+            let repeat = hybrid::decode(repeats, 1, header.values, repeat_values)?;
+            if (level, repeat) == (Stretch::Of(0), Stretch::Of(0)) {
+                (header.values == rows && present == 0).then_some(())?;
                 // No list at all, or no entry in any map.
                 let end = if matches!(leaf, Leaf::Element(_)) { NULL } else { 0 };
                 return Some(Column { keys: Keys::All(NULL), values, ends: Some(vec![end; rows]) });
             }
-            for (stretch, values) in [(levels, &mut scratch.levels), (repeated, &mut scratch.repeats)] {
-                write_out(stretch, header.values, values);
-            }
-            write_out(keys, present, &mut scratch.keys);
-            (scratch.repeats.first() == Some(&0)).then_some(())?;
-            let (keys, ends) = lists(leaf, deepest, scratch, rows)?;
+            write_out(level, header.values, level_values);
+            write_out(repeat, header.values, repeat_values);
+            write_out(keys, present, key_values);
+            let at_deepest = level_values.iter().filter(|level| **level == deepest).count();
+            let sound = at_deepest == present && level_values.iter().all(|level| *level <= deepest);
+            (sound && repeat_values.first() == Some(&0)).then_some(())?;
+            let (keys, ends) = match level {
+                Stretch::Of(_) => whole_lists(repeat_values, key_values)?,
+                Stretch::Mixed => lists(leaf, deepest, scratch)?,
+            };
+            (ends.len() == rows).then_some(())?;
             Some(Column { keys, values, ends: Some(ends) })
         }
     }
@@ -355,34 +356,14 @@ fn write_out(stretch: Stretch, count: usize, values: &mut Vec<u32>) {
     }
 }
 
-/// Puts keys where the levels say that there are values.
-fn spread(levels: Stretch, deepest: u32, keys: Stretch, scratch: &Scratch) -> Option<Keys> {
-    let at_level = |key: u32, level: u32| if level == deepest { key } else { NULL };
-    Some(match (levels, keys) {
-        (Stretch::Of(level), Stretch::Of(key)) => Keys::All(at_level(key, level)),
-        (Stretch::Of(_), Stretch::Mixed) => Keys::By(scratch.keys.clone()),
-        (Stretch::Mixed, Stretch::Of(key)) => {
-            Keys::By(scratch.levels.iter().map(|level| at_level(key, *level)).collect())
-        }
-        (Stretch::Mixed, Stretch::Mixed) => {
-            let mut keys = scratch.keys.iter();
-            let mut spread = Vec::with_capacity(scratch.levels.len());
-            for level in &scratch.levels {
-                spread.push(if *level == deepest { *keys.next()? } else { NULL });
-            }
-            Keys::By(spread)
-        }
-    })
-}
-
 /// Keys of the elements, and where each row's end. Level 0 of a list is a null one, of a map an empty one; the next level of
 /// a list is an empty one.
-fn lists(leaf: Leaf, deepest: u32, scratch: &Scratch, rows: usize) -> Option<(Keys, Vec<u32>)> {
+fn lists(leaf: Leaf, deepest: u32, scratch: &Scratch) -> Option<(Keys, Vec<u32>)> {
     let mut keys = scratch.keys.iter();
     let list = matches!(leaf, Leaf::Element(_));
     let empty = u32::from(list);
     let mut elements = Vec::with_capacity(scratch.levels.len());
-    let mut ends: Vec<u32> = Vec::with_capacity(rows);
+    let mut ends: Vec<u32> = Vec::new();
     for (level, repeat) in scratch.levels.iter().zip(&scratch.repeats) {
         let holds = *level > empty;
         if *repeat == 0 {
@@ -396,7 +377,15 @@ fn lists(leaf: Leaf, deepest: u32, scratch: &Scratch, rows: usize) -> Option<(Ke
             *end = u32::try_from(elements.len()).ok()?;
         }
     }
-    (ends.len() == rows).then_some((Keys::By(elements), ends))
+    Some((Keys::By(elements), ends))
+}
+
+/// The same where no list is null or empty, and no element null.
+fn whole_lists(repeats: &[u32], keys: &[u32]) -> Option<(Keys, Vec<u32>)> {
+    let starts = repeats.iter().zip(0..).skip(1).filter(|(repeat, _)| **repeat == 0);
+    let mut ends: Vec<u32> = starts.map(|(_, at)| at).collect();
+    ends.push(u32::try_from(repeats.len()).ok()?);
+    (keys.len() == repeats.len()).then(|| (Keys::By(keys.to_vec()), ends))
 }
 
 /// The bytes of a page as they were before compression.
@@ -581,18 +570,19 @@ fn same_labels(keys: &Column, values: &Column, meta: &SnapshotMeta, rows: usize)
     let labels = &meta.container.labels;
     let (Some(key_ends), Some(value_ends)) = (&keys.ends, &values.ends) else { return false };
     let ends = (1..=rows).map(|row| u32::try_from(row * labels.len()).unwrap_or(NULL));
-    // Most rows have the very entries of the row before.
-    let repeats = |column: &Column, at: usize| {
-        at.checked_sub(labels.len())
-            .is_some_and(|before| column.key(at).is_some() && column.key(at) == column.key(before))
+    let is = |row: usize| {
+        labels.iter().zip(row * labels.len()..).all(|((key, value), at)| {
+            keys.text(at) == Some(key.as_str()) && values.text(at) == Some(value.as_str())
+        })
     };
-    let is = |column: &Column, at: usize, text: &str| repeats(column, at) || column.text(at) == Some(text);
+    // Mostly all rows name the very entries of the first one.
+    let repeats = |column: &Column| match &column.keys {
+        Keys::By(keys) => keys.get(labels.len()..).is_some_and(|rest| *rest == keys[..rest.len()]),
+        Keys::All(_) => true,
+        Keys::Each => false,
+    };
+    let checked = if repeats(keys) && repeats(values) { rows.min(1) } else { rows };
     key_ends == value_ends
         && ends.eq(key_ends.iter().copied())
-        && (0..rows).all(|row| {
-            labels
-                .iter()
-                .zip(row * labels.len()..)
-                .all(|((key, value), at)| is(keys, at, key) && is(values, at, value))
-        })
+        && (0..checked).all(is)
 }

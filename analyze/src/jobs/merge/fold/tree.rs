@@ -1,6 +1,7 @@
 //! Folds a whole tree: processes from the roots down, so that what hangs from a folded process meets its like; then what
 //! processes did.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -13,18 +14,60 @@ use wsp_schemas::identity::{self, Kind, NodeId, Parent};
 use wsp_schemas::text::unescape_cow;
 
 use super::template::Template;
-use super::{Folded, Folding, Pattern, Sibling, crowds, group};
+use super::{Folded, Folding, Pattern, Sibling, crowds};
 use crate::functions::MemberSet;
 use crate::jobs::merge::score::Observers;
 
 /// The columns that folding reads.
 struct Rows<'a> {
     ids: Vec<NodeId>,
+    /// Rows by their ids.
+    position: FastMap<NodeId, usize>,
     parents: Vec<Option<NodeId>>,
     kinds: Vec<Kind>,
     members: Vec<MemberSet>,
     batch: &'a RecordBatch,
+    /// The columns that say which rows are siblings.
+    names: Names<'a>,
 }
+
+struct Names<'a> {
+    root_kind: &'a StringArray,
+    exe: &'a StringArray,
+    argv0: &'a StringArray,
+    script: &'a StringArray,
+    path: &'a StringArray,
+    dns_name: &'a StringArray,
+    dns_type: &'a StringArray,
+    protocol: &'a StringArray,
+    address: &'a StringArray,
+    port: &'a Int32Array,
+}
+
+impl<'a> Names<'a> {
+    fn new(batch: &'a RecordBatch) -> Self {
+        let text = |name: &str| -> &'a StringArray { batch[name].as_string() };
+        Self {
+            root_kind: text("root_kind"),
+            exe: text("exe"),
+            argv0: text("argv0"),
+            script: text("script"),
+            path: text("path"),
+            dns_name: text("dns_name"),
+            dns_type: text("dns_type"),
+            protocol: text("protocol"),
+            address: text("address"),
+            port: batch["port"].as_primitive::<Int32Type>(),
+        }
+    }
+}
+
+fn value(column: &StringArray, row: usize) -> Option<&str> {
+    column.is_valid(row).then(|| column.value(row))
+}
+
+/// Keys are hashes, or come from containers: seeded at random, and fast.
+type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 impl<'a> Rows<'a> {
     fn new(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
@@ -41,27 +84,29 @@ impl<'a> Rows<'a> {
         let kinds: &StringArray = batch["kind"].as_string();
         let kinds =
             kinds.iter().map(|kind| kind.and_then(Kind::parse).ok_or_else(|| corrupt("an unknown kind")));
+        let ids = ids.collect::<Result<Vec<NodeId>, ArrowError>>()?;
         Ok(Self {
-            ids: ids.collect::<Result<_, _>>()?,
+            position: ids.iter().copied().zip(0..).collect(),
+            ids,
             parents: binary("parent_id").iter().map(id).collect::<Result<_, _>>()?,
             kinds: kinds.collect::<Result<_, _>>()?,
             members: members.collect::<Result<_, _>>()?,
             batch,
+            names: Names::new(batch),
         })
     }
 
     fn text(&self, name: &str, row: usize) -> Option<&'a str> {
-        let column: &'a StringArray = self.batch[name].as_string();
-        column.is_valid(row).then(|| column.value(row))
+        value(self.batch[name].as_string(), row)
     }
 
     fn bytes(&self, name: &str, row: usize) -> Option<Vec<u8>> {
         let text = self.text(name, row)?;
-        Some(unescape_cow(text).map_or_else(|_| text.as_bytes().to_vec(), std::borrow::Cow::into_owned))
+        Some(unescape_cow(text).map_or_else(|_| text.as_bytes().to_vec(), Cow::into_owned))
     }
 
     fn port(&self, row: usize) -> u16 {
-        let ports = self.batch["port"].as_primitive::<Int32Type>();
+        let ports = self.names.port;
         if ports.is_valid(row) { u16::try_from(ports.value(row)).unwrap_or_default() } else { 0 }
     }
 
@@ -97,23 +142,26 @@ impl<'a> Rows<'a> {
     }
 
     /// Where a row's siblings are, and its name among them; none for what is never folded.
-    fn sibling(&self, row: usize) -> Option<(String, &'a str)> {
+    fn sibling(&self, row: usize) -> Option<(Cow<'a, str>, &'a str)> {
+        let names = &self.names;
         match self.kinds[row] {
             Kind::Process => {
-                let rest = |name: &str| self.text(name, row).unwrap_or_default();
-                Some((format!("{}\0{}", rest("argv0"), rest("script")), self.text("exe", row)?))
+                let (argv0, script) = (value(names.argv0, row), value(names.script, row));
+                let place = format!("{}\0{}", argv0.unwrap_or_default(), script.unwrap_or_default());
+                Some((place.into(), value(names.exe, row)?))
             }
             Kind::File => {
-                let (folder, name) = self.text("path", row)?.rsplit_once('/')?;
-                Some((folder.to_owned(), name))
+                let (folder, name) = value(names.path, row)?.rsplit_once('/')?;
+                Some((folder.into(), name))
             }
             Kind::Dns => {
-                let (name, below) = below_three_labels(self.text("dns_name", row)?)?;
-                Some((format!("{below}\0{}", self.text("dns_type", row)?), name))
+                let (name, below) = below_three_labels(value(names.dns_name, row)?)?;
+                let rtype = value(names.dns_type, row).unwrap_or_default();
+                Some((format!("{below}\0{rtype}").into(), name))
             }
             Kind::Connect => {
-                let protocol = self.text("protocol", row).filter(|protocol| *protocol != "unix")?;
-                Some((format!("{protocol}\0{}", self.port(row)), self.text("address", row)?))
+                let protocol = value(names.protocol, row).filter(|protocol| *protocol != "unix")?;
+                Some((format!("{protocol}\0{}", self.port(row)).into(), value(names.address, row)?))
             }
             Kind::Listen | Kind::Syscall | Kind::Capability => None,
         }
@@ -165,7 +213,6 @@ pub(super) fn fold(
 
 /// Processes by their depth.
 fn levels(rows: &Rows<'_>) -> Vec<Vec<usize>> {
-    let by_id: HashMap<NodeId, usize> = rows.ids.iter().copied().zip(0..).collect();
     let mut depths: Vec<Option<usize>> = vec![None; rows.ids.len()];
     let mut levels: Vec<Vec<usize>> = Vec::new();
     for row in (0..rows.ids.len()).filter(|row| rows.kinds[*row] == Kind::Process) {
@@ -178,7 +225,7 @@ fn levels(rows: &Rows<'_>) -> Vec<Vec<usize>> {
                 chain.pop();
                 break;
             }
-            match rows.parents[at].and_then(|parent| by_id.get(&parent)) {
+            match rows.parents[at].and_then(|parent| rows.position.get(&parent)) {
                 // Ids are hashes over their parents': there are no circles; a bound costs nothing.
                 Some(parent) if chain.len() <= rows.ids.len() => chain.push(*parent),
                 _ => break,
@@ -207,60 +254,38 @@ fn fold_level(
     shapes: &mut BTreeMap<NodeId, Shape>,
     owners: &mut BTreeMap<NodeId, NodeId>,
 ) {
-    let position: HashMap<NodeId, usize> = rows.ids.iter().copied().zip(0..).collect();
-    // First, rows move below the pattern that their parent is folded into.
-    let mut parents: HashMap<usize, Option<NodeId>> = HashMap::new();
+    let mut places: FastMap<_, Vec<usize>> = FastMap::default();
     for row in level {
+        // First, rows move below the pattern that their parent is folded into.
         let parent = rows.parents[*row];
-        let now = parent.and_then(|parent| position.get(&parent)).map(|at| shown[*at]).or(parent);
-        parents.insert(*row, now);
+        let now = parent.and_then(|parent| rows.position.get(&parent)).map(|at| shown[*at]).or(parent);
         if let (Some(now), true) = (now, now != parent) {
             shown[*row] = rows.id_below(*row, now);
             shapes.entry(shown[*row]).or_insert(Shape::Same(*row));
             owners.insert(shown[*row], now);
         }
+        if let Some((place, _)) = rows.sibling(*row) {
+            // Roots of different kinds are no siblings.
+            let root = value(rows.names.root_kind, *row).unwrap_or_default();
+            places.entry((rows.kinds[*row], now, root, place)).or_default().push(*row);
+        }
     }
-    let mut seen: BTreeMap<NodeId, Seen> = BTreeMap::new();
-    for row in level {
-        let members = &rows.members[*row];
-        let entry = seen.entry(shown[*row]).or_insert_with(|| Seen {
-            members: MemberSet::default(),
-            is_rare: false,
-            first: u32::MAX,
-            row: *row,
-        });
-        // Sets of the ledger's ordinals are well formed.
-        let _ = entry.members.union(members.as_bytes());
-    }
-    for entry in seen.values_mut() {
-        entry.is_rare = observers.is_rare(&entry.members);
-        entry.first = entry.members.iter().next().unwrap_or(u32::MAX);
-    }
-    let seen: Vec<(NodeId, Seen)> = seen.into_iter().collect();
-    let place = |at: usize| {
-        let row = seen[at].1.row;
-        let (place, _) = rows.sibling(row)?;
-        // Roots of different kinds are no siblings.
-        let root = rows.text("root_kind", row).unwrap_or_default().to_owned();
-        Some((rows.kinds[row], parents.get(&row).copied().flatten(), root, place))
-    };
-    let mut moved: HashMap<NodeId, NodeId> = HashMap::new();
-    for ((kind, parent, root, place), siblings) in group(seen.len(), place) {
-        let named: Vec<Sibling<'_>> = siblings
+    let mut moved: FastMap<NodeId, NodeId> = FastMap::default();
+    // Most places have too few for a crowd.
+    for ((kind, parent, root, place), siblings) in places.into_iter().filter(|(_, rows)| rows.len() > least) {
+        let seen = seen(rows, &siblings, shown, observers);
+        let named: Vec<Sibling<'_>> = seen
             .iter()
-            .map(|at| {
-                let (_, Seen { row, is_rare, first, .. }) = &seen[*at];
+            .map(|(_, Seen { row, is_rare, first, .. })| {
                 let name = rows.sibling(*row).map_or("", |(_, name)| name);
                 Sibling { name, is_rare: *is_rare, first: *first }
             })
             .collect();
         for (template, members) in crowds(&named, observers.half_of_snapshots(), least) {
             let id = identity::pattern_id(kind, parent, &format!("{root}\0{place}"), &template.signature());
-            for member in &members {
-                moved.insert(seen[siblings[*member]].0, id);
-            }
+            moved.extend(members.iter().map(|member| (seen[*member].0, id)));
             if let Some(first) = members.first() {
-                shapes.insert(id, Shape::Crowd(seen[siblings[*first]].1.row, template));
+                shapes.insert(id, Shape::Crowd(seen[*first].1.row, template));
             }
             if let Some(parent) = parent {
                 owners.insert(id, parent);
@@ -272,6 +297,31 @@ fn fold_level(
             shown[*row] = *id;
         }
     }
+}
+
+/// Siblings as they are shown, by their ids.
+fn seen(
+    rows: &Rows<'_>,
+    siblings: &[usize],
+    shown: &[NodeId],
+    observers: &Observers,
+) -> Vec<(NodeId, Seen)> {
+    let mut seen: BTreeMap<NodeId, Seen> = BTreeMap::new();
+    for row in siblings {
+        let entry = seen.entry(shown[*row]).or_insert_with(|| Seen {
+            members: MemberSet::default(),
+            is_rare: false,
+            first: u32::MAX,
+            row: *row,
+        });
+        // Sets of the ledger's ordinals are well formed.
+        let _ = entry.members.union(rows.members[*row].as_bytes());
+    }
+    for entry in seen.values_mut() {
+        entry.is_rare = observers.is_rare(&entry.members);
+        entry.first = entry.members.iter().next().unwrap_or(u32::MAX);
+    }
+    seen.into_iter().collect()
 }
 
 fn finish(

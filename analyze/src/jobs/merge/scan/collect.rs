@@ -80,13 +80,17 @@ impl Sighting {
     }
 }
 
-/// Where the attributes of a node stand.
+/// Where the attributes of a node stand: which batch or scan, and the row.
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Nowhere,
-    Learned(u32, u32),
+    Kept(u32, u32),
     Scan(u32, u32),
 }
+
+/// Scans are held until they have this many rows, or so many for each node: then what is needed of them is copied out.
+const HELD_ROWS: usize = 4096;
+const HELD_ROWS_PER_NODE: usize = 8;
 
 /// The nodes of one workload so far.
 #[derive(Debug)]
@@ -102,8 +106,10 @@ pub(crate) struct Collector {
     startup: Vec<bool>,
     lineage: Vec<bool>,
     scans: Vec<Scan>,
-    learned: Vec<RecordBatch>,
+    /// Rows of the scans.
     held: usize,
+    /// Attributes that do not stand in scans: of earlier merges, and of scans that are no longer held.
+    kept: Vec<RecordBatch>,
 }
 
 impl Collector {
@@ -121,8 +127,8 @@ impl Collector {
             startup: Vec::new(),
             lineage: Vec::new(),
             scans: Vec::new(),
-            learned: Vec::new(),
             held: 0,
+            kept: Vec::new(),
         }
     }
 
@@ -131,9 +137,10 @@ impl Collector {
         &mut self.scanner
     }
 
-    /// Rows of snapshots that are held, about.
+    /// Nodes that are held, and rows with their attributes.
     pub(crate) fn held(&self) -> usize {
-        self.held + self.scanner.nodes()
+        let kept: usize = self.kept.iter().map(RecordBatch::num_rows).sum();
+        self.held + kept + self.scanner.nodes()
     }
 
     fn grow(&mut self) {
@@ -162,7 +169,7 @@ impl Collector {
 
     /// Adds an admitted snapshot, which this collector's scanner has read. The ordinal is at most
     /// [`MAX_ORDINAL`](crate::functions::MAX_ORDINAL).
-    pub(crate) fn add(&mut self, ordinal: u32, scan: Scan) {
+    pub(crate) fn add(&mut self, ordinal: u32, scan: Scan) -> Result<(), ArrowError> {
         let (byte, bit) = (ordinal as usize / 8, 1 << (ordinal % 8));
         self.widen(byte + 1);
         self.grow();
@@ -186,6 +193,38 @@ impl Collector {
         }
         self.held += scan.len();
         self.scans.push(scan);
+        if self.held > HELD_ROWS.max(HELD_ROWS_PER_NODE * self.scanner.nodes()) {
+            self.keep()?;
+        }
+        Ok(())
+    }
+
+    /// Copies the attributes of first sightings out of the scans, and lets these go.
+    fn keep(&mut self) -> Result<(), ArrowError> {
+        let (mut nodes, mut places) = (Vec::new(), Vec::new());
+        for (node, place) in self.places.iter().enumerate() {
+            if let Place::Scan(scan, row) = place {
+                nodes.push(node);
+                places.push((*scan as usize, *row as usize));
+            }
+        }
+        if !nodes.is_empty() {
+            let scans: Vec<&Scan> = self.scans.iter().collect();
+            let columns = attribute_columns().map(|name| {
+                Scan::gather(name, &scans, &places)
+                    .ok_or_else(|| ArrowError::SchemaError(format!("`{name}` is no column of snapshots")))
+            });
+            let schema = Arc::new(Schema::new(attribute_fields()));
+            let rows = RecordBatch::try_new(schema, columns.collect::<Result<_, _>>()?)?;
+            let at = u32::try_from(self.kept.len()).unwrap_or(u32::MAX);
+            for (node, row) in nodes.into_iter().zip(0..) {
+                self.places[node] = Place::Kept(at, row);
+            }
+            self.kept.push(rows);
+        }
+        self.scans.clear();
+        self.held = 0;
+        Ok(())
     }
 
     /// Adds rows of `profile_nodes` that an earlier merge made.
@@ -202,7 +241,7 @@ impl Collector {
         let snapshots: &StringArray = rows["first_snapshot_id"].as_string();
         let phases: &StringArray = rows["phase"].as_string();
         let lineage: &BooleanArray = rows["lineage_complete"].as_boolean();
-        let at = u32::try_from(self.learned.len()).unwrap_or(u32::MAX);
+        let at = u32::try_from(self.kept.len()).unwrap_or(u32::MAX);
         for row in 0..rows.num_rows() {
             let id = ids.value(row).try_into().map_err(|_| corrupt("an id that is not 16 bytes"))?;
             let node = self.scanner.number(NodeId::from_bytes(id)) as usize;
@@ -220,40 +259,31 @@ impl Collector {
             let sighting = Sighting { seen: first.value(row), snapshot: *snapshot.as_bytes() };
             if sighting < self.first[node] {
                 self.first[node] = sighting;
-                self.places[node] = Place::Learned(at, u32::try_from(row).unwrap_or(u32::MAX));
+                self.places[node] = Place::Kept(at, u32::try_from(row).unwrap_or(u32::MAX));
             }
         }
-        self.held += rows.num_rows();
-        self.learned.push(rows);
+        self.kept.push(rows);
         Ok(())
     }
 
     /// What was collected, as rows of a scan; then it is empty.
     pub(crate) fn take(&mut self) -> Result<Vec<RecordBatch>, ArrowError> {
-        let (mut learned, mut fresh) = (Picked::default(), Picked::default());
+        self.keep()?;
+        let (mut nodes, mut places) = (Vec::new(), Vec::new());
         for (node, place) in self.places.iter().enumerate() {
-            match place {
-                // An id of a file that was then refused.
-                Place::Nowhere => {}
-                Place::Learned(batch, row) => learned.pick(node, *batch, *row),
-                Place::Scan(scan, row) => fresh.pick(node, *scan, *row),
+            // An id of a file that was then refused has no place.
+            if let Place::Kept(batch, row) = place {
+                nodes.push(node);
+                places.push((*batch as usize, *row as usize));
             }
         }
-        let mut batches = Vec::with_capacity(2);
-        if !learned.nodes.is_empty() {
+        let mut batches = Vec::new();
+        if !nodes.is_empty() {
             let columns = attribute_columns().map(|name| {
-                let arrays: Vec<&dyn Array> = self.learned.iter().map(|rows| rows[name].as_ref()).collect();
-                interleave(&arrays, &learned.places)
+                let arrays: Vec<&dyn Array> = self.kept.iter().map(|rows| rows[name].as_ref()).collect();
+                interleave(&arrays, &places)
             });
-            batches.push(self.rows(&learned.nodes, columns.collect::<Result<_, _>>()?)?);
-        }
-        if !fresh.nodes.is_empty() {
-            let scans: Vec<&Scan> = self.scans.iter().collect();
-            let columns = attribute_columns().map(|name| {
-                Scan::gather(name, &scans, &fresh.places)
-                    .ok_or_else(|| ArrowError::SchemaError(format!("`{name}` is no column of snapshots")))
-            });
-            batches.push(self.rows(&fresh.nodes, columns.collect::<Result<_, _>>()?)?);
+            batches.push(self.rows(&nodes, columns.collect::<Result<_, _>>()?)?);
         }
         *self = Self::new(self.number, self.stride * 8);
         Ok(batches)
@@ -292,19 +322,6 @@ impl Collector {
             arrow::array::new_null_array(&DataType::Utf8, rows),
         ];
         RecordBatch::try_new(sighting_schema(), columns)
-    }
-}
-
-#[derive(Default)]
-struct Picked {
-    nodes: Vec<usize>,
-    places: Vec<(usize, usize)>,
-}
-
-impl Picked {
-    fn pick(&mut self, node: usize, batch: u32, row: u32) {
-        self.nodes.push(node);
-        self.places.push((batch as usize, row as usize));
     }
 }
 

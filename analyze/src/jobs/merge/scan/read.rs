@@ -112,7 +112,7 @@ impl UnitReader<'_> {
                 continue;
             }
             let finding = match fetched.await {
-                Ok(bytes) => self.judge(candidate, &bytes),
+                Ok(bytes) => self.judge(candidate, &bytes)?,
                 Err(finding) => *finding,
             };
             let finding = for_known(candidate, finding);
@@ -141,50 +141,50 @@ impl UnitReader<'_> {
         counter.add(1);
     }
 
-    fn judge(&mut self, candidate: &Candidate, bytes: &Bytes) -> Finding {
+    fn judge(&mut self, candidate: &Candidate, bytes: &Bytes) -> Result<Finding> {
         if let Known::Refused(Some(hash)) = &candidate.known
             && *hash == wsp_schemas::content_hash(bytes)
         {
-            return Finding::RefusedBefore;
+            return Ok(Finding::RefusedBefore);
         }
         let scan = match self.collector.scanner().scan(bytes, &self.limits) {
             Ok(scan) => scan,
             Err(error) => {
                 let content_hash = Some(wsp_schemas::content_hash(bytes));
-                return Finding::Damaged { reason: describe(&error), content_hash };
+                return Ok(Finding::Damaged { reason: describe(&error), content_hash });
             }
         };
         let about = about(&scan);
         if let Some(reason) = disagreement(&candidate.key, &scan.meta) {
-            return Finding::Damaged { reason, content_hash: Some(about.content_hash) };
+            return Ok(Finding::Damaged { reason, content_hash: Some(about.content_hash) });
         }
         if let Known::Admitted { ordinal, content_hash } = &candidate.known {
             if *content_hash != about.content_hash {
-                return Finding::Lost("its content has changed".to_owned());
+                return Ok(Finding::Lost("its content has changed".to_owned()));
             }
             if *ordinal > MAX_ORDINAL {
-                return Finding::Lost(format!("the ledger's ordinal {ordinal} is above {MAX_ORDINAL}"));
+                return Ok(Finding::Lost(format!("the ledger's ordinal {ordinal} is above {MAX_ORDINAL}")));
             }
-            self.collector.add(*ordinal, scan);
-            return Finding::Admitted { ordinal: *ordinal, about };
+            self.collector.add(*ordinal, scan)?;
+            return Ok(Finding::Admitted { ordinal: *ordinal, about });
         }
         let id = *scan.meta.id.as_bytes();
         if self.unit.workload.is_none() {
-            return Finding::Unkeyed(about);
+            return Ok(Finding::Unkeyed(about));
         }
         let twin = match &candidate.known {
             Known::Twin(hash) => Some(hash),
             _ => self.admitted.get(&id),
         };
         if let Some(hash) = twin {
-            return if *hash == about.content_hash {
+            return Ok(if *hash == about.content_hash {
                 Finding::Duplicate(about)
             } else {
                 Finding::Conflict(about)
-            };
+            });
         }
         if let Some(reason) = self.spec.rules.out_of_range(scan.meta.window_end, candidate.stored_at) {
-            return Finding::OutOfRange { reason, about };
+            return Ok(Finding::OutOfRange { reason, about });
         }
         self.admission.note(scan.meta.window_end, candidate.stored_at);
         let container = about.seen.container();
@@ -193,14 +193,14 @@ impl UnitReader<'_> {
             window_end: scan.meta.window_end,
             container: &container,
         };
-        match self.admission.admit(&applicant) {
+        Ok(match self.admission.admit(&applicant) {
             Some(ordinal) => {
                 self.admitted.insert(id, about.content_hash.clone());
-                self.collector.add(ordinal, scan);
+                self.collector.add(ordinal, scan)?;
                 Finding::Admitted { ordinal, about }
             }
             None => Finding::Late,
-        }
+        })
     }
 
     fn finish(mut self) -> Result<Vec<RecordBatch>> {
