@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// More rare siblings than this are folded into one pattern; 0 folds nothing
     #[arg(long, value_name = "N", default_value_t = 50)]
     fold_after: usize,
+    /// Siblings that a profile keeps: files of one process in one directory, remotes at one port, …; others are counted
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    max_siblings: u32,
     /// Look for uploads from this long before the hour up to which an earlier merge had seen them all
     #[arg(long, value_name = "DURATION", default_value = "48h", value_parser = parse_duration)]
     look_back: Duration,
@@ -87,7 +90,10 @@ impl Args {
             min_snapshots: self.min_snapshots,
             min_containers: self.min_containers,
             min_age: self.min_age,
-            folding: Folding::after(self.fold_after),
+            folding: Folding {
+                kept: usize::try_from(self.max_siblings).unwrap_or(usize::MAX),
+                ..Folding::after(self.fold_after)
+            },
             buckets: self.buckets,
             concurrency: usize::from(self.concurrency),
             look_back: self.look_back,

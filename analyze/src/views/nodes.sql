@@ -40,6 +40,7 @@ SELECT
     first_snapshot_id,
     pattern,
     collapsed_nodes,
+    overflow,
     image_name,
     image_tag,
     revision,

@@ -17,6 +17,7 @@ SELECT
     nodes_by_kind,
     commonality_by_kind,
     completeness,
+    overflow,
     digests,
     tag_reused,
     first_window_start,

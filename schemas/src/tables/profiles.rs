@@ -80,6 +80,12 @@ pub const PROFILES: Table = Table {
             FloatMap,
             "by kind: share of the containers with a lossless snapshot of that kind",
         ),
+        optional(
+            37,
+            "overflow",
+            Int64,
+            "sum of `overflow` of its nodes: sightings of nodes that are not kept; null where all are",
+        ),
         required(40, "path_rules", Int32, "version of the path rules"),
         required(
             41,
@@ -192,6 +198,13 @@ pub const PROFILE_NODES: Table = Table {
             "collapsed_nodes",
             Int32,
             "nodes that are folded into this row; null in rows that are no pattern",
+        ),
+        optional(
+            127,
+            "overflow",
+            Int64,
+            "of the first of more siblings than a profile keeps: how often the others were seen, once a node and snapshot; \
+             null in all other rows",
         ),
         optional(
             130,

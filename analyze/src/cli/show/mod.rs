@@ -121,5 +121,8 @@ fn header(head: &Reader<'_>, workload: &Workload) -> String {
     if head.bool("tag_reused", 0) == Some(true) {
         text += "\nthe tag was reused: more than one image digest was seen under it";
     }
+    if let Some(overflow) = head.int64("overflow", 0).filter(|overflow| *overflow > 0) {
+        text += &format!("\nnot all nodes are kept: {overflow} sightings of siblings beyond --max-siblings");
+    }
     text + LEGEND
 }

@@ -8,6 +8,7 @@ SELECT
     min(first) AS first,
     arg_min(attributes, first) AS attributes,
     sum(events) AS events,
+    sum(overflow) AS overflow,
     max(last_seen) AS last_seen,
     bool_and(startup) AS startup,
     bool_or(lineage_complete) AS lineage_complete,

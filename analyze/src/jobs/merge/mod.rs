@@ -7,6 +7,7 @@
 mod admit;
 mod aggregate;
 mod apply;
+mod bound;
 mod fold;
 mod ledger;
 pub(in crate::jobs) mod listing;

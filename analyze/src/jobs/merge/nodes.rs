@@ -16,6 +16,7 @@ use wsp_schemas::identity::Kind;
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::tables::PROFILE_NODES;
 
+use super::bound;
 use super::fold::{self, Folding};
 use super::profile::RevisionRows;
 use super::scan::Sighting;
@@ -35,7 +36,7 @@ pub(super) fn rows(
     let Some(grouped) = in_order(grouped)? else { return Ok(RecordBatch::new_empty(schema)) };
     let observers = Observers::new(&revision.admitted);
     let place = Place { bucket, workload, revision };
-    let plain = plain_rows(&place, &observers, &grouped)?;
+    let plain = bound::siblings(plain_rows(&place, &observers, &grouped)?, folding.kept)?;
     let folded = fold::fold(&plain, &observers, folding)?;
     let patterns = pattern_rows(&place, &observers, &folded)?;
     let plain = with_column(&plain, "collapsed_into", Arc::new(folded.collapsed_into))?;
@@ -144,6 +145,7 @@ fn plain_rows(
     put_scores(&mut out, &scores);
     out.array("members", Arc::clone(&grouped["members"]));
     out.array("events", Arc::clone(&grouped["events"]));
+    out.array("overflow", Arc::clone(&grouped["overflow"]));
     out.array("first_seen", times(firsts.iter().map(|first| first.seen)));
     out.array("last_seen", times(grouped["last_seen"].as_primitive::<Int64Type>().values().iter().copied()));
     let mut ids = StringBuilder::with_capacity(rows, rows * Hyphenated::LENGTH);
@@ -202,7 +204,7 @@ fn pattern_rows(
     out.finish(&PROFILE_NODES)
 }
 
-fn with_column(rows: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBatch, ArrowError> {
+pub(super) fn with_column(rows: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBatch, ArrowError> {
     let at = rows.schema().index_of(name)?;
     let mut columns = rows.columns().to_vec();
     columns[at] = column;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
 use wsp_schemas::identity::Kind;
@@ -71,6 +72,7 @@ pub(super) struct ProfileRow {
     commonality_by_kind: BTreeMap<String, f64>,
     coverage: Option<(f64, f64)>,
     completeness: BTreeMap<String, f64>,
+    overflow: Option<i64>,
     path_rules: i32,
     content_hash: String,
     batch: i64,
@@ -153,6 +155,7 @@ pub(super) fn summarise(
             .collect(),
         coverage: all.1.coverage(observers.containers()),
         completeness: Kind::ALL.into_iter().filter_map(share).collect(),
+        overflow: arrow::compute::sum(nodes["overflow"].as_primitive::<Int64Type>()),
         path_rules: wsp_schemas::paths::RULES_VERSION,
         content_hash: content_hash::of(nodes)?,
         batch: last.batch,
@@ -187,6 +190,7 @@ pub(super) fn to_batch(rows: &[ProfileRow]) -> Result<RecordBatch, ArrowError> {
     out.float("coverage", rows.iter().map(|row| row.coverage.map(|(coverage, _)| coverage)));
     out.float("expected_novel_nodes", rows.iter().map(|row| row.coverage.map(|(_, novel)| novel)));
     out.float_map("completeness", rows.iter().map(|row| row.completeness.clone()))?;
+    out.int64("overflow", rows.iter().map(|row| row.overflow));
     out.int32("path_rules", rows.iter().map(|row| Some(row.path_rules)));
     out.text("content_hash", rows.iter().map(|row| Some(row.content_hash.clone())));
     out.int64("batch", rows.iter().map(|row| Some(row.batch)));

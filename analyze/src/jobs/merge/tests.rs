@@ -10,7 +10,7 @@ use wsp_schemas::snapshot::encode;
 use wsp_schemas::store::Store;
 
 use super::fixture::{Shot, epoch, file_id, put, shot, store};
-use super::{Options, Report, Silent, run};
+use super::{Folding, Options, Report, Silent, run};
 
 use crate::views;
 
@@ -518,6 +518,38 @@ async fn other_limits_hold_too() {
     let hour = Options { learning_time: Duration::from_secs(3600), as_of: epoch(), ..options() };
     let report = merge(&store, &hour).await;
     assert_eq!((report.admitted, report.frozen, report.after_freeze), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn siblings_beyond_the_bound_are_counted_however_merges_are_split() {
+    let options = Options { folding: Folding { kept: 3, ..Folding::default() }, ..options() };
+    let mut found = Vec::new();
+    for batches in [vec![5], vec![2, 3], vec![1; 5]] {
+        let store = store();
+        let mut at = 0;
+        for shots in batches {
+            for _ in 0..shots {
+                // `/d/4` comes with the third snapshot, and stays for three.
+                let files = [at, at + 1, at + 2].map(|n| [
+                    "/d/0", "/d/1", "/d/2", "/d/3", "/d/4", "/d/5", "/d/6",
+                ][n]);
+                let at_minute = i64::try_from(at).unwrap();
+                let mut shot = shot("app:1", u32::try_from(at).unwrap(), at_minute, &files);
+                shot.files.push("/e/x");
+                shot.put(&store).await;
+                at += 1;
+            }
+            merge(&store, &options).await;
+        }
+        let mut paths = rows(&store, "select path from nodes where kind = 'file'").await;
+        paths.sort();
+        assert_eq!(paths, ["/d/0", "/d/1", "/d/2", "/e/x"]);
+        // Three sightings each of `/d/3` and `/d/4`, two of `/d/5`, one of `/d/6`.
+        assert_eq!(rows(&store, "select sum(overflow), count(overflow) from nodes").await, ["9|1"]);
+        assert_eq!(rows(&store, "select overflow from profiles").await, ["9"]);
+        found.push(hashes(&store).await);
+    }
+    assert!(found.iter().all(|hashes| *hashes == found[0]), "{found:?}");
 }
 
 #[tokio::test]

@@ -7,10 +7,10 @@
 //!
 //! A pure function of the rows and the ledger.
 
+pub(super) mod rows;
 mod template;
 mod tree;
 
-use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
 use arrow::error::ArrowError;
@@ -25,18 +25,20 @@ use template::{Fit, Template, templates};
 pub struct Folding {
     /// More rare siblings than this are a crowd; none: nothing is folded.
     pub siblings: Option<usize>,
+    /// Siblings that are kept at most, folded or not: the first ones, and how often others were seen.
+    pub kept: usize,
 }
 
 impl Default for Folding {
     fn default() -> Self {
-        Self { siblings: Some(50) }
+        Self { siblings: Some(50), kept: 10_000 }
     }
 }
 
 impl Folding {
     /// Folds crowds of more rare siblings than this; nothing where it is 0.
     pub fn after(siblings: usize) -> Self {
-        Self { siblings: Some(siblings).filter(|least| *least > 0) }
+        Self { siblings: Some(siblings).filter(|least| *least > 0), ..Self::default() }
     }
 }
 
@@ -125,17 +127,6 @@ fn crowds(siblings: &[Sibling<'_>], half: u32, least: usize) -> Vec<(Template, V
         }
     }
     found
-}
-
-/// Groups positions by a key, in order.
-fn group<K: Ord>(count: usize, key: impl Fn(usize) -> Option<K>) -> BTreeMap<K, Vec<usize>> {
-    let mut groups: BTreeMap<K, Vec<usize>> = BTreeMap::new();
-    for at in 0..count {
-        if let Some(key) = key(at) {
-            groups.entry(key).or_default().push(at);
-        }
-    }
-    groups
 }
 
 #[cfg(test)]

@@ -1,178 +1,21 @@
 //! Folds a whole tree: processes from the roots down, so that what hangs from a folded process meets its like; then what
 //! processes did.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, RecordBatch, StringArray,
 };
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use wsp_schemas::identity::{self, Kind, NodeId, Parent};
-use wsp_schemas::text::unescape_cow;
+use wsp_schemas::identity::{self, Kind, NodeId};
 
+use super::rows::{FastMap, Rows, below_three_labels, value};
 use super::template::Template;
 use super::{Folded, Folding, Pattern, Sibling, crowds};
 use crate::functions::MemberSet;
 use crate::jobs::merge::score::Observers;
-
-/// The columns that folding reads.
-struct Rows<'a> {
-    ids: Vec<NodeId>,
-    /// Rows by their ids.
-    position: FastMap<NodeId, usize>,
-    parents: Vec<Option<NodeId>>,
-    kinds: Vec<Kind>,
-    members: Vec<MemberSet>,
-    batch: &'a RecordBatch,
-    /// The columns that say which rows are siblings.
-    names: Names<'a>,
-}
-
-struct Names<'a> {
-    root_kind: &'a StringArray,
-    exe: &'a StringArray,
-    argv0: &'a StringArray,
-    script: &'a StringArray,
-    path: &'a StringArray,
-    dns_name: &'a StringArray,
-    dns_type: &'a StringArray,
-    protocol: &'a StringArray,
-    address: &'a StringArray,
-    port: &'a Int32Array,
-}
-
-impl<'a> Names<'a> {
-    fn new(batch: &'a RecordBatch) -> Self {
-        let text = |name: &str| -> &'a StringArray { batch[name].as_string() };
-        Self {
-            root_kind: text("root_kind"),
-            exe: text("exe"),
-            argv0: text("argv0"),
-            script: text("script"),
-            path: text("path"),
-            dns_name: text("dns_name"),
-            dns_type: text("dns_type"),
-            protocol: text("protocol"),
-            address: text("address"),
-            port: batch["port"].as_primitive::<Int32Type>(),
-        }
-    }
-}
-
-fn value(column: &StringArray, row: usize) -> Option<&str> {
-    column.is_valid(row).then(|| column.value(row))
-}
-
-/// Keys are hashes, or come from containers: seeded at random, and fast.
-type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
-
-impl<'a> Rows<'a> {
-    fn new(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
-        let corrupt = |what: &str| ArrowError::InvalidArgumentError(format!("a node row has {what}"));
-        let id = |bytes: Option<&[u8]>| -> Result<Option<NodeId>, ArrowError> {
-            let id = bytes.map(|bytes| bytes.try_into().map(NodeId::from_bytes)).transpose();
-            id.map_err(|_| corrupt("an id that is not 16 bytes"))
-        };
-        let binary = |name: &str| -> &'a BinaryArray { batch[name].as_binary() };
-        let ids = binary("node_id").iter().map(|bytes| id(bytes)?.ok_or_else(|| corrupt("no id")));
-        let members = binary("members").iter().map(|set| {
-            MemberSet::from_bytes(set.unwrap_or_default()).map_err(|error| corrupt(&error.to_string()))
-        });
-        let kinds: &StringArray = batch["kind"].as_string();
-        let kinds =
-            kinds.iter().map(|kind| kind.and_then(Kind::parse).ok_or_else(|| corrupt("an unknown kind")));
-        let ids = ids.collect::<Result<Vec<NodeId>, ArrowError>>()?;
-        Ok(Self {
-            position: ids.iter().copied().zip(0..).collect(),
-            ids,
-            parents: binary("parent_id").iter().map(id).collect::<Result<_, _>>()?,
-            kinds: kinds.collect::<Result<_, _>>()?,
-            members: members.collect::<Result<_, _>>()?,
-            batch,
-            names: Names::new(batch),
-        })
-    }
-
-    fn text(&self, name: &str, row: usize) -> Option<&'a str> {
-        value(self.batch[name].as_string(), row)
-    }
-
-    fn bytes(&self, name: &str, row: usize) -> Option<Vec<u8>> {
-        let text = self.text(name, row)?;
-        Some(unescape_cow(text).map_or_else(|_| text.as_bytes().to_vec(), Cow::into_owned))
-    }
-
-    fn port(&self, row: usize) -> u16 {
-        let ports = self.names.port;
-        if ports.is_valid(row) { u16::try_from(ports.value(row)).unwrap_or_default() } else { 0 }
-    }
-
-    /// The id that a row would have below another process.
-    fn id_below(&self, row: usize, parent: NodeId) -> NodeId {
-        let bytes = |name: &str| self.bytes(name, row).unwrap_or_default();
-        match self.kinds[row] {
-            Kind::Process => {
-                let shebang = self.batch["shebang"].as_boolean();
-                let shebang = shebang.is_valid(row) && shebang.value(row);
-                let script = self.bytes("script", row).filter(|_| shebang);
-                let argv0 = self.bytes("argv0", row);
-                identity::process_id(
-                    Parent::Process(parent),
-                    &bytes("exe"),
-                    argv0.as_deref(),
-                    script.as_deref(),
-                )
-            }
-            Kind::File => identity::file_id(Some(parent), &bytes("path")),
-            Kind::Dns => {
-                let rtype = self.text("dns_type", row).unwrap_or_default();
-                identity::dns_id(Some(parent), &bytes("dns_name"), rtype)
-            }
-            kind @ (Kind::Connect | Kind::Listen) => {
-                let protocol = self.text("protocol", row).unwrap_or_default();
-                identity::socket_id(kind, Some(parent), protocol, &bytes("address"), self.port(row))
-            }
-            kind @ (Kind::Syscall | Kind::Capability) => {
-                identity::name_id(kind, Some(parent), self.text("name", row).unwrap_or_default())
-            }
-        }
-    }
-
-    /// Where a row's siblings are, and its name among them; none for what is never folded.
-    fn sibling(&self, row: usize) -> Option<(Cow<'a, str>, &'a str)> {
-        let names = &self.names;
-        match self.kinds[row] {
-            Kind::Process => {
-                let (argv0, script) = (value(names.argv0, row), value(names.script, row));
-                let place = format!("{}\0{}", argv0.unwrap_or_default(), script.unwrap_or_default());
-                Some((place.into(), value(names.exe, row)?))
-            }
-            Kind::File => {
-                let (folder, name) = value(names.path, row)?.rsplit_once('/')?;
-                Some((folder.into(), name))
-            }
-            Kind::Dns => {
-                let (name, below) = below_three_labels(value(names.dns_name, row)?)?;
-                let rtype = value(names.dns_type, row).unwrap_or_default();
-                Some((format!("{below}\0{rtype}").into(), name))
-            }
-            Kind::Connect => {
-                let protocol = value(names.protocol, row).filter(|protocol| *protocol != "unix")?;
-                Some((format!("{protocol}\0{}", self.port(row)).into(), value(names.address, row)?))
-            }
-            Kind::Listen | Kind::Syscall | Kind::Capability => None,
-        }
-    }
-}
-
-/// `a.b.example.com` is `a.` below `b.example.com`; a name of three labels is below nothing.
-fn below_three_labels(name: &str) -> Option<(&str, &str)> {
-    let dot = name.rmatch_indices('.').nth(2)?.0;
-    Some((&name[..dot], &name[dot + 1..]))
-}
 
 /// A row after folding, so far: rows with one id stand for one thing.
 struct Seen {
@@ -202,46 +45,13 @@ pub(super) fn fold(
     let mut shapes: BTreeMap<NodeId, Shape> = BTreeMap::new();
     let mut owners: BTreeMap<NodeId, NodeId> = BTreeMap::new();
     if let Some(least) = folding.siblings {
-        for level in levels(&rows) {
+        for level in rows.levels() {
             fold_level(&rows, &level, observers, least, &mut shown, &mut shapes, &mut owners);
         }
         let facts: Vec<usize> = (0..count).filter(|row| rows.kinds[*row] != Kind::Process).collect();
         fold_level(&rows, &facts, observers, least, &mut shown, &mut shapes, &mut owners);
     }
     finish(&rows, &shown, &shapes, &owners)
-}
-
-/// Processes by their depth.
-fn levels(rows: &Rows<'_>) -> Vec<Vec<usize>> {
-    let mut depths: Vec<Option<usize>> = vec![None; rows.ids.len()];
-    let mut levels: Vec<Vec<usize>> = Vec::new();
-    for row in (0..rows.ids.len()).filter(|row| rows.kinds[*row] == Kind::Process) {
-        let mut chain = vec![row];
-        let mut depth = None;
-        while depth.is_none() {
-            let Some(at) = chain.last().copied() else { break };
-            depth = depths[at];
-            if depth.is_some() {
-                chain.pop();
-                break;
-            }
-            match rows.parents[at].and_then(|parent| rows.position.get(&parent)) {
-                // Ids are hashes over their parents': there are no circles; a bound costs nothing.
-                Some(parent) if chain.len() <= rows.ids.len() => chain.push(*parent),
-                _ => break,
-            }
-        }
-        let start = depth.map_or(0, |depth| depth + 1);
-        for (depth, row) in (start..).zip(chain.into_iter().rev()) {
-            depths[row] = Some(depth);
-            if levels.len() <= depth {
-                levels.resize_with(depth + 1, Vec::new);
-            }
-            levels[depth].push(row);
-        }
-    }
-    levels.iter_mut().for_each(|level| level.sort_unstable());
-    levels
 }
 
 /// Folds rows whose parents are settled.

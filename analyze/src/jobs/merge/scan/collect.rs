@@ -46,6 +46,7 @@ pub(crate) fn sighting_schema() -> SchemaRef {
         Field::new("first", DataType::Binary, true),
         Field::new("attributes", DataType::Struct(attribute_fields()), true),
         Field::new("events", DataType::Int64, true),
+        Field::new("overflow", DataType::Int64, true),
         Field::new("last_seen", DataType::Int64, true),
         Field::new("startup", DataType::Boolean, true),
         Field::new("lineage_complete", DataType::Boolean, true),
@@ -102,6 +103,7 @@ pub(crate) struct Collector {
     first: Vec<Sighting>,
     places: Vec<Place>,
     events: Vec<i64>,
+    overflow: Vec<Option<i64>>,
     last: Vec<i64>,
     startup: Vec<bool>,
     lineage: Vec<bool>,
@@ -123,6 +125,7 @@ impl Collector {
             first: Vec::new(),
             places: Vec::new(),
             events: Vec::new(),
+            overflow: Vec::new(),
             last: Vec::new(),
             startup: Vec::new(),
             lineage: Vec::new(),
@@ -149,6 +152,7 @@ impl Collector {
         self.first.resize(nodes, Sighting::LAST);
         self.places.resize(nodes, Place::Nowhere);
         self.events.resize(nodes, 0);
+        self.overflow.resize(nodes, None);
         self.last.resize(nodes, i64::MIN);
         self.startup.resize(nodes, true);
         self.lineage.resize(nodes, false);
@@ -237,7 +241,8 @@ impl Collector {
         };
         let ids: &BinaryArray = rows["node_id"].as_binary();
         let members: &BinaryArray = rows["members"].as_binary();
-        let (events, first, last) = (numbers("events")?, times("first_seen")?, times("last_seen")?);
+        let (events, overflow) = (numbers("events")?, numbers("overflow")?);
+        let (first, last) = (times("first_seen")?, times("last_seen")?);
         let snapshots: &StringArray = rows["first_snapshot_id"].as_string();
         let phases: &StringArray = rows["phase"].as_string();
         let lineage: &BooleanArray = rows["lineage_complete"].as_boolean();
@@ -252,6 +257,7 @@ impl Collector {
             let mine = &mut self.members[node * self.stride..][..self.stride];
             mine.iter_mut().zip(set).for_each(|(mine, other)| *mine |= other);
             self.events[node] = self.events[node].saturating_add(events.value(row));
+            self.overflow[node] = overflow.is_valid(row).then(|| overflow.value(row));
             self.last[node] = self.last[node].max(last.value(row));
             self.startup[node] &= phases.value(row) == "startup";
             self.lineage[node] |= lineage.value(row);
@@ -316,6 +322,7 @@ impl Collector {
             Arc::new(first.finish()),
             Arc::new(StructArray::try_new(attribute_fields(), attributes, None)?),
             Arc::new(nodes.iter().map(|node| Some(self.events[*node])).collect::<Int64Array>()),
+            Arc::new(nodes.iter().map(|node| self.overflow[*node]).collect::<Int64Array>()),
             Arc::new(nodes.iter().map(|node| Some(self.last[*node])).collect::<Int64Array>()),
             Arc::new(nodes.iter().map(|node| Some(self.startup[*node])).collect::<BooleanArray>()),
             Arc::new(nodes.iter().map(|node| Some(self.lineage[*node])).collect::<BooleanArray>()),
