@@ -49,9 +49,9 @@ pub(super) struct Args {
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Files that each core fetches at the same time; more for object stores, where each takes its time
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    concurrency: u16,
+    /// Files that each core fetches at the same time [default: 2 from a folder, 16 from an object store]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: Option<u16>,
     /// Cores that work at the same time [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
@@ -95,7 +95,7 @@ impl Args {
                 ..Folding::after(self.fold_after)
             },
             buckets: self.buckets,
-            concurrency: usize::from(self.concurrency),
+            concurrency: self.concurrency.map_or(0, usize::from),
             look_back: self.look_back,
             rescan: self.rescan,
             dry_run: self.dry_run,

@@ -68,7 +68,7 @@ pub struct Options {
     pub buckets: u32,
     /// Bounds on a snapshot file.
     pub limits: Limits,
-    /// Files that each partition fetches at the same time.
+    /// Files that each partition fetches at the same time; 0 for what suits the store.
     pub concurrency: usize,
     /// Files after which a batch is committed; a workload is never split.
     pub files_per_batch: usize,
@@ -97,7 +97,7 @@ impl Default for Options {
             folding: Folding::default(),
             buckets: DEFAULT_BUCKETS,
             limits: Limits::default(),
-            concurrency: 16,
+            concurrency: 0,
             files_per_batch: 16_384,
             look_back: Duration::from_secs(48 * 3600),
             rescan: false,
@@ -108,6 +108,15 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Files fetched at the same time: a folder answers at once, and more tasks only get in each other's way.
+    fn concurrency_at(&self, store: &Store) -> usize {
+        match (self.concurrency, store.url.scheme()) {
+            (0, "file") => 2,
+            (0, _) => 16,
+            (files, _) => files,
+        }
+    }
+
     /// The rules of admission among them.
     fn rules(&self) -> Rules {
         Rules {
@@ -246,6 +255,7 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
     if is_empty(store).await? {
         return Ok(Report::default());
     }
+    let options = &Options { concurrency: options.concurrency_at(store), ..options.clone() };
     let mut report = Report::default();
     let mut patience = Patience::default();
     while let Err(error) = attempt(store, options, progress, &mut report).await {

@@ -372,7 +372,7 @@ async fn stop_after_the_ledger(store: &Store, buckets: u32) {
         let mut decided = super::wave::decide(store, &tables, wave, &options(), &Silent).await.unwrap();
         decided.rows.iter_mut().for_each(|row| row.batch = 1);
         tables.ledger =
-            super::commit_ledger(&tables.ledger, &decided.rows, &mut Report::default()).await.unwrap();
+            super::commit_ledger(&tables.ledger, &decided.rows, 1, &mut Report::default()).await.unwrap();
     }
 }
 

@@ -340,8 +340,8 @@ fn pages_of(
             let sound = at_deepest == present && level_values.iter().all(|level| *level <= deepest);
             (sound && repeat_values.first() == Some(&0)).then_some(())?;
             let (keys, ends) = match level {
-                Stretch::Of(_) => whole_lists(repeat_values, key_values)?,
-                Stretch::Mixed => lists(leaf, deepest, scratch)?,
+                Stretch::Of(level) if level == deepest => whole_lists(repeat_values, key_values)?,
+                _ => lists(leaf, deepest, scratch)?,
             };
             (ends.len() == rows).then_some(())?;
             Some(Column { keys, values, ends: Some(ends) })
