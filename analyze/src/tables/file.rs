@@ -1,28 +1,20 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray};
-use arrow::compute::{max, max_string, min, min_string};
-use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
-use chrono::Utc;
 use deltalake_core::kernel::{Add, Remove};
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
 };
-use parquet::arrow::{ArrowWriter, ProjectionMask};
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use serde_json::{Map, Value, json};
-use uuid::Uuid;
+use serde_json::Value;
 use wsp_schemas::table::Table;
 
-use super::{OpenTable, TableError};
-
-/// Columns whose least and greatest value stand with a file in the log: by them readers leave files out.
-const PRUNED_BY: [&str; 6] = ["workload_key", "image_name", "image_tag", "revision", "object_key", "batch"];
+use super::{OpenTable, PartitionWriter, TableError};
 
 /// A data file of a table at its opened version.
 #[derive(Debug, Clone)]
@@ -46,6 +38,14 @@ impl DataFile {
     /// Its partition of revisions: `learning` or `stable`.
     pub fn status(&self) -> Option<&str> {
         self.partition.get("status")?.as_deref()
+    }
+
+    /// The partition columns and their values, in the order of their names.
+    pub fn partition_values(&self) -> Vec<(String, Option<String>)> {
+        let mut values: Vec<_> =
+            self.partition.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        values.sort();
+        values
     }
 
     /// Values of the partition columns.
@@ -74,7 +74,8 @@ impl DataFile {
         self.least(column).is_some() && self.least(column) == self.greatest(column)
     }
 
-    fn least(&self, column: &str) -> Option<&str> {
+    /// The least value of a text column, where it is known.
+    pub fn least(&self, column: &str) -> Option<&str> {
         self.stats.get("minValues")?.get(column)?.as_str()
     }
 
@@ -217,85 +218,12 @@ pub(super) async fn write(
     partition: Vec<(String, Option<String>)>,
     batch: &RecordBatch,
 ) -> Result<Add, TableError> {
-    let folder: Vec<String> = partition
-        .iter()
-        .map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or_default()))
-        .collect();
-    let path = format!("{}/part-{}.zstd.parquet", folder.join("/"), Uuid::new_v4());
-    let bad = |reason: String| TableError::File { table: table.declared.name, path: path.clone(), reason };
-    let bytes = encode(table.declared.partitions, batch).map_err(bad)?;
-    let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-    let target = Path::from(path.as_str());
-    table
-        .delta
-        .object_store()
-        .put(&target, PutPayload::from(bytes))
-        .await
-        .map_err(|source| TableError::Write { table: table.declared.name, path: path.clone(), source })?;
-    Ok(Add {
-        path,
-        partition_values: partition.into_iter().collect(),
-        size,
-        modification_time: Utc::now().timestamp_millis(),
-        data_change: true,
-        stats: Some(stats(table.declared.partitions, batch).to_string()),
-        ..Add::default()
+    let mut writer = PartitionWriter::new(table, partition, u64::MAX);
+    writer.write(batch).await?;
+    let mut files = writer.finish().await?;
+    files.pop().ok_or_else(|| TableError::File {
+        table: table.declared.name,
+        path: String::new(),
+        reason: "it would have no rows".to_owned(),
     })
-}
-
-/// Statistics as Delta's log has them.
-fn stats(partitions: &[&str], batch: &RecordBatch) -> Value {
-    let (mut least, mut greatest) = (Map::new(), Map::new());
-    for name in PRUNED_BY.iter().filter(|name| !partitions.contains(name)) {
-        let Some(column) = batch.column_by_name(name) else { continue };
-        let range = match column.data_type() {
-            DataType::Utf8 => {
-                let texts: &StringArray = column.as_string();
-                min_string(texts).zip(max_string(texts)).map(|(min, max)| (json!(min), json!(max)))
-            }
-            DataType::Int32 => {
-                let numbers = column.as_primitive::<Int32Type>();
-                min(numbers).zip(max(numbers)).map(|(min, max)| (json!(min), json!(max)))
-            }
-            DataType::Int64 => {
-                let numbers = column.as_primitive::<Int64Type>();
-                min(numbers).zip(max(numbers)).map(|(min, max)| (json!(min), json!(max)))
-            }
-            _ => None,
-        };
-        if let Some((min, max)) = range {
-            least.insert((*name).to_owned(), min);
-            greatest.insert((*name).to_owned(), max);
-        }
-    }
-    json!({ "numRecords": batch.num_rows(), "minValues": least, "maxValues": greatest })
-}
-
-fn encode(partitions: &[&str], batch: &RecordBatch) -> Result<Vec<u8>, String> {
-    let data: Vec<usize> = (0..batch.num_columns())
-        .filter(|at| !partitions.contains(&batch.schema().field(*at).name().as_str()))
-        .collect();
-    let batch = batch.project(&data).map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties(&batch.schema())))
-        .map_err(|error| error.to_string())?;
-    writer.write(&batch).map_err(|error| error.to_string())?;
-    writer.close().map_err(|error| error.to_string())?;
-    Ok(bytes)
-}
-
-fn properties(schema: &Schema) -> WriterProperties {
-    let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
-        .set_created_by(concat!("wsp ", env!("CARGO_PKG_VERSION")).to_owned())
-        // Files are small and left out whole, by what stands in the log.
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_offset_index_disabled(true);
-    // Hashes and bitsets: a dictionary of them is as long as they are.
-    for name in ["node_id", "members", "content_hash", "object_key", "snapshot_id"] {
-        if schema.field_with_name(name).is_ok() {
-            properties = properties.set_column_dictionary_enabled(name.into(), false);
-        }
-    }
-    properties.build()
 }
