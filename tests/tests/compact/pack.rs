@@ -64,13 +64,13 @@ async fn assert_equal(expected: &Store, found: &Store, context: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn merges_with_compactions_between_them_equal_merges() {
     let [plain, packed] = [faulty().store(), faulty().store()];
-    for number in 0..8 {
+    for number in 0..5 {
         round(&plain, number).await;
         round(&packed, number).await;
         let before = live_files(&packed).await;
         let report = compact(&packed, &packing()).await.unwrap();
         assert!(!report.unfinished_merge, "{report:?}");
-        if number > 1 {
+        if number > 0 {
             assert!(report.packed.contains_key("profile_snapshots"), "{report:?}");
             assert!(live_files(&packed).await < before);
         }
@@ -81,7 +81,7 @@ async fn merges_with_compactions_between_them_equal_merges() {
         assert!(again.packed.is_empty(), "{again:?}");
     }
     assert!(live_files(&packed).await * 2 < live_files(&plain).await);
-    let idle = merge(&packed, &options(&settings(), at(480))).await.unwrap();
+    let idle = merge(&packed, &options(&settings(), at(300))).await.unwrap();
     assert_eq!((idle.admitted, idle.profiles, idle.nodes), (0, 0, 0), "{idle:?}");
     // Ranges of files still tell what is in them.
     for table in [&PROFILE_NODES, &PROFILE_SNAPSHOTS] {
@@ -147,7 +147,7 @@ async fn merges_and_compactions_at_once_lose_nothing_and_readers_see_whole_batch
                    FROM raw.profile_nodes GROUP BY workload_key) n ON p.workload_key = n.workload_key
         FULL JOIN (SELECT workload_key, count(*) AS admitted FROM snapshots WHERE outcome = 'admitted'
                    GROUP BY workload_key) s ON p.workload_key = s.workload_key
-        WHERE p.nodes IS DISTINCT FROM n.nodes OR p.snapshot_count IS DISTINCT FROM s.admitted";
+        WHERE (p.nodes IS DISTINCT FROM n.nodes) OR (p.snapshot_count IS DISTINCT FROM s.admitted)";
     let store = faulty().store();
     let alone = faulty().store();
     round(&store, 0).await;

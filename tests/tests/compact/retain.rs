@@ -8,6 +8,7 @@ use wsp_analyze::views;
 use wsp_schemas::keys;
 use wsp_schemas::store::Store;
 use wsp_schemas::tables::{PROFILE_NODES, PROFILE_SNAPSHOTS};
+use wsp_tests::oracle::Settings;
 
 use super::{compact, everything, fleet, listed, merged};
 use crate::merge::fleets::{Shot, at};
@@ -54,13 +55,18 @@ async fn versions_are_not_taken_from_readers() {
 async fn a_store_without_its_old_versions_is_read_and_merged_as_before() {
     let [kept, cleaned] = [faulty().store(), faulty().store()];
     let mut had_log_files = 0;
-    for number in 0..16_u8 {
+    let settings = Settings { max_snapshots: 8, ..super::settings() };
+    for number in 0..10_u8 {
         let shots = (0..4).map(|app| {
             Shot::plain(app, number, i64::from(number) * 50, &[1, 2, number % 9, 9 + app]).object()
         });
         let shots: Vec<_> = shots.collect();
-        merged(&kept, &shots, at(i64::from(number) * 50)).await;
-        merged(&cleaned, &shots, at(i64::from(number) * 50)).await;
+        for store in [&kept, &cleaned] {
+            for object in &shots {
+                upload(store, object).await;
+            }
+            merge(store, &options(&settings, at(i64::from(number) * 50))).await.unwrap();
+        }
         let report = compact(&cleaned, &Options { as_of: at(0), ..nobody() }).await.unwrap();
         had_log_files += report.deleted.values().map(|deleted| deleted.log_files).sum::<u64>();
         assert_eq!(shown(&kept).await, shown(&cleaned).await, "round {number}");
