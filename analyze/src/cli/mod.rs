@@ -54,7 +54,7 @@ enum Command {
     Diff(diff::Args),
     /// Replay history: what would a profile that learned from fewer snapshots or hours have missed?
     Backtest(backtest::Args),
-    /// Query profiles with SQL: views `profiles`, `nodes`, `snapshots`
+    /// Query profiles with SQL: views `profiles`, `nodes`, `snapshots`, `activity`
     Sql(sql::Args),
     /// Move old snapshots into the table `activity`, put small table files together, delete what nobody needs
     Compact(compact::Args),

@@ -197,3 +197,19 @@ async fn several_compactions_at_once_write_every_row_once() {
     assert_eq!(raw_keys(&store).await, keys_of(&left));
     assert_activity(&store, &moved).await;
 }
+
+/// Files that a compaction moved are not missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn verification_finds_moved_snapshots_in_the_table() {
+    use wsp_analyze::jobs::store::{Silent, verify};
+
+    let store = faulty().store();
+    merged(&store, &fleet(), at(700)).await;
+    compact(&store, &everything()).await.unwrap();
+    // One that still learns is deleted by somebody.
+    let lost = Shot::plain(2, 1, 30, &[3, 12, 14]).object();
+    store.objects.delete(&Path::from(lost.key.as_str())).await.unwrap();
+    let report = verify::run(&store, &verify::Options::default(), &Silent).await.unwrap();
+    assert!(report.is_ok(), "{report:?}");
+    assert_eq!((report.objects, report.objects_compacted, report.objects_gone), (2, 6, 1), "{report:?}");
+}

@@ -207,8 +207,8 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
     }
     let mut report = Report::default();
     raw::run(store, options, progress, &mut report).await?;
-    pack::run(store, options, progress, &mut report).await?;
-    retain::run(store, options, progress, &mut report).await?;
+    let tables = pack::run(store, options, progress, &mut report).await?;
+    retain::run(tables, options, progress, &mut report).await?;
     Ok(report)
 }
 

@@ -34,32 +34,49 @@ const MERGED_AT_A_TIME: usize = 64;
 /// Rows of such a batch.
 const BATCH_ROWS: usize = 8192;
 
+/// The tables as they are then.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) of_profiles: Option<ProfileTables>,
+    pub(super) activity: Option<OpenTable>,
+}
+
 /// Packs all tables.
 pub(super) async fn run(
     store: &Store,
     options: &Options,
     progress: &dyn Progress,
     report: &mut Report,
-) -> Result<(), CompactError> {
+) -> Result<Tables, CompactError> {
     progress.stage("putting small files together");
     let mut patience = Patience::new();
-    while let Err(error) = profile_tables(store, options, report).await {
-        patience.wait(error, report).await?;
-    }
+    let of_profiles = loop {
+        match profile_tables(store, options, report).await {
+            Ok(tables) => break tables,
+            Err(error) => patience.wait(error, report).await?,
+        }
+    };
     let mut patience = Patience::new();
-    while let Err(error) = activity(store, options, report).await {
-        patience.wait(error, report).await?;
-    }
-    Ok(())
+    let activity = loop {
+        match activity(store, options, report).await {
+            Ok(table) => break table,
+            Err(error) => patience.wait(error, report).await?,
+        }
+    };
+    Ok(Tables { of_profiles, activity })
 }
 
-async fn profile_tables(store: &Store, options: &Options, report: &mut Report) -> Result<(), CompactError> {
+async fn profile_tables(
+    store: &Store,
+    options: &Options,
+    report: &mut Report,
+) -> Result<Option<ProfileTables>, CompactError> {
     report.unfinished_merge = false;
-    let Some(mut tables) = ProfileTables::newest(store).await? else { return Ok(()) };
+    let Some(mut tables) = ProfileTables::newest(store).await? else { return Ok(None) };
     let buckets = usize::try_from(tables.ledger.buckets()?).unwrap_or(usize::MAX);
     if tables.level_buckets().await?.len() < buckets {
         report.unfinished_merge = true;
-        return Ok(());
+        return Ok(Some(tables));
     }
     let bins = bins(tables.ledger.files()?, Order::ByTime, options);
     if let Some(table) = replace(&tables.ledger, "profile_snapshots", bins, options, report).await? {
@@ -76,16 +93,20 @@ async fn profile_tables(store: &Store, options: &Options, report: &mut Report) -
     if !is_named && !options.dry_run {
         let mut change = Change::rewrite();
         change.note(pins(&tables.ledger, &tables.nodes));
-        change.commit_next(&tables.profiles).await?;
+        tables.profiles = change.commit_next(&tables.profiles).await?;
     }
-    Ok(())
+    Ok(Some(tables))
 }
 
-async fn activity(store: &Store, options: &Options, report: &mut Report) -> Result<(), CompactError> {
-    let Some(activity) = OpenTable::open(store, &ACTIVITY, None).await? else { return Ok(()) };
+async fn activity(
+    store: &Store,
+    options: &Options,
+    report: &mut Report,
+) -> Result<Option<OpenTable>, CompactError> {
+    let Some(activity) = OpenTable::open(store, &ACTIVITY, None).await? else { return Ok(None) };
     let bins = bins(activity.files()?, Order::ByWorkload, options);
-    replace(&activity, "activity", bins, options, report).await?;
-    Ok(())
+    let packed = replace(&activity, "activity", bins, options, report).await?;
+    Ok(Some(packed.unwrap_or(activity)))
 }
 
 /// What stands side by side in a packed file.

@@ -4,7 +4,7 @@
 //! and two commits for one bucket conflict: so rows of a snapshot are written once, whoever else compacts, and whatever
 //! upload comes a second time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::error::Error as _;
 
 use arrow::array::RecordBatch;
@@ -341,31 +341,31 @@ async fn delete(
     if over.is_empty() {
         return Ok(());
     }
-    let judge = Judge::new(store, options).await?;
-    let mut sizes: BTreeMap<Path, u64> = BTreeMap::new();
-    for candidate in over {
-        if candidate.is_in_ledger || judge.is_stable(candidate.key.workload) {
-            sizes.insert(candidate.path, candidate.size);
-        } else {
-            *report.raw.left.entry(Left::Learning).or_default() += 1;
+    let mut paths = Vec::with_capacity(over.len());
+    let (decided, others): (Vec<_>, Vec<_>) = over.into_iter().partition(|candidate| candidate.is_in_ledger);
+    paths.extend(decided.into_iter().map(|candidate| candidate.path));
+    if !others.is_empty() {
+        let judge = Judge::new(store, options).await?;
+        for candidate in others {
+            if judge.is_stable(candidate.key.workload) {
+                paths.push(candidate.path);
+            } else {
+                *report.raw.left.entry(Left::Learning).or_default() += 1;
+            }
         }
     }
-    let paths: Vec<Path> = sizes.keys().cloned().collect();
-    let mut deleted = store.objects.delete_stream(futures::stream::iter(paths.clone()).map(Ok).boxed());
-    let mut failures = Vec::new();
+    let mut deleted = store.objects.delete_stream(futures::stream::iter(paths).map(Ok).boxed());
     while let Some(gone) = deleted.next().await {
         match gone {
             Ok(_) => report.raw.deleted += 1,
             // Another compaction was faster.
             Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => failures.push(error.to_string()),
+            // Which one it was stands in the error.
+            Err(error) => report.raw.unavailable.push(Problem {
+                object: "a file whose rows stand in `activity`".to_owned(),
+                reason: error.to_string(),
+            }),
         }
     }
-    // Which object it was stands in the error; not every store says so in a field.
-    report.raw.unavailable.extend(
-        failures
-            .into_iter()
-            .map(|reason| Problem { object: "a file whose rows stand in `activity`".to_owned(), reason }),
-    );
     Ok(())
 }

@@ -1,11 +1,10 @@
 //! Short logs, and no files that no version needs that somebody may still read.
 
 use chrono::{TimeDelta, Utc};
-use wsp_schemas::store::Store;
-use wsp_schemas::tables::ACTIVITY;
 
+use super::pack::Tables;
 use super::{CompactError, Deleted, Options, Progress, Report};
-use crate::tables::{OpenTable, ProfileTables};
+use crate::tables::OpenTable;
 
 /// Commits after which a log gets a checkpoint: without one it cannot be shortened.
 const CHECKPOINT_AFTER: u64 = 10;
@@ -19,14 +18,14 @@ struct Kept {
 
 /// Shortens logs and deletes files.
 pub(super) async fn run(
-    store: &Store,
+    tables: Tables,
     options: &Options,
     progress: &dyn Progress,
     report: &mut Report,
 ) -> Result<(), CompactError> {
     progress.stage("deleting what nobody needs");
     let mut kept = Vec::new();
-    if let Some(tables) = ProfileTables::newest(store).await?
+    if let Some(tables) = tables.of_profiles
         // Until a batch names versions, all are needed.
         && let Some(pins) = tables.profiles.pinned().await?
     {
@@ -37,12 +36,14 @@ pub(super) async fn run(
             Kept { name: "profiles", table: tables.profiles, version: pins.at },
         ]);
     }
-    if let Some(table) = OpenTable::open(store, &ACTIVITY, None).await? {
+    if let Some(table) = tables.activity {
         let version = table.version();
         kept.push(Kept { name: "activity", table, version });
     }
     for Kept { name, table, version } in kept {
-        let files = table.unreferenced(&[version], options.keep_versions).await?;
+        // The opened version is kept anyway.
+        let named = if version == table.version() || name == "profiles" { Vec::new() } else { vec![version] };
+        let files = table.unreferenced(&named, options.keep_versions).await?;
         let mut deleted = Deleted { data_files: files.len() as u64, log_files: 0 };
         if !options.dry_run {
             table.delete(files).await?;
