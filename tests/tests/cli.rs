@@ -127,7 +127,8 @@ fn compaction_says_what_it_left_and_why() {
     let report: serde_json::Value = serde_json::from_str(&wsp(told).ok()).unwrap();
     let moved = report["raw"]["moved"].as_u64().unwrap();
     assert!(moved > 0 && report["raw"]["deleted"] == moved, "{report}");
-    let count = "select count(distinct snapshot_id) as n from activity";
+    // Some have no nodes: they are not in the view.
+    let count = "select count(distinct snapshot_id) as n from raw.activity";
     assert_eq!(wsp(["sql", count, "--store", dir, "--format", "csv"]).ok(), format!("n\n{moved}\n"));
     let verified = wsp(["store", "verify", "--store", dir]).ok();
     assert!(verified.contains(&format!("{moved} are in activity")), "{verified}");

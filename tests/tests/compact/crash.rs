@@ -1,5 +1,6 @@
 //! A compaction may stop at any operation of its store, and lose any answer of it: the next one ends where it would have.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -98,8 +99,14 @@ fn a_compaction_that_fails_at_any_operation_is_finished_by_the_next() {
         compact(&store, &everything()).await.unwrap();
         let expected = Arc::new(Left::read(&store).await);
         let mut cases = Vec::new();
+        let (mut changes, mut reads) = (0, BTreeSet::new());
         for (number, operation) in operations.iter().enumerate() {
+            // A read leaves nothing: it can only fail, and of the same one between two changes the first tells all.
             let faults = if operation.changes() { &Fault::ALL[..] } else { &[Fault::Before] };
+            changes += usize::from(operation.changes());
+            if !operation.changes() && !reads.insert((changes, operation.what, operation.path.clone())) {
+                continue;
+            }
             cases.extend(faults.iter().map(|fault| (number, operation.clone(), *fault)));
         }
         let tried = cases.len();
