@@ -3,6 +3,7 @@
 //! Which files those are is Delta's answer, of a vacuum that is only planned. They are deleted here: a vacuum of Delta's own
 //! commits twice, and would move the versions that the commits to `profiles` name.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -67,13 +68,22 @@ impl OpenTable {
             .with_dry_run(true)
             .await;
         let (_, planned) = planned.map_err(failed)?;
-        planned
-            .files_deleted
-            .iter()
-            .map(|path| {
-                Path::parse(path).map_err(|error| failed(DeltaTableError::Generic(error.to_string())))
-            })
-            .collect()
+        let planned: HashSet<String> = planned.files_deleted.into_iter().collect();
+        if planned.is_empty() {
+            return Ok(Vec::new());
+        }
+        // The log names what was taken out for some time after it was deleted.
+        let objects = self.delta.object_store();
+        let mut there = objects.list(None);
+        let mut found = Vec::new();
+        while let Some(object) =
+            there.try_next().await.map_err(|source| failed(DeltaTableError::ObjectStore { source }))?
+        {
+            if planned.contains(object.location.as_ref()) {
+                found.push(object.location);
+            }
+        }
+        Ok(found)
     }
 
     /// Deletes files of the table's folder; one that is gone already is no failure.

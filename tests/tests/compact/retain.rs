@@ -72,6 +72,8 @@ async fn a_store_without_its_old_versions_is_read_and_merged_as_before() {
         assert_eq!(shown(&kept).await, shown(&cleaned).await, "round {number}");
         let again = compact(&cleaned, &Options { as_of: at(0), ..nobody() }).await.unwrap();
         assert!(again.packed.is_empty(), "{again:?}");
+        let data_files: u64 = again.deleted.values().map(|deleted| deleted.data_files).sum();
+        assert_eq!(data_files, 0, "what is gone is not deleted again: {again:?}");
     }
     assert!(had_log_files > 10, "{had_log_files}");
     let data = |keys: Vec<String>| keys.iter().filter(|key| key.contains("part-")).count();
