@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use uuid::Uuid;
 
 use crate::image::WorkloadKey;
@@ -112,6 +112,43 @@ pub fn snapshots_from(hour: DateTime<Utc>) -> String {
     format!("{SNAPSHOTS}/{}/", hour.format("date=%Y-%m-%d/hour=%H"))
 }
 
+/// What a folder of snapshots is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SnapshotFolder {
+    /// The hours of a day.
+    Day(NaiveDate),
+    /// The files of an hour.
+    Hour(DateTime<Utc>),
+}
+
+impl SnapshotFolder {
+    /// Reads the key of a folder, from the store's root; none where it is not one of ours.
+    pub fn parse(path: &str) -> Option<Self> {
+        let mut parts = path.split('/');
+        let (snapshots, date, hour) = (parts.next()?, parts.next()?, parts.next());
+        if snapshots != SNAPSHOTS || parts.next().is_some() {
+            return None;
+        }
+        let day = NaiveDate::parse_from_str(date.strip_prefix("date=")?, "%Y-%m-%d").ok()?;
+        let folder = match hour {
+            None => Self::Day(day),
+            Some(hour) => {
+                let hour = day.and_hms_opt(hour.strip_prefix("hour=")?.parse().ok()?, 0, 0)?;
+                Self::Hour(hour.and_utc())
+            }
+        };
+        (folder.path() == path).then_some(folder)
+    }
+
+    /// Its key, from the store's root.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Day(day) => format!("{SNAPSHOTS}/{}", day.format("date=%Y-%m-%d")),
+            Self::Hour(hour) => format!("{SNAPSHOTS}/{}", hour.format("date=%Y-%m-%d/hour=%H")),
+        }
+    }
+}
+
 /// Where an unreadable object is kept, beside [`quarantine_reason`]: its own key below `quarantine/`.
 pub fn quarantined(path: &str) -> String {
     format!("{QUARANTINE}/{path}")
@@ -137,6 +174,9 @@ pub fn table(name: &str) -> String {
     format!("{TABLES}/{name}")
 }
 
+/// Folder of the log of a Delta table, from the table's folder.
+pub const TABLE_LOG: &str = "_delta_log";
+
 /// A time as keys, logs and terminals show it: RFC 3339, UTC, seconds.
 pub fn show_time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
@@ -155,6 +195,23 @@ mod tests {
         assert_eq!(key.workload.to_string(), "0123456789abcdef");
         assert_eq!(key.window_end_ms, 1_795_489_200_123);
         assert_eq!(show_time(key.uploaded), "2026-11-24T03:00:00Z");
+    }
+
+    #[test]
+    fn folders_round_trip() {
+        for path in ["snapshots/date=2026-11-24", "snapshots/date=2026-11-24/hour=03"] {
+            assert_eq!(SnapshotFolder::parse(path).unwrap().path(), path);
+        }
+        for path in [
+            "snapshots",
+            "snapshots/date=2026-11-4",
+            "snapshots/date=2026-11-24/hour=3",
+            "snapshots/date=2026-11-24/hour=24",
+            "snapshots/date=2026-11-24/hour=03/x",
+            "tables/date=2026-11-24",
+        ] {
+            assert_eq!(SnapshotFolder::parse(path), None, "{path}");
+        }
     }
 
     #[test]

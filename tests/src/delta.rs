@@ -112,7 +112,8 @@ async fn log(store: &Store, table: &Table) -> Result<Vec<Path>, Failure> {
     Ok(commits)
 }
 
-async fn table(store: &Store, table: &'static Table) -> Result<Vec<Row>, Failure> {
+/// The rows of a table's newest version.
+pub async fn table(store: &Store, table: &'static Table) -> Result<Vec<Row>, Failure> {
     let mut files: BTreeMap<String, HashMap<String, Json>> = BTreeMap::new();
     for commit in log(store, table).await? {
         let text = store.objects.get(&commit).await?.bytes().await?;

@@ -112,3 +112,28 @@ fn a_stable_profile_learns_anew_by_name() {
     let unknown = wsp(["profiles", "relearn", "nope:1", "--store", dir]);
     assert!(unknown.code == 1 && unknown.stderr.contains("nope:1"), "{}", unknown.stderr);
 }
+
+#[test]
+fn compaction_says_what_it_left_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let _ = wsp(["demo", "--dir", dir]).ok();
+    let learning = wsp(["compact", "--store", dir, "--keep-raw", "0s"]).ok();
+    assert!(learning.starts_with("0 snapshots") && learning.contains("still learns"), "{learning}");
+    let _ = wsp(["merge", "--store", dir, "--as-of", "2100-01-01"]).ok();
+    let waiting = wsp(["compact", "--store", dir, "--keep-raw", "0s"]).ok();
+    assert!(waiting.contains("--without-detect"), "{waiting}");
+    let told = ["compact", "--store", dir, "--keep-raw", "0s", "--without-detect", "--json"];
+    let report: serde_json::Value = serde_json::from_str(&wsp(told).ok()).unwrap();
+    let moved = report["raw"]["moved"].as_u64().unwrap();
+    assert!(moved > 0 && report["raw"]["deleted"] == moved, "{report}");
+    // Some have no nodes: they are not in the view.
+    let count = "select count(distinct snapshot_id) as n from raw.activity";
+    assert_eq!(wsp(["sql", count, "--store", dir, "--format", "csv"]).ok(), format!("n\n{moved}\n"));
+    let verified = wsp(["store", "verify", "--store", dir]).ok();
+    assert!(verified.contains(&format!("{moved} are in activity")), "{verified}");
+    let short = wsp(["compact", "--store", dir, "--keep-versions", "5m"]);
+    assert!(short.code == 1 && short.stderr.contains("hint: give --keep-versions 1h"), "{}", short.stderr);
+    let none = wsp(["compact", "--store", tempfile::tempdir().unwrap().path().to_str().unwrap()]);
+    assert!(none.code == 1 && none.stderr.contains("has no profiles"), "{}", none.stderr);
+}

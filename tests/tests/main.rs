@@ -12,6 +12,7 @@
 mod architecture;
 mod bad_input;
 mod cli;
+mod compact;
 mod demo;
 mod insight;
 mod kernel;

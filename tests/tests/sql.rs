@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, strict_column_validator};
+use wsp_analyze::jobs::compact;
 use wsp_analyze::jobs::merge::{self, Options, Silent};
 use wsp_analyze::views;
 use wsp_datasets::{Fleet, FleetSpec};
@@ -75,12 +76,30 @@ async fn fleet() -> (tempfile::TempDir, Store) {
 #[tokio::test(flavor = "multi_thread")]
 async fn views_mean_what_the_files_say() {
     let (_folder, store) = fleet().await;
-    let context = Arc::new(views::open(&store).await.unwrap());
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("slt");
+    assert_eq!(run_files("slt", &store).await, 3);
+}
+
+/// All profiles are stable, and their snapshots are moved.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_view_of_activity_has_what_was_moved() {
+    let (_folder, store) = fleet().await;
+    let as_of = FleetSpec::default().start + chrono_hours(24 * 30);
+    merge::run(&store, &Options { as_of, ..Options::default() }, &Silent).await.unwrap();
+    let told = compact::Options { as_of, without_detect: true, ..compact::Options::default() };
+    let report = compact::run(&store, &told, &Silent).await.unwrap();
+    assert_eq!((report.raw.moved, report.raw.deleted), (96, 96), "{report:?}");
+    assert_eq!(run_files("slt/compacted", &store).await, 1);
+}
+
+/// Runs the files of a folder; gives how many there are.
+async fn run_files(folder: &str, store: &Store) -> usize {
+    let context = Arc::new(views::open(store).await.unwrap());
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.is_file());
     files.sort();
-    assert!(files.len() >= 3, "{files:?}");
+    let count = files.len();
     for file in files {
         let shared = Arc::clone(&context);
         let mut runner = Runner::new(move || {
@@ -98,6 +117,7 @@ async fn views_mean_what_the_files_say() {
             runner.run_file_async(&file).await.unwrap_or_else(|error| panic!("{}", error.display(false)));
         }
     }
+    count
 }
 
 fn chrono_hours(hours: i64) -> chrono::TimeDelta {

@@ -1,6 +1,7 @@
 //! The command line. Typed arguments become options of the library here; nothing else knows clap.
 
 mod backtest;
+mod compact;
 mod demo;
 mod diff;
 mod failure;
@@ -53,8 +54,10 @@ enum Command {
     Diff(diff::Args),
     /// Replay history: what would a profile that learned from fewer snapshots or hours have missed?
     Backtest(backtest::Args),
-    /// Query profiles with SQL: views `profiles`, `nodes`, `snapshots`
+    /// Query profiles with SQL: views `profiles`, `nodes`, `snapshots`, `activity`
     Sql(sql::Args),
+    /// Move old snapshots into the table `activity`, put small table files together, delete what nobody needs
+    Compact(compact::Args),
     /// Check a store before it is used, and what is stored afterwards
     Store(store::Args),
 }
@@ -118,6 +121,7 @@ async fn run(command: Command) -> Result<Ending, Failure> {
         Command::Diff(args) => diff::run(args).await,
         Command::Backtest(args) => backtest::run(args).await,
         Command::Sql(args) => sql::run(args).await,
+        Command::Compact(args) => compact::run(args).await,
         Command::Store(args) => store::run(args).await,
     }
 }

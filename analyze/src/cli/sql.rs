@@ -6,7 +6,8 @@ use crate::views;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Views: profiles (one row a profile), nodes (one row a node), snapshots (one row a snapshot). \
+    after_help = "Views: profiles (one row a profile), nodes (one row a node), snapshots (one row a snapshot), \
+                        activity (one row a node of a snapshot that `wsp compact` moved). \
                         `DESCRIBE nodes` lists the columns; the tables behind the views are in the schema `raw`."
 )]
 pub(super) struct Args {

@@ -73,7 +73,7 @@ struct CheckArgs {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Compared are, for every profile revision: the content hash of its node rows, its counts,                         the ordinals in the ledger and in the nodes' members; and the size of every snapshot object \
-                        that is still there. Nothing is changed."
+                        that is still there, or the content hash of one that `wsp compact` moved. Nothing is changed."
 )]
 struct VerifyArgs {
     #[command(flatten)]
@@ -188,6 +188,9 @@ fn verify_text(report: &verify::Report) -> String {
     );
     if report.objects_hashed > 0 {
         text += &format!(", {} of them hashed", report.objects_hashed);
+    }
+    if report.objects_compacted > 0 {
+        text += &format!("; {} are in activity", report.objects_compacted);
     }
     if report.objects_gone > 0 {
         text += &format!("; {} are not in the store any more", report.objects_gone);

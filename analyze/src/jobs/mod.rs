@@ -1,6 +1,7 @@
 //! Jobs: each is idempotent, and reports what it skipped.
 
 pub mod backtest;
+pub mod compact;
 pub mod import;
 pub mod merge;
 pub mod store;

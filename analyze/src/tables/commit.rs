@@ -1,10 +1,11 @@
 use arrow::array::RecordBatch;
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
-use deltalake_core::kernel::{Action, Transaction};
+use deltalake_core::kernel::{Action, Add, Remove, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 
-use super::file::{DataFile, Encoded, Written};
+use super::file::DataFile;
+use super::writer::{Encoded, PartitionWriter, Written};
 use super::{OpenTable, TableError};
 
 /// What one commit does to a table.
@@ -15,12 +16,19 @@ pub struct Change {
     transactions: Vec<Transaction>,
     metadata: Vec<(String, serde_json::Value)>,
     bytes: u64,
+    /// Values stay as they are: only files change.
+    is_rewrite: bool,
 }
 
 impl Change {
+    /// A change of files that changes no value.
+    pub fn rewrite() -> Self {
+        Self { is_rewrite: true, ..Self::default() }
+    }
+
     /// Takes a file out.
     pub fn remove(&mut self, file: &DataFile) {
-        self.actions.push(Action::Remove(file.remove()));
+        self.actions.push(Action::Remove(Remove { data_change: !self.is_rewrite, ..file.remove() }));
     }
 
     /// Writes a data file and adds it. A batch without rows adds nothing.
@@ -37,9 +45,17 @@ impl Change {
     }
 
     /// Adds a data file that was written for it.
-    pub fn add_written(&mut self, file: Written) {
-        self.bytes += u64::try_from(file.0.size).unwrap_or_default();
-        self.actions.push(Action::Add(file.0));
+    pub fn add_written(&mut self, Written(add): Written) {
+        self.bytes += u64::try_from(add.size).unwrap_or_default();
+        self.actions.push(Action::Add(Add { data_change: !self.is_rewrite, ..add }));
+    }
+
+    /// Adds what was written to a partition; gives how many files that is.
+    pub async fn add_partition(&mut self, written: PartitionWriter<'_>) -> Result<u64, TableError> {
+        let files = written.finish().await?;
+        let count = files.len() as u64;
+        files.into_iter().for_each(|file| self.add_written(file));
+        Ok(count)
     }
 
     /// Bytes of the files that it adds.
@@ -65,9 +81,21 @@ impl Change {
 
     /// Commits, and gives the table at the new version.
     pub async fn commit(self, table: &OpenTable) -> Result<OpenTable, TableError> {
-        let properties = CommitProperties::default()
-            .with_application_transactions(self.transactions)
-            .with_metadata(self.metadata);
+        self.commit_with(table, CommitProperties::default()).await
+    }
+
+    /// As [`Change::commit`], but conflicts with any other commit: the new version is the one that follows the opened one.
+    pub async fn commit_next(self, table: &OpenTable) -> Result<OpenTable, TableError> {
+        self.commit_with(table, CommitProperties::default().with_max_retries(0)).await
+    }
+
+    async fn commit_with(
+        self,
+        table: &OpenTable,
+        properties: CommitProperties,
+    ) -> Result<OpenTable, TableError> {
+        let properties =
+            properties.with_application_transactions(self.transactions).with_metadata(self.metadata);
         // Without a predicate Delta would not check the added files for conflicts at all.
         let operation = DeltaOperation::Write {
             mode: SaveMode::Overwrite,

@@ -1,30 +1,20 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray};
-use arrow::compute::{max, max_string, min, min_string};
-use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
-use chrono::Utc;
-use deltalake_core::kernel::{Add, Remove};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use deltalake_core::kernel::Remove;
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
 };
-use parquet::arrow::{ArrowWriter, ProjectionMask};
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::schema::types::ColumnPath;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use serde_json::{Map, Value, json};
-use uuid::Uuid;
+use serde_json::Value;
 use wsp_schemas::table::Table;
 
 use super::{OpenTable, TableError};
-
-/// Columns whose least and greatest value stand with a file in the log: by them readers leave files out.
-const PRUNED_BY: [&str; 6] = ["workload_key", "image_name", "image_tag", "revision", "object_key", "batch"];
 
 /// A data file of a table at its opened version.
 #[derive(Debug, Clone)]
@@ -48,6 +38,14 @@ impl DataFile {
     /// Its partition of revisions: `learning` or `stable`.
     pub fn status(&self) -> Option<&str> {
         self.partition.get("status")?.as_deref()
+    }
+
+    /// The partition columns and their values, in the order of their names.
+    pub fn partition_values(&self) -> Vec<(String, Option<String>)> {
+        let mut values: Vec<_> =
+            self.partition.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        values.sort();
+        values
     }
 
     /// Values of the partition columns.
@@ -76,7 +74,8 @@ impl DataFile {
         self.least(column).is_some() && self.least(column) == self.greatest(column)
     }
 
-    fn least(&self, column: &str) -> Option<&str> {
+    /// The least value of a text column, where it is known.
+    pub fn least(&self, column: &str) -> Option<&str> {
         self.stats.get("minValues")?.get(column)?.as_str()
     }
 
@@ -211,145 +210,4 @@ pub(super) fn with_partition_columns(
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|error| error.to_string())
-}
-
-/// A data file that is ready to be written.
-#[derive(Debug)]
-pub struct Encoded {
-    table: &'static Table,
-    partition: Vec<(String, Option<String>)>,
-    path: String,
-    bytes: Vec<u8>,
-    stats: String,
-}
-
-impl Encoded {
-    /// Rows of a table, all of one partition. No I/O, and some work: where there are many, for threads that may block.
-    pub fn of(
-        table: &'static Table,
-        partition: Vec<(String, Option<String>)>,
-        batch: &RecordBatch,
-    ) -> Result<Self, TableError> {
-        let folder: Vec<String> = partition
-            .iter()
-            .map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or_default()))
-            .collect();
-        let path = format!("{}/part-{}.zstd.parquet", folder.join("/"), Uuid::new_v4());
-        let bytes = encode(table.partitions, batch).map_err(|reason| TableError::File {
-            table: table.name,
-            path: path.clone(),
-            reason,
-        })?;
-        Ok(Self { table, partition, path, bytes, stats: stats(table.partitions, batch).to_string() })
-    }
-
-    /// Writes it; it belongs to the table when a commit adds it.
-    pub async fn write(self, table: &OpenTable) -> Result<Written, TableError> {
-        let Self { table: declared, partition, path, bytes, stats } = self;
-        let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-        let target = Path::from(path.as_str());
-        let put = table.delta.object_store().put(&target, PutPayload::from(bytes)).await;
-        put.map_err(|source| TableError::Write { table: declared.name, path: path.clone(), source })?;
-        Ok(Written(Add {
-            path,
-            partition_values: partition.into_iter().collect(),
-            size,
-            modification_time: Utc::now().timestamp_millis(),
-            data_change: true,
-            stats: Some(stats),
-            ..Add::default()
-        }))
-    }
-}
-
-impl OpenTable {
-    /// Writes files of the table, some at a time: encoded on threads that may block.
-    pub async fn write_all(
-        &self,
-        files: Vec<(Vec<(String, Option<String>)>, RecordBatch)>,
-        at_once: usize,
-    ) -> Result<Vec<Written>, TableError> {
-        let table = self.declared;
-        let failed = |error: tokio::task::JoinError| TableError::File {
-            table: table.name,
-            path: "part".to_owned(),
-            reason: error.to_string(),
-        };
-        stream::iter(files)
-            .map(|(partition, rows)| tokio::task::spawn_blocking(move || Encoded::of(table, partition, &rows)))
-            .map(async |encoded| encoded.await.map_err(failed)??.write(self).await)
-            .buffered(at_once.max(1))
-            .try_collect()
-            .await
-    }
-}
-
-/// A data file that stands in the store, and in no version of a table yet.
-#[derive(Debug)]
-pub struct Written(pub(super) Add);
-
-/// Statistics as Delta's log has them.
-fn stats(partitions: &[&str], batch: &RecordBatch) -> Value {
-    let (mut least, mut greatest) = (Map::new(), Map::new());
-    for name in PRUNED_BY.iter().filter(|name| !partitions.contains(name)) {
-        let Some(column) = batch.column_by_name(name) else { continue };
-        let range = match column.data_type() {
-            DataType::Utf8 => {
-                let texts: &StringArray = column.as_string();
-                min_string(texts).zip(max_string(texts)).map(|(min, max)| (json!(min), json!(max)))
-            }
-            DataType::Int32 => {
-                let numbers = column.as_primitive::<Int32Type>();
-                min(numbers).zip(max(numbers)).map(|(min, max)| (json!(min), json!(max)))
-            }
-            DataType::Int64 => {
-                let numbers = column.as_primitive::<Int64Type>();
-                min(numbers).zip(max(numbers)).map(|(min, max)| (json!(min), json!(max)))
-            }
-            _ => None,
-        };
-        if let Some((min, max)) = range {
-            least.insert((*name).to_owned(), min);
-            greatest.insert((*name).to_owned(), max);
-        }
-    }
-    json!({ "numRecords": batch.num_rows(), "minValues": least, "maxValues": greatest })
-}
-
-fn encode(partitions: &[&str], batch: &RecordBatch) -> Result<Vec<u8>, String> {
-    let data: Vec<usize> = (0..batch.num_columns())
-        .filter(|at| !partitions.contains(&batch.schema().field(*at).name().as_str()))
-        .collect();
-    let batch = batch.project(&data).map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties(&batch.schema())))
-        .map_err(|error| error.to_string())?;
-    writer.write(&batch).map_err(|error| error.to_string())?;
-    writer.close().map_err(|error| error.to_string())?;
-    Ok(bytes)
-}
-
-fn properties(schema: &Schema) -> WriterProperties {
-    let mut properties = WriterProperties::builder()
-        .set_created_by(concat!("wsp ", env!("CARGO_PKG_VERSION")).to_owned())
-        // Files are small and left out whole, by what stands in the log.
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_offset_index_disabled(true);
-    let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default());
-    for field in schema.fields() {
-        let name = field.name().as_str();
-        // Hashes and bitsets: a dictionary of them is as long as they are.
-        if matches!(name, "node_id" | "members" | "content_hash" | "object_key" | "snapshot_id") {
-            properties = properties.set_column_dictionary_enabled(name.into(), false);
-        }
-        // Numbers, flags and hashes gain little, and a compressor for each takes its time.
-        let path = match field.data_type() {
-            DataType::Utf8 => ColumnPath::from(name),
-            DataType::List(item) => ColumnPath::new(vec![name.to_owned(), "list".to_owned(), item.name().clone()]),
-            DataType::Map(..) => ColumnPath::new(vec![name.to_owned(), "key_value".to_owned(), "value".to_owned()]),
-            _ => continue,
-        };
-        properties = properties.set_column_compression(path, zstd);
-    }
-    properties.build()
 }

@@ -9,7 +9,10 @@ mod file;
 mod object;
 mod schema;
 mod stream;
+mod upkeep;
+mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use deltalake_core::kernel::{Action, CommitInfo, Transaction};
@@ -27,8 +30,14 @@ use wsp_schemas::table::Table;
 use wsp_schemas::tables::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
 
 pub use commit::Change;
-pub use file::{DataFile, Encoded, Selection, Written, decode_rows};
+pub use file::{DataFile, Selection, decode_rows};
 pub use schema::partition_value;
+pub use writer::{Encoded, PartitionWriter, Written};
+
+/// Application transaction of `profiles`: up to which hour merges have seen all uploads, in hours since the epoch.
+pub const MERGE_WATERMARK: &str = "merge/watermark";
+/// Application transaction of `signals`: up to which hour all snapshots were judged, in hours since the epoch.
+pub const DETECT_WATERMARK: &str = "detect/watermark";
 
 /// Name of the table property that fixes the number of buckets.
 const BUCKETS: &str = "wsp.buckets";
@@ -141,6 +150,18 @@ impl OpenTable {
         }
     }
 
+    /// Opens the newest version of a table, making it where it is missing.
+    pub async fn open_or_create(
+        store: &Store,
+        declared: &'static Table,
+        buckets: u32,
+    ) -> Result<Self, TableError> {
+        match Self::open(store, declared, None).await? {
+            Some(table) => Ok(table),
+            None => Self::create(store, declared, buckets).await,
+        }
+    }
+
     async fn create(store: &Store, declared: &'static Table, buckets: u32) -> Result<Self, TableError> {
         let made = CreateBuilder::new()
             .with_log_store(log_store(store, declared)?)
@@ -219,10 +240,23 @@ impl ProfileTables {
     pub async fn open(store: &Store) -> Result<Self, TableError> {
         let missing = || TableError::NoProfiles { store: store.to_string() };
         let profiles = OpenTable::open(store, &PROFILES, None).await?.ok_or_else(missing)?;
-        let (ledger, nodes) = profiles.pinned().await?.ok_or_else(missing)?;
-        let ledger = OpenTable::open(store, &PROFILE_SNAPSHOTS, Some(ledger)).await?.ok_or_else(missing)?;
-        let nodes = OpenTable::open(store, &PROFILE_NODES, Some(nodes)).await?.ok_or_else(missing)?;
+        let pins = profiles.pinned().await?.ok_or_else(missing)?;
+        let ledger =
+            OpenTable::open(store, &PROFILE_SNAPSHOTS, Some(pins.ledger)).await?.ok_or_else(missing)?;
+        let nodes = OpenTable::open(store, &PROFILE_NODES, Some(pins.nodes)).await?.ok_or_else(missing)?;
         Ok(Self { ledger, nodes, profiles })
+    }
+
+    /// Opens the newest version of each, as a job that changes them wants; none where one was never made.
+    pub async fn newest(store: &Store) -> Result<Option<Self>, TableError> {
+        // What a merge commits last is opened last: a batch that is under way is seen as one that is not finished.
+        let ledger = OpenTable::open(store, &PROFILE_SNAPSHOTS, None).await?;
+        let nodes = OpenTable::open(store, &PROFILE_NODES, None).await?;
+        let profiles = OpenTable::open(store, &PROFILES, None).await?;
+        Ok(match (ledger, nodes, profiles) {
+            (Some(ledger), Some(nodes), Some(profiles)) => Some(Self { ledger, nodes, profiles }),
+            _ => None,
+        })
     }
 
     /// Whether a merge has made them.
@@ -234,23 +268,35 @@ impl ProfileTables {
     /// last batch in all three.
     pub async fn is_settled(&self) -> Result<bool, TableError> {
         let pinned = self.profiles.pinned().await?;
-        Ok(pinned == Some((self.ledger.version(), self.nodes.version())))
+        Ok(pinned
+            .is_some_and(|pins| (pins.ledger, pins.nodes) == (self.ledger.version(), self.nodes.version())))
+    }
+
+    /// Buckets that stand at the same batch in all three tables: what the ledger has of them is in nodes and profiles, and
+    /// no merge will need their snapshots again to finish.
+    pub async fn level_buckets(&self) -> Result<BTreeSet<i32>, TableError> {
+        let all = 0..i32::try_from(self.ledger.buckets()?).unwrap_or(i32::MAX);
+        if self.is_settled().await? {
+            return Ok(all.collect());
+        }
+        let mut level = BTreeSet::new();
+        for bucket in all {
+            let batch = self.ledger.batch(bucket).await?;
+            if batch == self.nodes.batch(bucket).await? && batch == self.profiles.batch(bucket).await? {
+                level.insert(bucket);
+            }
+        }
+        Ok(level)
     }
 
     /// Opens the newest version of each, making what is missing: what the merge wants.
     pub async fn open_or_create(store: &Store, buckets: u32) -> Result<Self, TableError> {
         // The ledger comes first: its number of buckets holds for the others.
-        let ledger = match OpenTable::open(store, &PROFILE_SNAPSHOTS, None).await? {
-            Some(table) => table,
-            None => OpenTable::create(store, &PROFILE_SNAPSHOTS, buckets).await?,
-        };
+        let ledger = OpenTable::open_or_create(store, &PROFILE_SNAPSHOTS, buckets).await?;
         let buckets = ledger.buckets()?;
         let mut others = Vec::with_capacity(2);
         for declared in [&PROFILE_NODES, &PROFILES] {
-            let table = match OpenTable::open(store, declared, None).await? {
-                Some(table) => table,
-                None => OpenTable::create(store, declared, buckets).await?,
-            };
+            let table = OpenTable::open_or_create(store, declared, buckets).await?;
             if table.buckets()? != buckets {
                 return Err(
                     table.malformed(format!("has {} buckets, the ledger {buckets}", table.buckets()?))
@@ -265,10 +311,20 @@ impl ProfileTables {
     }
 }
 
+/// What a commit to `profiles` says belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pins {
+    /// The version of `profiles` whose commit says so.
+    pub at: u64,
+    /// Version of the ledger.
+    pub ledger: u64,
+    /// Version of the nodes.
+    pub nodes: u64,
+}
+
 impl OpenTable {
-    /// Versions of ledger and nodes that the commit of the opened version of `profiles` names; none where no batch was
-    /// committed.
-    async fn pinned(&self) -> Result<Option<(u64, u64)>, TableError> {
+    /// Versions of ledger and nodes that belong to the opened version of `profiles`; none where no batch was committed.
+    pub async fn pinned(&self) -> Result<Option<Pins>, TableError> {
         let log = self.delta.log_store();
         let failed = |source| self.failed("read", source);
         // Not through the table's history: it lists what was committed after this version was opened, too. Nearly always
@@ -279,7 +335,7 @@ impl OpenTable {
                 let Action::CommitInfo(CommitInfo { info, .. }) = action else { continue };
                 let number = |name: &str| info.get(name).and_then(serde_json::Value::as_u64);
                 if let (Some(ledger), Some(nodes)) = (number(LEDGER_VERSION), number(NODES_VERSION)) {
-                    return Ok(Some((ledger, nodes)));
+                    return Ok(Some(Pins { at: version, ledger, nodes }));
                 }
             }
         }

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use datafusion::catalog::MemorySchemaProvider;
-use datafusion::catalog::SchemaProvider as _;
+use datafusion::catalog::{SchemaProvider as _, TableProvider};
+use datafusion::datasource::MemTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::prelude::{SQLOptions, SessionContext};
 use wsp_schemas::store::Store;
+use wsp_schemas::tables::ACTIVITY;
 
 use crate::session;
-use crate::tables::{ProfileTables, TableError};
+use crate::tables::{OpenTable, ProfileTables, TableError};
 
 /// Views by name, with their definitions.
-const VIEWS: [(&str, &str); 3] = [
+const VIEWS: [(&str, &str); 4] = [
     ("profiles", include_str!("profiles.sql")),
     ("nodes", include_str!("nodes.sql")),
     ("snapshots", include_str!("snapshots.sql")),
+    ("activity", include_str!("activity.sql")),
 ];
 
 /// A query that gave no answer.
@@ -41,6 +44,12 @@ pub async fn open(store: &Store) -> std::result::Result<SessionContext, QueryErr
     ] {
         raw.register_table(name.to_owned(), table.provider().await?)?;
     }
+    let activity: Arc<dyn TableProvider> = match OpenTable::open(store, &ACTIVITY, None).await? {
+        Some(table) => table.provider().await?,
+        // Until a compaction makes the table, it has no rows.
+        None => Arc::new(MemTable::try_new(Arc::new(ACTIVITY.arrow_schema()), vec![Vec::new()])?),
+    };
+    raw.register_table(ACTIVITY.name.to_owned(), activity)?;
     let catalog = context
         .catalog("datafusion")
         .ok_or_else(|| DataFusionError::Internal("a new session has no default catalog".to_owned()))?;

@@ -1,12 +1,14 @@
 //! Every table of the store.
 
+mod activity;
 mod profiles;
 mod signals;
 mod snapshot;
 
+pub use activity::ACTIVITY;
 pub use profiles::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
 pub use signals::{SIGNALS, SUPPRESSIONS};
-pub use snapshot::{ACTIVITY, CONSTANT_COLUMNS, SNAPSHOT};
+pub use snapshot::{CONSTANT_COLUMNS, SNAPSHOT};
 
 use crate::table::Table;
 

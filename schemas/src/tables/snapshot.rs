@@ -17,7 +17,7 @@ pub const CONSTANT_COLUMNS: [&str; 12] = [
     "covers_start",
 ];
 
-const COLUMNS: [Column; 53] = [
+pub(super) const COLUMNS: [Column; 53] = [
     required(1, "snapshot_id", Text, "UUIDv7 of the snapshot"),
     optional(2, "image_name", Text, "registry and repository in normal form; null where neither tag nor digest is known (`unkeyed`)"),
     optional(3, "image_tag", Text, "tag, or `@sha256:…` where the reference has none; null as `image_name`"),
@@ -78,14 +78,6 @@ pub const SNAPSHOT: Table = Table {
     name: "snapshot",
     doc: "One row a node: what one container did in one window. Written by `wsp-capture`, one Parquet file a snapshot; the \
           file's metadata (`wsp.snapshot`) has the constant columns, completeness and loss.",
-    partitions: &[],
-    columns: &COLUMNS,
-};
-
-/// Raw snapshot rows as a Delta table.
-pub const ACTIVITY: Table = Table {
-    name: "activity",
-    doc: "The rows of snapshot files, as they are. Written by `wsp compact`.",
     partitions: &[],
     columns: &COLUMNS,
 };

@@ -16,39 +16,39 @@ use wsp_schemas::snapshot::{
 use wsp_tests::oracle::Object;
 
 /// Minutes count from here.
-pub(super) fn epoch() -> DateTime<Utc> {
+pub(crate) fn epoch() -> DateTime<Utc> {
     DateTime::from_timestamp(1_609_459_200, 0).unwrap()
 }
 
-pub(super) fn at(minutes: i64) -> DateTime<Utc> {
+pub(crate) fn at(minutes: i64) -> DateTime<Utc> {
     epoch() + TimeDelta::minutes(minutes)
 }
 
 /// A snapshot.
 #[derive(Debug, Clone)]
-pub(super) struct Shot {
+pub(crate) struct Shot {
     /// Its workload; none is unkeyed.
-    pub(super) app: Option<u8>,
-    pub(super) container: u8,
-    pub(super) host: u8,
+    pub(crate) app: Option<u8>,
+    pub(crate) container: u8,
+    pub(crate) host: u8,
     /// Minutes from [`epoch`].
-    pub(super) start: i64,
-    pub(super) minutes: i64,
+    pub(crate) start: i64,
+    pub(crate) minutes: i64,
     /// Minutes that the container had run when the window opened; 0 where the window covers its start.
-    pub(super) ran: i64,
-    pub(super) lossy: Vec<Kind>,
-    pub(super) blind: Vec<Kind>,
-    pub(super) digest: u8,
-    pub(super) nodes: Vec<Seen>,
+    pub(crate) ran: i64,
+    pub(crate) lossy: Vec<Kind>,
+    pub(crate) blind: Vec<Kind>,
+    pub(crate) digest: u8,
+    pub(crate) nodes: Vec<Seen>,
     /// Tells snapshots apart that are alike in everything else.
-    pub(super) salt: u32,
+    pub(crate) salt: u32,
     /// Minutes from the window's end until the store had it; below 0 where the host's clock is ahead.
-    pub(super) stored: i64,
+    pub(crate) stored: i64,
 }
 
 /// A node in a snapshot.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// Which, of [`NODES`].
     pub(super) what: u8,
     pub(super) startup: bool,
@@ -65,7 +65,7 @@ pub(super) const NODES: u8 = 17;
 
 impl Shot {
     /// A container that is watched from its start, whose init process uses some files.
-    pub(super) fn plain(app: u8, container: u8, start: i64, nodes: &[u8]) -> Self {
+    pub(crate) fn plain(app: u8, container: u8, start: i64, nodes: &[u8]) -> Self {
         Self {
             app: Some(app),
             container,
@@ -157,17 +157,17 @@ impl Shot {
     }
 
     /// The object, as its first upload made it.
-    pub(super) fn object(&self) -> Object {
+    pub(crate) fn object(&self) -> Object {
         self.uploaded(0, &self.meta())
     }
 
     /// The same file once more, under the key of a later hour.
-    pub(super) fn repeated(&self, hours: i64) -> Object {
+    pub(crate) fn repeated(&self, hours: i64) -> Object {
         self.uploaded(hours, &self.meta())
     }
 
     /// Another file that claims to be the same snapshot.
-    pub(super) fn forged(&self, hours: i64) -> Object {
+    pub(crate) fn forged(&self, hours: i64) -> Object {
         self.uploaded(hours, &SnapshotMeta { kernel: "6.6.6".to_owned(), ..self.meta() })
     }
 

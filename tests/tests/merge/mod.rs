@@ -4,7 +4,7 @@
 mod concurrent;
 mod coverage;
 mod crash;
-mod fleets;
+pub(crate) mod fleets;
 mod oracle;
 mod readers;
 
@@ -21,12 +21,12 @@ use wsp_tests::faulty::Faulty;
 use wsp_tests::oracle::{Object, Settings};
 
 /// A store in memory whose operations can be made to fail.
-fn faulty() -> Faulty {
+pub(crate) fn faulty() -> Faulty {
     Faulty::new(Arc::new(InMemory::new()))
 }
 
 /// What a merge is told.
-fn options(settings: &Settings, as_of: DateTime<Utc>) -> Options {
+pub(crate) fn options(settings: &Settings, as_of: DateTime<Utc>) -> Options {
     Options {
         as_of,
         max_snapshots: settings.max_snapshots.try_into().unwrap(),
@@ -36,11 +36,11 @@ fn options(settings: &Settings, as_of: DateTime<Utc>) -> Options {
     }
 }
 
-async fn merge(store: &Store, options: &Options) -> Result<Report, MergeError> {
+pub(crate) async fn merge(store: &Store, options: &Options) -> Result<Report, MergeError> {
     run(store, options, &Silent).await
 }
 
-async fn upload(store: &Store, object: &Object) {
+pub(crate) async fn upload(store: &Store, object: &Object) {
     store.objects.put(&Path::from(object.key.as_str()), object.bytes.clone().into()).await.unwrap();
 }
 
@@ -59,6 +59,6 @@ async fn assert_tables(expected: &Tables, store: &Store, ignored: &[&str], conte
 }
 
 /// Runs on a runtime of its own: for tests that are loops over cases.
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(work)
 }

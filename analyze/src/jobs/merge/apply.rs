@@ -11,11 +11,10 @@ use wsp_schemas::tables::{PROFILE_NODES, PROFILES};
 
 use super::fold::Folding;
 use super::ledger::{Ledger, LedgerRow};
-use super::plan::WATERMARK;
 use super::profile::{self, ProfileRow, RevisionRows};
 use super::{MergeError, Options, Report, nodes, wave};
 use crate::tables::{
-    Change, DataFile, Encoded, OpenTable, ProfileTables, Selection, Written, application, partition_value,
+    Change, DataFile, Encoded, MERGE_WATERMARK, OpenTable, ProfileTables, Selection, Written, application, partition_value,
     pins, transaction,
 };
 
@@ -100,11 +99,20 @@ pub(super) async fn run(
     if !change.is_empty() {
         change.note(pins(&tables.ledger, &tables.nodes));
         if let Some(hour) = watermark {
-            change.set(application(WATERMARK, hour));
+            change.set(application(MERGE_WATERMARK, hour));
         }
         report.bytes_written += change.bytes();
         tables.profiles = change.commit(&tables.profiles).await?;
     }
+    Ok(tables)
+}
+
+/// Notes that all uploads up to an hour were looked at, where there was nothing else to commit.
+pub(super) async fn settle(mut tables: ProfileTables, watermark: i64) -> Result<ProfileTables, MergeError> {
+    let mut change = Change::default();
+    change.set(application(MERGE_WATERMARK, watermark));
+    change.note(pins(&tables.ledger, &tables.nodes));
+    tables.profiles = change.commit(&tables.profiles).await?;
     Ok(tables)
 }
 

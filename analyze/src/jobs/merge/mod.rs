@@ -357,8 +357,12 @@ async fn attempt(
         wave::quarantine(store, &decided.refused).await?;
         let mut ledger = decided.ledger;
         ledger.extend(rows);
-        let last = if waves.peek().is_none() { watermark } else { None };
+        let last = if waves.peek().is_none() { watermark.take() } else { None };
         tables = apply::run(tables, &ledger, &stands, decided.nodes, last, options, report).await?;
+    }
+    // What came was of stable profiles only.
+    if let Some(hour) = watermark.filter(|_| !options.dry_run) {
+        apply::settle(tables, hour).await?;
     }
     Ok(())
 }

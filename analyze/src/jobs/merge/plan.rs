@@ -12,10 +12,7 @@ use wsp_schemas::store::Store;
 use super::ledger::{self, Decided, Refusal};
 use super::{MergeError, Options, Report, listing};
 use crate::rows::Reader;
-use crate::tables::{ProfileTables, Selection};
-
-/// Application transaction that says up to which hour all uploads were looked at: hours since the epoch.
-pub(super) const WATERMARK: &str = "merge/watermark";
+use crate::tables::{MERGE_WATERMARK, ProfileTables, Selection};
 
 /// An object that has to be looked at.
 #[derive(Debug, Clone)]
@@ -80,7 +77,7 @@ pub(super) async fn make(
     report: &mut Report,
 ) -> Result<Plan, MergeError> {
     let buckets = tables.ledger.buckets()?;
-    let old_watermark = tables.profiles.application(WATERMARK).await?;
+    let old_watermark = tables.profiles.application(MERGE_WATERMARK).await?;
     let from = match old_watermark {
         Some(hour) if !options.rescan => hour_before(hour, options),
         _ => None,

@@ -14,6 +14,7 @@ use wsp_schemas::store::Store;
 use wsp_schemas::tables::PROFILE_NODES;
 
 use super::Progress;
+use super::compacted::Gone;
 use super::object::{Look, look};
 use super::revision::{
     LEDGER_COLUMNS, LedgerRows, PROFILE_COLUMNS, ProfileRow, Revision, RevisionId, id, is_wanted, name,
@@ -33,6 +34,10 @@ pub(super) struct Verifier<'a> {
     pub(super) met: bool,
     /// Keys of data files that cannot be read: each is told once.
     pub(super) unreadable: BTreeSet<String>,
+    /// Where compactions move snapshots; none where none ran.
+    pub(super) activity: Option<OpenTable>,
+    /// Admitted snapshots of the bucket whose files are gone, by object key.
+    pub(super) gone: BTreeMap<String, Gone>,
 }
 
 /// What the small tables say of one bucket.
@@ -95,7 +100,8 @@ impl Verifier<'_> {
         for id in expected.revisions().filter(|id| !totals.contains_key(*id)) {
             self.revision(number, id, &expected, &[]).await?;
         }
-        Ok(())
+        let gone = std::mem::take(&mut self.gone);
+        self.compacted(number, gone).await
     }
 
     fn wanted(&self) -> Option<WorkloadKey> {
@@ -266,7 +272,14 @@ impl Verifier<'_> {
                 });
             };
             match look {
-                Look::Gone => self.report.objects_gone += 1,
+                Look::Gone => {
+                    let gone = Gone {
+                        profile: name(profile),
+                        revision: id.1,
+                        content_hash: row.content_hash.clone(),
+                    };
+                    self.gone.insert(row.object_key.clone().unwrap_or_default(), gone);
+                }
                 Look::Unreadable(reason) => differ("snapshot", Some("readable".to_owned()), reason),
                 Look::There { size, content_hash } => {
                     let known = row.object_size;
@@ -287,7 +300,7 @@ impl Verifier<'_> {
         }
     }
 
-    fn unreadable(&mut self, table: &OpenTable, file: &DataFile, error: &TableError) {
+    pub(super) fn unreadable(&mut self, table: &OpenTable, file: &DataFile, error: &TableError) {
         let object = table.key(file);
         if !self.unreadable.insert(object.clone()) {
             return;
@@ -306,7 +319,7 @@ impl Verifier<'_> {
         });
     }
 
-    fn differ(&mut self, difference: Difference) {
+    pub(super) fn differ(&mut self, difference: Difference) {
         if self.report.differences.len() < self.options.max_differences {
             self.report.differences.push(difference);
         } else {

@@ -3,6 +3,7 @@
 
 mod bucket;
 pub mod check;
+mod compacted;
 mod object;
 mod properties;
 mod revision;

@@ -8,10 +8,11 @@ use arrow::error::ArrowError;
 use serde::Serialize;
 use wsp_schemas::image::Workload;
 use wsp_schemas::store::Store;
+use wsp_schemas::tables::ACTIVITY;
 
 use super::Progress;
 use super::bucket::Verifier;
-use crate::tables::{ProfileTables, TableError};
+use crate::tables::{OpenTable, ProfileTables, TableError};
 
 /// What is verified.
 #[derive(Debug, Clone)]
@@ -47,7 +48,9 @@ pub struct Report {
     pub objects: u64,
     /// Of those, read and hashed.
     pub objects_hashed: u64,
-    /// Objects of admitted snapshots that are not in the store any more.
+    /// Admitted snapshots whose rows stand in `activity`, and whose objects are gone for that.
+    pub objects_compacted: u64,
+    /// Admitted snapshots that are in the store in no form any more.
     pub objects_gone: u64,
     /// What differs.
     pub differences: Vec<Difference>,
@@ -117,6 +120,8 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
         report: Report::default(),
         met: false,
         unreadable: BTreeSet::new(),
+        activity: OpenTable::open(store, &ACTIVITY, None).await?,
+        gone: BTreeMap::new(),
     };
     verifier.report.store = store.to_string();
     verifier.report.versions = BTreeMap::from([
