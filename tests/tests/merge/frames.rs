@@ -84,7 +84,7 @@ fn a_changed_cell_is_found_and_named() {
         assert!(text.contains(&format!(": {name}: expected")), "{text}");
     }
     for gone in
-        [Tables { profiles: Vec::new(), ..tables.clone() }, Tables { nodes: Vec::new(), ..tables.clone() }]
+        [Tables { profiles: Vec::new(), ..tables.clone() }, Tables { nodes: Vec::new(), ..tables }]
     {
         assert!(expected.differences(&gone).unwrap().contains("missing"));
     }
