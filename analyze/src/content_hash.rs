@@ -1,7 +1,9 @@
 //! A hash over node rows that depends on nothing but the rows: not on files, row groups, engines or versions.
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
 use arrow::error::ArrowError;
 
 /// Columns that say where a row is kept, not what it is.

@@ -68,7 +68,7 @@ pub fn profile_key(row: &Row) -> String {
     format!("{}:{} {}", text("image_name"), text("image_tag"), cell_of(row, "revision"))
 }
 
-fn node_key(row: &Row) -> String {
+pub(crate) fn node_key(row: &Row) -> String {
     let what = ["path", "dns_name", "address", "name", "exe"];
     let what = what.iter().find_map(|name| cell_of(row, name).text()).unwrap_or_default();
     format!("{} {} {what}", profile_key(row), cell_of(row, "node_id"))
@@ -87,6 +87,21 @@ pub async fn commits(store: &Store) -> Result<[usize; 3], Failure> {
         *count = log(store, table).await?.len();
     }
     Ok(counts)
+}
+
+/// The hour since the epoch up to which merges have seen all uploads; none before the first.
+pub async fn watermark(store: &Store) -> Result<Option<i64>, Failure> {
+    let mut last = None;
+    for commit in log(store, &PROFILES).await? {
+        let text = store.objects.get(&commit).await?.bytes().await?;
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let action: Json = serde_json::from_slice(line)?;
+            if action["txn"]["appId"] == "merge/watermark" {
+                last = action["txn"]["version"].as_i64();
+            }
+        }
+    }
+    Ok(last)
 }
 
 /// All objects but those of the tables, with their sizes: what a merge may move, and what it may not.

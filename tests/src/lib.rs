@@ -3,6 +3,7 @@
 
 pub mod delta;
 pub mod faulty;
+pub mod frames;
 pub mod oracle;
 pub mod podman;
 pub mod program;

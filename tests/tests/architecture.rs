@@ -44,6 +44,17 @@ fn capture_and_analyze_meet_in_stored_bytes_only() {
     assert!(!dependencies("wsp-capture", &["--all-features"]).contains("datafusion"));
 }
 
+#[test]
+fn the_second_engine_is_of_the_tests_only() {
+    for package in ["wsp-schemas", "wsp-capture", "wsp-analyze", "wsp-datasets"] {
+        let found = dependencies(package, &["--all-features"]);
+        assert!(!found.iter().any(|name| name.starts_with("polars")), "{package} links polars");
+    }
+    assert!(dependencies("wsp-tests", &[]).contains("polars"));
+    // An oracle that shares code with what it judges says nothing.
+    assert!(!dependencies("wsp-tests", &[]).contains("wsp-analyze"));
+}
+
 fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

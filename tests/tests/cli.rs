@@ -12,7 +12,7 @@ fn verbose_logs_are_ours_and_plain() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("store").display().to_string();
     let _ = wsp(["demo", "--dir", &dir]).ok();
-    for (verbose, level) in [("-v", " INFO wsp_analyze"), ("-vv", " INFO wsp_analyze")] {
+    for (verbose, level) in [("--verbose", " INFO wsp_analyze"), ("-vv", " INFO wsp_analyze")] {
         let merged = wsp(["merge", "--store", &dir, verbose]);
         assert_eq!(merged.code, 0, "{}", merged.stderr);
         assert!(

@@ -18,6 +18,8 @@ mod insight;
 mod kernel;
 mod kubescape;
 mod merge;
+mod options;
+mod reference;
 mod s3;
 mod sql;
 mod store;

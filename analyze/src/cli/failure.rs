@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
+use datafusion::error::DataFusionError;
 use wsp_schemas::store::{Store, StoreError};
 use wsp_schemas::text::for_display;
 
@@ -159,12 +160,19 @@ impl From<MergeError> for Failure {
             error @ MergeError::List { .. } => {
                 Self::new(error).hint("check the URL, the network and the credentials; nothing was changed")
             }
+            MergeError::Engine(error) if is_exhausted(&error) => {
+                Self::new(error.strip_backtrace()).hint("give it more --memory; nothing is lost or half done")
+            }
             error @ (MergeError::Engine(_) | MergeError::Rows(_)) => {
                 Self { code: OUR_BUG, ..Self::new(error) }
             }
             error => Self::new(error),
         }
     }
+}
+
+fn is_exhausted(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
 }
 
 impl From<BacktestError> for Failure {
@@ -193,9 +201,9 @@ impl From<QueryError> for Failure {
     }
 }
 
-impl From<datafusion::error::DataFusionError> for Failure {
-    fn from(error: datafusion::error::DataFusionError) -> Self {
-        let internal = matches!(error.find_root(), datafusion::error::DataFusionError::Internal(_));
+impl From<DataFusionError> for Failure {
+    fn from(error: DataFusionError) -> Self {
+        let internal = matches!(error.find_root(), DataFusionError::Internal(_));
         let failure = Self::new(error.strip_backtrace());
         if internal { Self { code: OUR_BUG, ..failure } } else { failure }
     }

@@ -6,7 +6,7 @@ use deltalake_core::protocol::{DeltaOperation, SaveMode};
 
 use super::file::DataFile;
 use super::writer::{Encoded, PartitionWriter, Written};
-use super::{OpenTable, TableError};
+use super::{OpenTable, Partition, TableError};
 
 /// What one commit does to a table.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ impl Change {
     pub async fn add(
         &mut self,
         table: &OpenTable,
-        partition: Vec<(String, Option<String>)>,
+        partition: Partition,
         batch: &RecordBatch,
     ) -> Result<(), TableError> {
         if batch.num_rows() > 0 {

@@ -31,7 +31,7 @@ use wsp_schemas::tables::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
 
 pub use commit::Change;
 pub use file::{DataFile, Selection, decode_rows};
-pub use schema::partition_value;
+pub use schema::{Partition, partition_value};
 pub use writer::{Encoded, PartitionWriter, Written};
 
 /// Application transaction of `profiles`: up to which hour merges have seen all uploads, in hours since the epoch.

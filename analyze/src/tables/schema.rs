@@ -32,6 +32,9 @@ fn data_type(kind: Type) -> DataType {
     }
 }
 
+/// Values of the partition columns, by name.
+pub type Partition = Vec<(String, Option<String>)>;
+
 /// A partition column and its value, as Delta's log writes it.
 pub fn partition_value(column: &str, value: &impl ToString) -> (String, Option<String>) {
     (column.to_owned(), Some(value.to_string()))

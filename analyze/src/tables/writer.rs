@@ -20,7 +20,7 @@ use uuid::Uuid;
 use wsp_schemas::table::Table;
 use wsp_schemas::tables::ACTIVITY;
 
-use super::{OpenTable, TableError};
+use super::{OpenTable, Partition, TableError};
 
 /// Columns whose least and greatest value stand with a file in the log: by them readers leave files out.
 const PRUNED_BY: [&str; 7] =
@@ -37,7 +37,7 @@ const ACTIVITY_GROUP_ROWS: usize = 128 * 1024;
 #[derive(Debug)]
 pub struct PartitionWriter<'a> {
     table: &'a OpenTable,
-    partition: Vec<(String, Option<String>)>,
+    partition: Partition,
     target_bytes: u64,
     open: Option<OpenFile>,
     written: Vec<Written>,
@@ -46,7 +46,7 @@ pub struct PartitionWriter<'a> {
 
 impl<'a> PartitionWriter<'a> {
     /// A writer that has written nothing.
-    pub fn new(table: &'a OpenTable, partition: Vec<(String, Option<String>)>, target_bytes: u64) -> Self {
+    pub fn new(table: &'a OpenTable, partition: Partition, target_bytes: u64) -> Self {
         Self { table, partition, target_bytes, open: None, written: Vec::new(), rows: 0 }
     }
 
@@ -91,7 +91,7 @@ impl<'a> PartitionWriter<'a> {
 #[derive(Debug)]
 struct OpenFile {
     table: &'static Table,
-    partition: Vec<(String, Option<String>)>,
+    partition: Partition,
     path: String,
     writer: ArrowWriter<Vec<u8>>,
     ranges: Ranges,
@@ -99,11 +99,7 @@ struct OpenFile {
 
 impl OpenFile {
     /// A file for rows like these.
-    fn new(
-        table: &'static Table,
-        partition: Vec<(String, Option<String>)>,
-        like: &RecordBatch,
-    ) -> Result<Self, TableError> {
+    fn new(table: &'static Table, partition: Partition, like: &RecordBatch) -> Result<Self, TableError> {
         let folder: Vec<String> = partition
             .iter()
             .map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or_default()))
@@ -143,7 +139,7 @@ fn bad(table: &Table, path: String, error: &impl ToString) -> TableError {
 #[derive(Debug)]
 pub struct Encoded {
     table: &'static Table,
-    partition: Vec<(String, Option<String>)>,
+    partition: Partition,
     path: String,
     bytes: Vec<u8>,
     stats: String,
@@ -151,11 +147,7 @@ pub struct Encoded {
 
 impl Encoded {
     /// Rows of a table, all of one partition. No I/O, and some work: where there are many, for threads that may block.
-    pub fn of(
-        table: &'static Table,
-        partition: Vec<(String, Option<String>)>,
-        batch: &RecordBatch,
-    ) -> Result<Self, TableError> {
+    pub fn of(table: &'static Table, partition: Partition, batch: &RecordBatch) -> Result<Self, TableError> {
         let mut file = OpenFile::new(table, partition, batch)?;
         file.write(batch)?;
         file.close()
@@ -184,12 +176,14 @@ impl OpenTable {
     /// Writes files of the table, some at a time: encoded on threads that may block.
     pub async fn write_all(
         &self,
-        files: Vec<(Vec<(String, Option<String>)>, RecordBatch)>,
+        files: Vec<(Partition, RecordBatch)>,
         at_once: usize,
     ) -> Result<Vec<Written>, TableError> {
         let table = self.declared;
         stream::iter(files)
-            .map(|(partition, rows)| tokio::task::spawn_blocking(move || Encoded::of(table, partition, &rows)))
+            .map(|(partition, rows)| {
+                tokio::task::spawn_blocking(move || Encoded::of(table, partition, &rows))
+            })
             .map(async |encoded| {
                 encoded.await.map_err(|error| bad(table, "part".to_owned(), &error))??.write(self).await
             })

@@ -6,7 +6,7 @@ mod nodes;
 mod profiles;
 mod stats;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
@@ -29,14 +29,32 @@ pub struct Object {
 }
 
 /// What merges are told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// A profile is stable with this many snapshots.
     pub max_snapshots: usize,
     /// A profile is stable this long after the start of its first window.
     pub learning_time: TimeDelta,
+    /// But it goes on learning until it has this many snapshots,
+    pub min_snapshots: usize,
+    /// has seen this many containers,
+    pub min_containers: usize,
+    /// and its windows span this long.
+    pub min_age: TimeDelta,
     /// Buckets of the store.
     pub buckets: u32,
+}
+
+impl Settings {
+    /// What a merge does that is told nothing.
+    pub const DEFAULT: Self = Self {
+        max_snapshots: 200,
+        learning_time: TimeDelta::hours(48),
+        min_snapshots: 0,
+        min_containers: 0,
+        min_age: TimeDelta::zero(),
+        buckets: 16,
+    };
 }
 
 /// The naive merge.
@@ -47,15 +65,19 @@ pub struct Oracle {
     batches: BTreeMap<i32, i64>,
     /// Objects that were decided on and stay where they are, or went to quarantine.
     decided: HashSet<String>,
-    revisions: BTreeMap<WorkloadKey, Revision>,
+    /// By number.
+    revisions: BTreeMap<WorkloadKey, Vec<Revision>>,
 }
 
 /// A profile revision.
 #[derive(Debug, Default)]
 struct Revision {
+    /// Windows that start before are not of it.
+    since: Option<DateTime<Utc>>,
     /// By ordinal.
     admitted: Vec<Verified>,
-    frozen: Option<&'static str>,
+    /// Why it was frozen, and when in event time.
+    frozen: Option<(&'static str, DateTime<Utc>)>,
     /// The batch that changed it last, and its clock.
     changed: (i64, DateTime<Utc>),
 }
@@ -65,10 +87,23 @@ impl Revision {
         Some(self.admitted.first()?.meta.window_start + settings.learning_time)
     }
 
+    /// It has all that it needs to be frozen.
+    fn has_enough(&self, settings: &Settings) -> bool {
+        let (Some(first), Some(last)) = (self.admitted.first(), self.last_end()) else { return false };
+        self.admitted.len() >= settings.min_snapshots
+            && nodes::containers(&self.admitted).len() >= settings.min_containers
+            && last - first.meta.window_start >= settings.min_age
+    }
+
+    fn last_end(&self) -> Option<DateTime<Utc>> {
+        self.admitted.iter().map(|snapshot| snapshot.meta.window_end).max()
+    }
+
     /// It is full, or a window that ends then came too late for it.
     fn is_closed(&self, window_end: DateTime<Utc>, settings: &Settings) -> bool {
-        self.admitted.len() >= settings.max_snapshots
-            || self.deadline(settings).is_some_and(|deadline| window_end > deadline)
+        self.has_enough(settings)
+            && (self.admitted.len() >= settings.max_snapshots
+                || self.deadline(settings).is_some_and(|deadline| window_end > deadline))
     }
 }
 
@@ -89,6 +124,11 @@ impl Oracle {
         }
     }
 
+    /// What the merges that follow are told.
+    pub fn tell(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// One merge over all objects of the store; those that earlier merges moved to quarantine may be among them.
     pub fn merge(&mut self, objects: &[Object], as_of: DateTime<Utc>) {
         let mut uploads: BTreeMap<WorkloadKey, Vec<(SnapshotKey, &Object)>> =
@@ -101,30 +141,79 @@ impl Oracle {
         }
         for (workload, mut uploads) in uploads {
             uploads.sort_by_key(|(key, object)| (key.window_end_ms, key.id, object.key.clone()));
-            let mut revision = self.revisions.remove(&workload).unwrap_or_default();
-            if revision.frozen.is_none() {
-                self.learn(workload, &mut revision, &uploads, as_of, &mut rows);
+            let mut revisions = self.revisions.remove(&workload).unwrap_or_default();
+            let mut newest = revisions.pop().unwrap_or_default();
+            if newest.frozen.is_none() {
+                self.learn(workload, &revisions, &mut newest, &uploads, as_of, &mut rows);
             }
-            if !revision.admitted.is_empty() {
-                self.revisions.insert(workload, revision);
+            if !revisions.is_empty() || !newest.admitted.is_empty() {
+                revisions.push(newest);
+                self.revisions.insert(workload, revisions);
             }
         }
         self.number(rows, as_of);
     }
 
+    /// Begins a new revision of a stable profile and gives its number; none where there is no such profile, which is an error and
+    /// changes nothing.
+    pub fn relearn(
+        &mut self,
+        workload: &Workload,
+        since: DateTime<Utc>,
+        as_of: DateTime<Utc>,
+    ) -> Option<i32> {
+        let key = workload.key();
+        let changed = (self.next_batch(key), as_of);
+        let revisions = self.revisions.get_mut(&key)?;
+        revisions.last()?.frozen?;
+        revisions.push(Revision { since: Some(since), changed, ..Revision::default() });
+        let number = revisions.len();
+        self.number(vec![self.about_revision(workload, number, "opened", ("window_start", since))], as_of);
+        i32::try_from(number).ok()
+    }
+
+    /// The ledger's row about a revision itself.
+    fn about_revision(
+        &self,
+        workload: &Workload,
+        number: usize,
+        outcome: &str,
+        (time, at): (&str, DateTime<Utc>),
+    ) -> Row {
+        row([
+            ("bucket", workload.key().bucket(self.settings.buckets).into()),
+            ("workload_key", workload.key().to_string().into()),
+            ("image_name", workload.name().into()),
+            ("image_tag", workload.tag().into()),
+            ("revision", number.into()),
+            ("outcome", outcome.into()),
+            (time, at.into()),
+        ])
+    }
+
+    fn next_batch(&self, workload: WorkloadKey) -> i64 {
+        self.batches.get(&workload.bucket(self.settings.buckets)).unwrap_or(&0) + 1
+    }
+
     /// Takes the uploads of a workload in order of (window end, id, key), and freezes it where its time has come. What comes when
-    /// it is closed is left alone, and still proves the time.
+    /// it is closed, or is of an earlier revision's time, is left alone, and still proves the time.
     fn learn(
         &mut self,
         workload: WorkloadKey,
+        earlier: &[Revision],
         revision: &mut Revision,
         uploads: &[(SnapshotKey, &Object)],
         as_of: DateTime<Utc>,
         rows: &mut Vec<Row>,
     ) {
         let settings = self.settings;
-        let admitted_before: HashSet<SnapshotId> =
-            revision.admitted.iter().map(|snapshot| snapshot.meta.id).collect();
+        let number = earlier.len() + 1;
+        let identity = |snapshot: &Verified| (snapshot.meta.id, snapshot.content_hash.to_string());
+        let of_before = earlier.iter().flat_map(|revision| &revision.admitted);
+        let mut admitted: HashMap<SnapshotId, String> =
+            of_before.chain(&revision.admitted).map(identity).collect();
+        let admitted_before: HashSet<SnapshotId> = admitted.keys().copied().collect();
+        let known = revision.admitted.len();
         let mut proved = None;
         for (key, object) in uploads {
             let end = DateTime::from_timestamp_millis(key.window_end_ms).unwrap_or_default();
@@ -133,55 +222,45 @@ impl Oracle {
                 proved = proved.max(Some(end.min(object.stored)));
                 continue;
             }
-            self.decided.insert(object.key.clone());
-            let mut row = self.about_object(key, object);
             let snapshot = decode(object.bytes.clone(), &Limits::default())
                 .ok()
                 .filter(|snapshot| agrees(key, snapshot));
-            let twin = revision.admitted.iter().find(|snapshot| snapshot.meta.id == key.id);
             let outcome = match &snapshot {
                 None => "damaged",
                 Some(snapshot) if snapshot.meta.image.workload.is_none() => "unkeyed",
-                Some(snapshot) => match twin {
-                    Some(twin) if twin.content_hash == snapshot.content_hash => "duplicate",
+                Some(snapshot) => match admitted.get(&key.id) {
+                    Some(twin) if *twin == snapshot.content_hash.to_string() => "duplicate",
                     Some(_) => "conflict",
                     None if impossible => "out_of_range",
-                    None => "admitted",
+                    None => {
+                        proved = proved.max(Some(end.min(object.stored)));
+                        if revision.since.is_some_and(|since| snapshot.meta.window_start < since) {
+                            continue;
+                        }
+                        "admitted"
+                    }
                 },
             };
+            self.decided.insert(object.key.clone());
+            let mut row = self.about_object(key, object);
             row.insert("outcome".to_owned(), outcome.into());
             row.extend(snapshot.iter().flat_map(about_snapshot));
             if let (Some(snapshot), "admitted") = (snapshot, outcome) {
-                proved = proved.max(Some(end.min(object.stored)));
-                row.insert("revision".to_owned(), 1.into());
+                row.insert("revision".to_owned(), number.into());
                 row.insert("ordinal".to_owned(), revision.admitted.len().into());
+                admitted.insert(key.id, snapshot.content_hash.to_string());
                 revision.admitted.push(snapshot);
             }
             rows.push(row);
         }
-        if revision.admitted.len() >= settings.max_snapshots {
-            revision.frozen = Some("snapshots");
-        } else if revision
-            .deadline(&settings)
-            .is_some_and(|deadline| as_of >= deadline || proved > Some(deadline))
-        {
-            revision.frozen = Some("age");
+        revision.frozen = revision.reason_to_freeze(&settings, as_of, proved);
+        if let (Some((reason, at)), Some(name)) = (revision.frozen, revision.workload()) {
+            let mut row = self.about_revision(name, number, "frozen", ("window_end", at));
+            row.insert("reason".to_owned(), reason.into());
+            rows.push(row);
         }
-        if let (Some(reason), Some(name)) = (revision.frozen, revision.workload()) {
-            rows.push(row([
-                ("bucket", workload.bucket(settings.buckets).into()),
-                ("workload_key", workload.to_string().into()),
-                ("image_name", name.name().into()),
-                ("image_tag", name.tag().into()),
-                ("revision", 1.into()),
-                ("outcome", "frozen".into()),
-                ("reason", reason.into()),
-                ("window_end", profiles::stable_at(revision, settings.learning_time).into()),
-            ]));
-        }
-        if revision.frozen.is_some() || revision.admitted.len() > admitted_before.len() {
-            revision.changed =
-                (self.batches.get(&workload.bucket(settings.buckets)).unwrap_or(&0) + 1, as_of);
+        if revision.frozen.is_some() || revision.admitted.len() > known {
+            revision.changed = (self.next_batch(workload), as_of);
         }
     }
 
@@ -216,31 +295,47 @@ impl Oracle {
     /// must hold together: every pattern's members are those of what is folded into it, and its scores follow from them.
     pub fn tables(&self, found: &Tables) -> Result<Tables, String> {
         let mut tables = Tables { ledger: self.ledger.clone(), ..Tables::default() };
-        for (workload, revision) in &self.revisions {
-            let place = self.place(*workload, revision);
-            let rows = nodes::rows(&place, &revision.admitted);
-            let rows = nodes::folded(rows, found, &revision.admitted)?;
-            tables.profiles.push(profiles::row_of(&place, revision, &rows, self.settings.learning_time));
-            tables.nodes.extend(rows);
+        for (workload, revisions) in &self.revisions {
+            let name = revisions.iter().find_map(Revision::workload);
+            for (revision, number) in revisions.iter().zip(1..) {
+                let place = self.place(*workload, name, number, revision);
+                let rows = nodes::rows(&place, &revision.admitted);
+                let rows = nodes::folded(rows, found, &place, &revision.admitted)?;
+                tables.profiles.push(profiles::row_of(&place, revision, &rows));
+                tables.nodes.extend(rows);
+            }
         }
         Ok(tables)
     }
 
     /// The columns that place a row.
-    fn place(&self, workload: WorkloadKey, revision: &Revision) -> Row {
-        let name = revision.workload();
+    fn place(&self, workload: WorkloadKey, name: Option<&Workload>, number: i32, revision: &Revision) -> Row {
         row([
             ("bucket", workload.bucket(self.settings.buckets).into()),
             ("workload_key", workload.to_string().into()),
             ("image_name", name.map(Workload::name).into()),
             ("image_tag", name.map(Workload::tag).into()),
-            ("revision", 1.into()),
+            ("revision", number.into()),
             ("status", if revision.frozen.is_some() { "stable" } else { "learning" }.into()),
         ])
     }
 }
 
 impl Revision {
+    /// Why it becomes stable now and since when, if it does. `proved`: the latest time that uploads prove to have come.
+    fn reason_to_freeze(
+        &self,
+        settings: &Settings,
+        as_of: DateTime<Utc>,
+        proved: Option<DateTime<Utc>>,
+    ) -> Option<(&'static str, DateTime<Utc>)> {
+        let deadline = self.deadline(settings).filter(|_| self.has_enough(settings))?;
+        if self.admitted.len() >= settings.max_snapshots {
+            return Some(("snapshots", self.last_end()?));
+        }
+        (as_of >= deadline || proved > Some(deadline)).then_some(("age", deadline))
+    }
+
     fn workload(&self) -> Option<&Workload> {
         self.admitted.first()?.meta.image.workload.as_ref()
     }

@@ -157,13 +157,14 @@ fn score(kind: &str, startup: bool, members: &BTreeSet<usize>, admitted: &[Verif
 pub(super) fn folded(
     mut rows: BTreeMap<Vec<u8>, Row>,
     found: &Tables,
+    place: &Row,
     admitted: &[Verified],
 ) -> Result<Vec<Row>, String> {
-    let Some(profile) = rows.values().next().map(|row| cell_of(row, "workload_key").clone()) else {
-        return Ok(Vec::new());
-    };
     let mut patterns = Vec::new();
-    let mine = || found.nodes.iter().filter(|row| *cell_of(row, "workload_key") == profile);
+    let is_mine = |row: &&Row| {
+        ["workload_key", "revision"].iter().all(|name| cell_of(row, name) == cell_of(place, name))
+    };
+    let mine = || found.nodes.iter().filter(is_mine);
     for row in mine().filter(|row| *cell_of(row, "pattern") == Value::Null) {
         if let Some(row_of_ours) = rows.get_mut(cell_of(row, "node_id").bytes().unwrap_or_default()) {
             row_of_ours.insert("collapsed_into".to_owned(), cell_of(row, "collapsed_into").clone());

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use wsp_schemas::identity::Kind;
 use wsp_schemas::paths::RULES_VERSION;
 
@@ -10,17 +9,8 @@ use super::stats::{coverage, float, jaccard};
 use super::{Revision, nodes};
 use crate::value::{Row, Value, cell_of};
 
-/// When a revision became stable, event time.
-pub(super) fn stable_at(revision: &Revision, learning_time: TimeDelta) -> Option<DateTime<Utc>> {
-    let metas = || revision.admitted.iter().map(|snapshot| &snapshot.meta);
-    match revision.frozen? {
-        "age" => metas().next().map(|first| first.window_start + learning_time),
-        _ => metas().map(|meta| meta.window_end).max(),
-    }
-}
-
 /// Numbers of nodes count what is not folded into another one.
-pub(super) fn row_of(place: &Row, revision: &Revision, rows: &[Row], learning_time: TimeDelta) -> Row {
+pub(super) fn row_of(place: &Row, revision: &Revision, rows: &[Row]) -> Row {
     let metas = || revision.admitted.iter().map(|snapshot| &snapshot.meta);
     let shown: Vec<&Row> = rows.iter().filter(|row| *cell_of(row, "collapsed_into") == Value::Null).collect();
     let count = |row: &Row, name: &str| -> usize {
@@ -48,20 +38,19 @@ pub(super) fn row_of(place: &Row, revision: &Revision, rows: &[Row], learning_ti
     });
     let incidences: Vec<usize> = all.iter().map(|(n, _)| *n).collect();
     let estimate = coverage(&incidences, containers.len());
-    let last_end = metas().map(|meta| meta.window_end).max();
     let similar =
         by_kind.iter().filter_map(|(kind, nodes)| Some((kind.clone(), jaccard(nodes)?.into()))).collect();
     let mut row = place.clone();
     row.extend(super::row([
-        ("stable_reason", revision.frozen.into()),
-        ("stable_at", stable_at(revision, learning_time).into()),
+        ("stable_reason", revision.frozen.map(|(reason, _)| reason).into()),
+        ("stable_at", revision.frozen.map(|(_, at)| at).into()),
         ("digests", Value::List(digests.iter().map(|digest| (*digest).into()).collect())),
         ("tag_reused", (digests.len() > 1).into()),
         ("snapshot_count", revision.admitted.len().into()),
         ("container_count", containers.len().into()),
         ("host_count", hosts.len().into()),
         ("first_window_start", metas().next().map(|first| first.window_start).into()),
-        ("last_window_end", last_end.into()),
+        ("last_window_end", revision.last_end().into()),
         ("nodes", shown.len().into()),
         (
             "nodes_by_kind",

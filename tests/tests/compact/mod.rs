@@ -24,7 +24,7 @@ use crate::merge::fleets::{Shot, at};
 use crate::merge::{merge, options, upload};
 
 fn settings() -> Settings {
-    Settings { max_snapshots: 3, learning_time: TimeDelta::hours(100), buckets: 2 }
+    Settings { max_snapshots: 3, learning_time: TimeDelta::hours(100), buckets: 2, ..Settings::DEFAULT }
 }
 
 /// A compaction that finds everything old enough, on a store where nobody detects.

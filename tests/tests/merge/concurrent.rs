@@ -15,7 +15,12 @@ use super::fleets::{Shot, at};
 use super::{faulty, merge, options, upload};
 
 fn settings() -> Settings {
-    Settings { max_snapshots: 6, learning_time: chrono::TimeDelta::hours(24), buckets: 4 }
+    Settings {
+        max_snapshots: 6,
+        learning_time: chrono::TimeDelta::hours(24),
+        buckets: 4,
+        ..Settings::DEFAULT
+    }
 }
 
 /// Snapshots of six workloads that arrive before one round of merges; the fourth round fills the profiles up.

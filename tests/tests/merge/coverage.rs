@@ -15,7 +15,7 @@ use super::{faulty, merge, options, upload};
 const SIZES: [usize; 4] = [5, 10, 20, 30];
 /// Nothing freezes: the learning sets are chosen here.
 const SETTINGS: Settings =
-    Settings { max_snapshots: 10_000, learning_time: TimeDelta::days(1000), buckets: 1 };
+    Settings { max_snapshots: 10_000, learning_time: TimeDelta::days(1000), buckets: 1, ..Settings::DEFAULT };
 
 /// Predicted less true coverage, in points.
 #[derive(Debug, Default, Clone)]

@@ -16,15 +16,15 @@ use wsp_tests::faulty::{Fault, Faulty, Operation};
 use wsp_tests::oracle::{Object, Oracle, Settings};
 use wsp_tests::program::command;
 
+use super::compare::NOT_COMPUTED;
 use super::fleets::{Shot, at};
-use super::oracle::NOT_COMPUTED;
 use super::{block_on, merge, options, upload};
 
 /// What comes before a merge, and its clock.
 type Step = (Vec<Object>, DateTime<Utc>);
 
 fn settings() -> Settings {
-    Settings { max_snapshots: 4, learning_time: TimeDelta::hours(3), buckets: 2 }
+    Settings { max_snapshots: 4, learning_time: TimeDelta::hours(3), buckets: 2, ..Settings::DEFAULT }
 }
 
 /// Three workloads in two buckets. The first fills up in the second merge, the second grows too old in the third, one goes on

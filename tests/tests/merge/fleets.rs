@@ -24,6 +24,11 @@ pub(crate) fn at(minutes: i64) -> DateTime<Utc> {
     epoch() + TimeDelta::minutes(minutes)
 }
 
+/// The workload of an app.
+pub(super) fn app(number: u8) -> Workload {
+    Workload::parse(&format!("app-{number}:1.0")).unwrap()
+}
+
 /// A snapshot.
 #[derive(Debug, Clone)]
 pub(crate) struct Shot {
@@ -98,7 +103,7 @@ impl Shot {
             (false, true) => Completeness::Complete,
             (false, false) => Completeness::JoinedLate,
         };
-        let workload = self.app.map(|app| Workload::parse(&format!("app-{app}:1.0")).unwrap());
+        let workload = self.app.map(app);
         SnapshotMeta {
             id: self.id(),
             image: Image { workload, digest: self.app.map(|_| format!("sha256:{:064}", self.digest)) },

@@ -1,12 +1,16 @@
-//! The proof of the merge: against a naive one, with every operation of the store failing once, with others running, and
+//! The proof of the merge: against a naive one and against dataframe queries, with every operation of the store failing once, with others running, and
 //! while readers look.
 
+mod compare;
 mod concurrent;
 mod coverage;
 mod crash;
 pub(crate) mod fleets;
+mod frames;
 mod oracle;
 mod readers;
+mod resources;
+mod sequences;
 
 use std::sync::Arc;
 
@@ -16,7 +20,6 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use wsp_analyze::jobs::merge::{MergeError, Options, Report, Silent, run};
 use wsp_schemas::store::Store;
-use wsp_tests::delta::Tables;
 use wsp_tests::faulty::Faulty;
 use wsp_tests::oracle::{Object, Settings};
 
@@ -31,6 +34,9 @@ pub(crate) fn options(settings: &Settings, as_of: DateTime<Utc>) -> Options {
         as_of,
         max_snapshots: settings.max_snapshots.try_into().unwrap(),
         learning_time: settings.learning_time.to_std().unwrap(),
+        min_snapshots: settings.min_snapshots.try_into().unwrap(),
+        min_containers: settings.min_containers.try_into().unwrap(),
+        min_age: settings.min_age.to_std().unwrap(),
         buckets: settings.buckets,
         ..Options::default()
     }
@@ -48,14 +54,6 @@ pub(crate) async fn upload(store: &Store, object: &Object) {
 async fn upload_dated(faulty: &Faulty, store: &Store, object: &Object) {
     faulty.date(&object.key, object.stored);
     upload(store, object).await;
-}
-
-/// Says where the tables of a store differ from what they must be, and ends there.
-async fn assert_tables(expected: &Tables, store: &Store, ignored: &[&str], context: &str) {
-    let found = Tables::read(store).await.unwrap();
-    if let Some(text) = expected.differences(&found, ignored) {
-        panic!("{context}\n{text}");
-    }
 }
 
 /// Runs on a runtime of its own: for tests that are loops over cases.

@@ -100,7 +100,8 @@ async fn every_observation_is_one_batch() {
     let (done, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Seen::default())));
     let readers: Vec<_> =
         (0..2).map(|_| tokio::spawn(watch(store.clone(), Arc::clone(&done), Arc::clone(&seen)))).collect();
-    let settings = Settings { max_snapshots: 40, learning_time: TimeDelta::hours(48), buckets: 2 };
+    let settings =
+        Settings { max_snapshots: 40, learning_time: TimeDelta::hours(48), buckets: 2, ..Settings::DEFAULT };
     for round in 0..ROUNDS {
         for app in 0..APPS {
             // The first workload fills up in the middle; each round touches other ones.

@@ -18,6 +18,8 @@ pub(super) struct ArgMinGroups {
     best: Vec<Option<Best>>,
     values: Vec<ArrayRef>,
     rows: usize,
+    /// Bytes of the rows themselves: batches may be slices of one array, which must not be counted with each of them.
+    value_bytes: usize,
     key_bytes: usize,
 }
 
@@ -30,7 +32,7 @@ struct Best {
 
 impl ArgMinGroups {
     pub(super) fn new(kind: DataType) -> Self {
-        Self { kind, best: Vec::new(), values: Vec::new(), rows: 0, key_bytes: 0 }
+        Self { kind, best: Vec::new(), values: Vec::new(), rows: 0, value_bytes: 0, key_bytes: 0 }
     }
 
     fn update(
@@ -58,6 +60,7 @@ impl ArgMinGroups {
         }
         self.values.push(Arc::clone(&values[0]));
         self.rows += values[0].len();
+        self.value_bytes += values[0].to_data().get_slice_memory_size()?;
         if self.rows > 2 * self.best.len() + SLACK_ROWS {
             self.compact()?;
         }
@@ -73,6 +76,7 @@ impl ArgMinGroups {
             }
         }
         self.rows = kept.len();
+        self.value_bytes = kept.to_data().get_slice_memory_size()?;
         self.values = vec![kept];
         Ok(())
     }
@@ -99,7 +103,7 @@ impl ArgMinGroups {
         self.key_bytes -= taken.iter().flatten().map(|best| best.key.len()).sum::<usize>();
         let keys: BinaryArray = taken.iter().map(|best| best.as_ref().map(|best| &*best.key)).collect();
         if self.best.is_empty() {
-            (self.values, self.rows) = (Vec::new(), 0);
+            (self.values, self.rows, self.value_bytes) = (Vec::new(), 0, 0);
         }
         Ok((values, Arc::new(keys)))
     }
@@ -140,6 +144,7 @@ impl GroupsAccumulator for ArgMinGroups {
         size_of::<Self>()
             + self.best.capacity() * size_of::<Option<Best>>()
             + self.key_bytes
-            + self.values.iter().map(|values| values.get_array_memory_size()).sum::<usize>()
+            + self.values.capacity() * size_of::<ArrayRef>()
+            + self.value_bytes
     }
 }

@@ -53,6 +53,20 @@ fn states_merge_and_what_is_not_the_smallest_is_let_go() {
     assert_eq!((values(&state[0]), state[1].as_binary::<i32>().value(0)), (vec![Some(2)], &b"b"[..]));
 }
 
+#[test]
+fn slices_of_one_array_are_not_each_counted_as_the_whole() {
+    let rows: Vec<(Option<i32>, Option<&str>)> = (0..8000).map(|n| (Some(n), Some("a"))).collect();
+    let whole = arguments(&rows);
+    let numbers: Vec<usize> = (0..rows.len()).collect();
+    let mut groups = groups::ArgMinGroups::new(DataType::Int32);
+    for of_slice in numbers.chunks(100) {
+        let (start, end) = (of_slice[0], of_slice[0] + of_slice.len());
+        let slice: Vec<ArrayRef> = whole.iter().map(|array| array.slice(start, end - start)).collect();
+        groups.update_batch(&slice, of_slice, None, end).unwrap();
+    }
+    assert!(groups.size() < 1 << 20, "{}", groups.size());
+}
+
 async fn by_sql(
     rows: &[(i32, i32, i32)],
     partitions: usize,

@@ -14,8 +14,8 @@ use super::ledger::{Ledger, LedgerRow};
 use super::profile::{self, ProfileRow, RevisionRows};
 use super::{MergeError, Options, Report, nodes, wave};
 use crate::tables::{
-    Change, DataFile, Encoded, MERGE_WATERMARK, OpenTable, ProfileTables, Selection, Written, application, partition_value,
-    pins, transaction,
+    Change, DataFile, Encoded, MERGE_WATERMARK, OpenTable, ProfileTables, Selection, Written, application,
+    partition_value, pins, transaction,
 };
 
 /// Where a bucket stands in each table, of those whose nodes or profiles stand behind the ledger.

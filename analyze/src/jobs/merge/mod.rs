@@ -28,6 +28,7 @@ use serde::Serialize;
 use wsp_schemas::snapshot::Limits;
 use wsp_schemas::store::Store;
 
+use crate::overlay;
 use crate::session::Resources;
 use crate::tables::{Change, OpenTable, ProfileTables, TableError, partition_value, transaction};
 use admit::Rules;
@@ -256,6 +257,14 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
         return Ok(Report::default());
     }
     let options = &Options { concurrency: options.concurrency_at(store), ..options.clone() };
+    // A trial makes its tables in memory, where there are none.
+    let trial = if options.dry_run && !ProfileTables::are_made(store).await? {
+        let over = overlay::over(store, None);
+        Some(over.map_err(|source| MergeError::List { store: store.to_string(), source })?)
+    } else {
+        None
+    };
+    let store = trial.as_ref().unwrap_or(store);
     let mut report = Report::default();
     let mut patience = Patience::default();
     while let Err(error) = attempt(store, options, progress, &mut report).await {

@@ -51,7 +51,8 @@ pub(super) fn rows(
 /// Grouped rows by node id.
 fn in_order(mut parts: Vec<RecordBatch>) -> Result<Option<RecordBatch>, ArrowError> {
     let Some(first) = parts.pop() else { return Ok(None) };
-    let all = if parts.is_empty() { first } else { concat_batches(&first.schema(), parts.iter().chain([&first]))? };
+    let all =
+        if parts.is_empty() { first } else { concat_batches(&first.schema(), parts.iter().chain([&first]))? };
     let half = |name: &str| all[name].as_primitive::<UInt64Type>().values();
     let (high, low) = (half("id_high"), half("id_low"));
     let mut order: Vec<u32> = (0..u32::try_from(all.num_rows()).unwrap_or(u32::MAX)).collect();
@@ -204,7 +205,11 @@ fn pattern_rows(
     out.finish(&PROFILE_NODES)
 }
 
-pub(super) fn with_column(rows: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBatch, ArrowError> {
+pub(super) fn with_column(
+    rows: &RecordBatch,
+    name: &str,
+    column: ArrayRef,
+) -> Result<RecordBatch, ArrowError> {
     let at = rows.schema().index_of(name)?;
     let mut columns = rows.columns().to_vec();
     columns[at] = column;

@@ -486,6 +486,7 @@ async fn a_dry_run_tells_and_changes_nothing() {
     let report = merge(&store, &Options { dry_run: true, ..options() }).await;
     assert_eq!((report.admitted, report.quarantined.len(), report.profiles), (1, 1, 0));
     assert!(store.objects.head(&Path::from(stray)).await.is_ok());
+    assert!(objects(&store, "tables").await.is_empty());
     assert_eq!(merge(&store, &options()).await.admitted, 1);
 }
 
@@ -530,9 +531,8 @@ async fn siblings_beyond_the_bound_are_counted_however_merges_are_split() {
         for shots in batches {
             for _ in 0..shots {
                 // `/d/4` comes with the third snapshot, and stays for three.
-                let files = [at, at + 1, at + 2].map(|n| [
-                    "/d/0", "/d/1", "/d/2", "/d/3", "/d/4", "/d/5", "/d/6",
-                ][n]);
+                let files =
+                    [at, at + 1, at + 2].map(|n| ["/d/0", "/d/1", "/d/2", "/d/3", "/d/4", "/d/5", "/d/6"][n]);
                 let at_minute = i64::try_from(at).unwrap();
                 let mut shot = shot("app:1", u32::try_from(at).unwrap(), at_minute, &files);
                 shot.files.push("/e/x");

@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn all_widths_and_places() {
         for width in 1..=24_u32 {
-            let values: Vec<u32> = (0..88_u32).map(|n| n.wrapping_mul(2_654_435_761) >> (32 - width)).collect();
+            let values: Vec<u32> =
+                (0..88_u32).map(|n| n.wrapping_mul(2_654_435_761) >> (32 - width)).collect();
             let bits = values.iter().flat_map(|value| (0..width).map(move |bit| value >> bit & 1));
             let bits: Vec<u32> = bits.collect();
             let mut bytes = vec![11 << 1 | 1];

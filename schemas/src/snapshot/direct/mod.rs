@@ -582,7 +582,5 @@ fn same_labels(keys: &Column, values: &Column, meta: &SnapshotMeta, rows: usize)
         Keys::Each => false,
     };
     let checked = if repeats(keys) && repeats(values) { rows.min(1) } else { rows };
-    key_ends == value_ends
-        && ends.eq(key_ends.iter().copied())
-        && (0..checked).all(is)
+    key_ends == value_ends && ends.eq(key_ends.iter().copied()) && (0..checked).all(is)
 }

@@ -11,7 +11,6 @@ pub(super) mod rows;
 mod template;
 mod tree;
 
-
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
 use arrow::error::ArrowError;
 use wsp_schemas::identity::{Kind, NodeId};

@@ -199,4 +199,3 @@ pub(in crate::jobs::merge) fn below_three_labels(name: &str) -> Option<(&str, &s
     let dot = name.rmatch_indices('.').nth(2)?.0;
     Some((&name[..dot], &name[dot + 1..]))
 }
-

@@ -110,12 +110,7 @@ fn fold_level(
 }
 
 /// Siblings as they are shown, by their ids.
-fn seen(
-    rows: &Rows<'_>,
-    siblings: &[usize],
-    shown: &[NodeId],
-    observers: &Observers,
-) -> Vec<(NodeId, Seen)> {
+fn seen(rows: &Rows<'_>, siblings: &[usize], shown: &[NodeId], observers: &Observers) -> Vec<(NodeId, Seen)> {
     let mut seen: BTreeMap<NodeId, Seen> = BTreeMap::new();
     for row in siblings {
         let entry = seen.entry(shown[*row]).or_insert_with(|| Seen {

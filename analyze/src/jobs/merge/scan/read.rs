@@ -265,7 +265,8 @@ async fn fetch(objects: Arc<dyn ObjectStore>, candidate: Candidate, limits: Limi
         // A file of ours is small: reading it here is faster than having another thread do it.
         GetResultPayload::File(mut file, _) => {
             let mut bytes = Vec::with_capacity(usize::try_from(candidate.size).unwrap_or_default());
-            file.read_to_end(&mut bytes).map_err(|error| Box::new(Finding::Unavailable(error.to_string())))?;
+            file.read_to_end(&mut bytes)
+                .map_err(|error| Box::new(Finding::Unavailable(error.to_string())))?;
             Ok(bytes.into())
         }
         GetResultPayload::Stream(_) => object.bytes().await.map_err(unavailable),
