@@ -3,7 +3,9 @@
 pub mod backtest;
 pub mod compact;
 pub mod import;
+mod judgement;
 pub mod merge;
+mod retry;
 pub mod store;
 
 /// Told how far a job is.

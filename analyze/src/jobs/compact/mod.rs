@@ -15,7 +15,6 @@ mod rows;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use wsp_schemas::snapshot::Limits;
@@ -23,6 +22,7 @@ use wsp_schemas::store::Store;
 
 use crate::tables::{ProfileTables, TableError};
 
+use super::retry::Patience;
 pub use super::{Progress, Silent};
 
 /// The shortest time that versions are kept without being told that nobody reads: a reader may have opened a version that is
@@ -197,6 +197,18 @@ pub enum CompactError {
     Rows(#[from] arrow::error::ArrowError),
 }
 
+/// How often a step begins anew because another job was faster.
+const CONFLICTS: usize = 30;
+
+impl CompactError {
+    fn table(&self) -> Option<&TableError> {
+        match self {
+            Self::Table(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 /// Runs a compaction.
 pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> Result<Report, CompactError> {
     if options.keep_versions < SHORTEST_KEEP && !options.nobody_reads {
@@ -210,38 +222,4 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
     let tables = pack::run(store, options, progress, &mut report).await?;
     retain::run(tables, options, progress, &mut report).await?;
     Ok(report)
-}
-
-/// The pauses between the attempts of a step: with jitter, so that two jobs do not meet again and again.
-#[derive(Debug)]
-struct Patience {
-    conflicts: ExponentialBackoff,
-    uncertain: ExponentialBackoff,
-}
-
-impl Patience {
-    fn new() -> Self {
-        let pauses = |times| {
-            ExponentialBuilder::new()
-                .with_jitter()
-                .with_min_delay(Duration::from_millis(25))
-                .with_max_delay(Duration::from_secs(3))
-                .with_max_times(times)
-                .build()
-        };
-        Self { conflicts: pauses(30), uncertain: pauses(3) }
-    }
-
-    /// Waits before a new attempt; gives the error back where none is worth it.
-    async fn wait(&mut self, error: CompactError, report: &mut Report) -> Result<(), CompactError> {
-        let pause = match &error {
-            CompactError::Table(TableError::Conflict { .. }) => self.conflicts.next(),
-            // It may have been committed: the next attempt finds out, from what stands.
-            CompactError::Table(TableError::Uncertain { .. }) => self.uncertain.next(),
-            _ => None,
-        };
-        tokio::time::sleep(pause.ok_or(error)?).await;
-        report.retries += 1;
-        Ok(())
-    }
 }

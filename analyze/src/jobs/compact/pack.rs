@@ -23,7 +23,7 @@ use futures::{StreamExt, TryStreamExt};
 use wsp_schemas::store::Store;
 use wsp_schemas::tables::ACTIVITY;
 
-use super::{CompactError, Options, Packed, Patience, Progress, Report};
+use super::{CONFLICTS, CompactError, Options, Packed, Patience, Progress, Report};
 use crate::tables::{
     Change, DataFile, OpenTable, PartitionWriter, ProfileTables, Selection, TableError, application, pins,
     transaction,
@@ -49,18 +49,24 @@ pub(super) async fn run(
     report: &mut Report,
 ) -> Result<Tables, CompactError> {
     progress.stage("putting small files together");
-    let mut patience = Patience::new();
+    let mut patience = Patience::new(CONFLICTS);
     let of_profiles = loop {
         match profile_tables(store, options, report).await {
             Ok(tables) => break tables,
-            Err(error) => patience.wait(error, report).await?,
+            Err(error) => {
+                patience.wait(error, CompactError::table).await?;
+                report.retries += 1;
+            }
         }
     };
-    let mut patience = Patience::new();
+    let mut patience = Patience::new(CONFLICTS);
     let activity = loop {
         match activity(store, options, report).await {
             Ok(table) => break table,
-            Err(error) => patience.wait(error, report).await?,
+            Err(error) => {
+                patience.wait(error, CompactError::table).await?;
+                report.retries += 1;
+            }
         }
     };
     Ok(Tables { of_profiles, activity })

@@ -5,21 +5,20 @@
 //! upload comes a second time.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::error::Error as _;
 
 use arrow::array::RecordBatch;
 use chrono::TimeDelta;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::keys::SnapshotKey;
-use wsp_schemas::snapshot::{self, DecodeError, SnapshotMeta};
+use wsp_schemas::snapshot;
 use wsp_schemas::store::Store;
 use wsp_schemas::tables::ACTIVITY;
 
 use super::judge::{Judge, Verdict};
-use super::{CompactError, Left, Options, Patience, Problem, Progress, Report, listing, rows};
+use super::{CONFLICTS, CompactError, Left, Options, Patience, Problem, Progress, Report, listing, rows};
+use crate::jobs::judgement::{describe, disagreement};
 use crate::rows::Reader;
 use crate::tables::{
     Change, OpenTable, PartitionWriter, Selection, TableError, application, partition_value,
@@ -113,11 +112,14 @@ async fn batch(
         let key = &candidate.key;
         (candidate.bucket, rows::date(key), key.workload, key.id, candidate.path.to_string())
     });
-    let mut patience = Patience::new();
+    let mut patience = Patience::new(CONFLICTS);
     let batch = loop {
         match attempt(store, buckets, &candidates, options).await {
             Ok(batch) => break batch,
-            Err(error) => patience.wait(error, report).await?,
+            Err(error) => {
+                patience.wait(error, CompactError::table).await?;
+                report.retries += 1;
+            }
         }
     };
     let raw = &mut report.raw;
@@ -304,30 +306,6 @@ async fn try_read(store: &Store, candidate: &Candidate, options: &Options) -> Re
         Ok(decoded) => decoded.map_err(Read::Damaged),
         Err(error) => Err(Read::Damaged(error.to_string())),
     }
-}
-
-/// The file is authoritative: a key that says something else names another snapshot.
-fn disagreement(key: &SnapshotKey, meta: &SnapshotMeta) -> Option<String> {
-    let workload = meta.image.workload.as_ref().map_or(WorkloadKey::UNKEYED, |workload| workload.key());
-    let end = meta.window_end.timestamp_millis();
-    let agrees = key.workload == workload && key.id == meta.id && key.window_end_ms == end;
-    (!agrees).then(|| {
-        format!("its content is the snapshot {} of the workload {workload} with a window to {end}", meta.id)
-    })
-}
-
-/// A decode error with its sources, in one line.
-fn describe(error: &DecodeError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// Deletes files whose rows stand in a committed version. One that no merge has opened is needed again where its profile was

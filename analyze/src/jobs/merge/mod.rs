@@ -22,7 +22,6 @@ mod wave;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use wsp_schemas::snapshot::Limits;
@@ -37,12 +36,16 @@ use ledger::{Ledger, LedgerRow, Outcome};
 
 pub(crate) use ledger::makes_eligible;
 
+use super::retry::Patience;
 pub use super::{Progress, Silent};
 pub use fold::Folding;
 pub use relearn::{Relearned, relearn};
 
 /// Buckets of a store that is made by a merge.
 pub const DEFAULT_BUCKETS: u32 = 16;
+
+/// How often a merge begins anew because another one was faster.
+const CONFLICTS: usize = 60;
 
 /// What a merge is asked to do.
 #[derive(Debug, Clone)]
@@ -251,6 +254,15 @@ pub enum MergeError {
     Rows(#[from] arrow::error::ArrowError),
 }
 
+impl MergeError {
+    fn table(&self) -> Option<&TableError> {
+        match self {
+            Self::Table(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 /// Runs a merge.
 pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> Result<Report, MergeError> {
     if is_empty(store).await? {
@@ -266,9 +278,9 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
     };
     let store = trial.as_ref().unwrap_or(store);
     let mut report = Report::default();
-    let mut patience = Patience::default();
+    let mut patience = Patience::new(CONFLICTS);
     while let Err(error) = attempt(store, options, progress, &mut report).await {
-        patience.wait(error).await?;
+        patience.wait(error, MergeError::table).await?;
         progress.stage("another merge was faster: beginning anew");
         // What was decided stays counted; what was only looked at is looked at again.
         report.retries += 1;
@@ -277,41 +289,6 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
         report.lost.clear();
     }
     Ok(report)
-}
-
-/// The pauses between the attempts of a run: with jitter, so that two merges do not meet again and again.
-#[derive(Debug)]
-struct Patience {
-    conflicts: ExponentialBackoff,
-    uncertain: ExponentialBackoff,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        let pauses = |times| {
-            ExponentialBuilder::new()
-                .with_jitter()
-                .with_min_delay(Duration::from_millis(25))
-                .with_max_delay(Duration::from_secs(3))
-                .with_max_times(times)
-                .build()
-        };
-        Self { conflicts: pauses(60), uncertain: pauses(3) }
-    }
-}
-
-impl Patience {
-    /// Waits before a new attempt; gives the error back where none is worth it.
-    async fn wait(&mut self, error: MergeError) -> Result<(), MergeError> {
-        let pause = match &error {
-            MergeError::Table(TableError::Conflict { .. }) => self.conflicts.next(),
-            // It may have been committed: the next attempt finds out, from what stands.
-            MergeError::Table(TableError::Uncertain { .. }) => self.uncertain.next(),
-            _ => None,
-        };
-        tokio::time::sleep(pause.ok_or(error)?).await;
-        Ok(())
-    }
 }
 
 async fn attempt(

@@ -8,7 +8,7 @@ use wsp_schemas::store::Store;
 
 use super::apply::{self, Behind};
 use super::ledger::{self, Ledger, LedgerRow, Outcome};
-use super::{MergeError, Options, Patience, Report, Silent, commit_ledger, recover, wave};
+use super::{CONFLICTS, MergeError, Options, Patience, Report, Silent, commit_ledger, recover, wave};
 use crate::tables::{ProfileTables, TableError};
 
 /// A revision that was opened.
@@ -28,10 +28,10 @@ pub async fn relearn(
     since: DateTime<Utc>,
     options: &Options,
 ) -> Result<Relearned, MergeError> {
-    let mut patience = Patience::default();
+    let mut patience = Patience::new(CONFLICTS);
     loop {
         match attempt(store, workload, since, options).await {
-            Err(error) => patience.wait(error).await?,
+            Err(error) => patience.wait(error, MergeError::table).await?,
             opened => return opened,
         }
     }

@@ -1,7 +1,6 @@
 //! Reads one unit: learned rows first, then candidates in their order.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::error::Error as _;
 use std::io::Read as _;
 use std::sync::Arc;
 
@@ -12,15 +11,15 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::path::Path;
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
-use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::keys::SnapshotKey;
-use wsp_schemas::snapshot::{DecodeError, Limits, Scan, SnapshotMeta};
+use wsp_schemas::snapshot::{Limits, Scan};
 use wsp_schemas::tables::PROFILE_NODES;
 
 use super::collect::{Collector, report_row};
 use super::source::Counter;
 use super::spec::{About, Candidate, Finding, Known, ScanSpec, Unit, UnitReport};
 use crate::functions::MAX_ORDINAL;
+use crate::jobs::judgement::{describe, disagreement};
 use crate::jobs::merge::admit::{Admission, Applicant};
 use crate::jobs::merge::ledger::Seen;
 use crate::tables::{Selection, decode_rows};
@@ -155,7 +154,9 @@ impl UnitReader<'_> {
             }
         };
         let about = about(&scan);
-        if let Some(reason) = disagreement(&candidate.key, &scan.meta) {
+        let key = SnapshotKey::parse(&candidate.key);
+        let wrong = key.map_or_else(|error| Some(error.to_string()), |key| disagreement(&key, &scan.meta));
+        if let Some(reason) = wrong {
             return Ok(Finding::Damaged { reason, content_hash: Some(about.content_hash) });
         }
         if let Known::Admitted { ordinal, content_hash } = &candidate.known {
@@ -281,36 +282,4 @@ fn about(scan: &Scan) -> About {
         image_tag: workload.map(|workload| workload.tag().to_owned()),
         seen: Seen::of(&scan.meta, scan.len()),
     }
-}
-
-/// The file is authoritative: a key that says something else is refused with it.
-fn disagreement(key: &str, meta: &SnapshotMeta) -> Option<String> {
-    let workload = meta.image.workload.as_ref().map_or(WorkloadKey::UNKEYED, |workload| workload.key());
-    let key = match SnapshotKey::parse(key) {
-        Ok(key) => key,
-        Err(error) => return Some(error.to_string()),
-    };
-    let end = meta.window_end.timestamp_millis();
-    if key.workload != workload {
-        Some(format!("its key names the workload {}, its content {workload}", key.workload))
-    } else if key.id != meta.id {
-        Some(format!("its key names the snapshot {}, its content {}", key.id, meta.id))
-    } else {
-        (key.window_end_ms != end)
-            .then(|| format!("its key names the window end {}, its content {end}", key.window_end_ms))
-    }
-}
-
-/// A decode error with its sources, in one line.
-fn describe(error: &DecodeError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }
