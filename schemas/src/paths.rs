@@ -1,45 +1,81 @@
 //! Explicit path rules: what differs between two containers of one image for reasons that say nothing about behaviour.
 //!
 //! Applied to files, scripts and executables before hashing. Rules are versioned and cumulative: applying a later version
-//! to the result of an earlier one gives the later version's result, and applying a version twice changes nothing. A
-//! profile revision pins the version that it was made with.
+//! to the result of an earlier one gives the later version's result, and applying a version twice changes nothing. So
+//! files of older versions can be brought to this one ([`crate::snapshot::Scanner`] does), and their nodes are then those
+//! of newer files. A profile revision says which version it was made with; a stable one keeps it.
 
 use std::borrow::Cow;
 
 /// The version of the rules in this library; a file says which one its paths went through.
-pub const RULES_VERSION: i32 = 1;
+pub const RULES_VERSION: i32 = 2;
 
-/// What each rule does, for the documentation: pattern of a path component, replacement, reason.
-pub const RULES_V1: [(&str, &str, &str); 10] = [
-    ("`N` after `proc`", "`<pid>`", "process ids"),
-    ("`N` after `task`, below `proc/<pid>`", "`<tid>`", "thread ids"),
-    (
+/// One rule, for the documentation.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// The first version that has it.
+    pub since: i32,
+    /// Which component of a path it looks at.
+    pub component: &'static str,
+    /// What stands there afterwards.
+    pub becomes: &'static str,
+    /// What the component was.
+    pub what: &'static str,
+}
+
+const fn rule(since: i32, component: &'static str, becomes: &'static str, what: &'static str) -> Rule {
+    Rule { since, component, becomes, what }
+}
+
+/// All rules. Sources of the later ones: devpts(5); `Documentation/ABI/testing/sysfs-devices-system-cpu` and
+/// `sysfs-devices-node` of the kernel; proc_pid_fd(5), proc_pid_fdinfo(5); `perfMemory_posix.cpp` of OpenJDK.
+pub const RULES: [Rule; 15] = [
+    rule(1, "`N` after `proc`", "`<pid>`", "process ids"),
+    rule(1, "`N` after `task`, below `proc/<pid>`", "`<tid>`", "thread ids"),
+    rule(
+        1,
         "`..YYYY_MM_DD_hh_mm_ss.N`",
         "`..<time>`",
         "generations of Kubernetes AtomicWriter volumes (ConfigMap, Secret, projected token, downward API)",
     ),
-    ("64 hex digits", "`<id>`", "container ids, image digests, layer ids"),
-    ("UUID with `-` or `_`", "`<uid>`", "pod ids"),
-    ("32 hex digits after `pod`", "`<uid>`", "ids of static pods"),
-    ("`burstable`, `besteffort` in a `kubepods` component", "`<qos>`", "quality-of-service class of the pod"),
-    (
+    rule(1, "64 hex digits", "`<id>`", "container ids, image digests, layer ids"),
+    rule(1, "UUID with `-` or `_`", "`<uid>`", "pod ids"),
+    rule(1, "32 hex digits after `pod`", "`<uid>`", "ids of static pods"),
+    rule(1, "`burstable`, `besteffort` in a `kubepods` component", "`<qos>`", "quality-of-service class of the pod"),
+    rule(
+        1,
         "`kubepods` cgroup drivers' `burstable`, `besteffort` component after it",
         "`<qos>`",
         "the same, cgroupfs driver",
     ),
-    ("`dm-N`", "`dm-<n>`", "device-mapper devices"),
-    ("`loopN`", "`loop<n>`", "loop devices"),
+    rule(1, "`dm-N`", "`dm-<n>`", "device-mapper devices"),
+    rule(1, "`loopN`", "`loop<n>`", "loop devices"),
+    rule(2, "`N` after `pts`", "`<n>`", "pseudo-terminals: the next free one"),
+    rule(2, "`cpuN` after `system/cpu`", "`cpu<n>`", "CPUs: as many as the host has"),
+    rule(2, "`nodeN` after `system/node`", "`node<n>`", "NUMA nodes: as many as the host has"),
+    rule(
+        2,
+        "`N` after `fd` or `fdinfo`, below `proc/<pid>` or `proc/self`",
+        "`<fd>`",
+        "file descriptors: the next free one",
+    ),
+    rule(2, "`N` after `hsperfdata_…`", "`<pid>`", "process ids: performance data of Java processes"),
 ];
 
 /// The path after all rules of [`RULES_VERSION`]; borrowed where none applies.
 pub fn normalise(path: &[u8]) -> Cow<'_, [u8]> {
+    normalise_as(RULES_VERSION, path)
+}
+
+/// The path after all rules of a version; borrowed where none applies. A version after [`RULES_VERSION`] is like it.
+pub fn normalise_as(version: i32, path: &[u8]) -> Cow<'_, [u8]> {
     let mut out: Option<Vec<u8>> = None;
     let mut kept = 0;
     let mut context = Context::default();
     for part in path.split(|byte| *byte == b'/') {
         let start = kept;
         kept += part.len() + 1;
-        let new = component(part, &context);
+        let new = component(version, part, &context);
         if let (Cow::Owned(_), None) = (&new, &out) {
             out = Some(path[..start].to_vec());
         }
@@ -62,7 +98,10 @@ pub fn normalise(path: &[u8]) -> Cow<'_, [u8]> {
 #[derive(Default)]
 struct Context {
     after: After,
+    /// Below `proc/<pid>`.
     below_pid: bool,
+    /// Below `proc/self`.
+    below_self: bool,
 }
 
 #[derive(Default, Clone, Copy, PartialEq)]
@@ -72,6 +111,12 @@ enum After {
     Proc,
     Task,
     Kubepods,
+    Pts,
+    System,
+    Cpus,
+    Nodes,
+    Descriptors,
+    JavaProcesses,
 }
 
 impl Context {
@@ -80,14 +125,25 @@ impl Context {
             b"proc" => After::Proc,
             b"task" => After::Task,
             b"kubepods" => After::Kubepods,
+            b"pts" => After::Pts,
+            b"system" => After::System,
+            b"cpu" if self.after == After::System => After::Cpus,
+            b"node" if self.after == After::System => After::Nodes,
+            b"fd" | b"fdinfo" if self.below_pid || self.below_self => After::Descriptors,
+            _ if part.starts_with(b"hsperfdata_") => After::JavaProcesses,
             _ => After::Other,
         };
-        Self { after, below_pid: self.below_pid || (self.after == After::Proc && part == b"<pid>") }
+        let below = |name: &[u8]| self.after == After::Proc && part == name;
+        Self {
+            after,
+            below_pid: self.below_pid || below(b"<pid>"),
+            below_self: self.below_self || below(b"self"),
+        }
     }
 }
 
-fn component<'a>(part: &'a [u8], context: &Context) -> Cow<'a, [u8]> {
-    let number = !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+fn component<'a>(version: i32, part: &'a [u8], context: &Context) -> Cow<'a, [u8]> {
+    let number = is_number(part);
     match context.after {
         After::Proc if number => return Cow::Owned(b"<pid>".to_vec()),
         After::Task if number && context.below_pid => return Cow::Owned(b"<tid>".to_vec()),
@@ -96,19 +152,38 @@ fn component<'a>(part: &'a [u8], context: &Context) -> Cow<'a, [u8]> {
         }
         _ => {}
     }
+    if version >= 2
+        && let Some(new) = component_v2(part, context)
+    {
+        return Cow::Owned(new.to_vec());
+    }
     if is_atomic_writer(part) {
         return Cow::Owned(b"..<time>".to_vec());
     }
     for (prefix, replacement) in [(&b"dm-"[..], &b"dm-<n>"[..]), (b"loop", b"loop<n>")] {
-        if part
-            .strip_prefix(prefix)
-            .is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit))
-        {
+        if part.strip_prefix(prefix).is_some_and(is_number) {
             return Cow::Owned(replacement.to_vec());
         }
     }
     let ids = replace_ids(part);
     if part.starts_with(b"kubepods") { replace_qos(ids) } else { ids }
+}
+
+/// What version 2 added.
+fn component_v2(part: &[u8], context: &Context) -> Option<&'static [u8]> {
+    let numbered = |prefix: &[u8]| part.strip_prefix(prefix).is_some_and(is_number);
+    match context.after {
+        After::Pts if is_number(part) => Some(b"<n>"),
+        After::Cpus if numbered(b"cpu") => Some(b"cpu<n>"),
+        After::Nodes if numbered(b"node") => Some(b"node<n>"),
+        After::Descriptors if is_number(part) => Some(b"<fd>"),
+        After::JavaProcesses if is_number(part) => Some(b"<pid>"),
+        _ => None,
+    }
+}
+
+fn is_number(part: &[u8]) -> bool {
+    !part.is_empty() && part.iter().all(u8::is_ascii_digit)
 }
 
 /// `..2025_08_11_19_40_54.3618395207`, as k8s.io/kubernetes/pkg/volume/util/atomic_writer.go names its directories.
@@ -225,6 +300,18 @@ mod tests {
             ("/dev/dm-0", "/dev/dm-<n>"),
             ("/sys/block/loop17/size", "/sys/block/loop<n>/size"),
             ("/dev/loop-control", "/dev/loop-control"),
+            ("/dev/pts/17", "/dev/pts/<n>"),
+            ("/dev/pts/ptmx", "/dev/pts/ptmx"),
+            ("/sys/devices/system/cpu/cpu11/topology/core_id", "/sys/devices/system/cpu/cpu<n>/topology/core_id"),
+            ("/sys/devices/system/cpu/online", "/sys/devices/system/cpu/online"),
+            ("/sys/devices/system/node/node0/meminfo", "/sys/devices/system/node/node<n>/meminfo"),
+            ("/srv/cpu/cpu11", "/srv/cpu/cpu11"),
+            ("/proc/7/fd/12", "/proc/<pid>/fd/<fd>"),
+            ("/proc/self/fdinfo/3", "/proc/self/fdinfo/<fd>"),
+            ("/proc/7/task/9/fd/12", "/proc/<pid>/task/<tid>/fd/<fd>"),
+            ("/srv/fd/12", "/srv/fd/12"),
+            ("/tmp/hsperfdata_app/1", "/tmp/hsperfdata_app/<pid>"),
+            ("/tmp/hsperfdata_app/1.tmp", "/tmp/hsperfdata_app/1.tmp"),
         ] {
             assert_eq!(rules(raw), normal);
         }
@@ -233,6 +320,20 @@ mod tests {
             assert_eq!(rules(&format!("/c/{id}")), "/c/<id>");
             assert_eq!(rules(&format!("/c/{id}0")), format!("/c/{id}0"), "65 digits are no id");
         }
+    }
+
+    #[test]
+    fn earlier_versions_do_less() {
+        for (path, first) in [
+            ("/dev/pts/17", "/dev/pts/17"),
+            ("/proc/7/fd/12", "/proc/<pid>/fd/12"),
+            ("/tmp/hsperfdata_app/1", "/tmp/hsperfdata_app/1"),
+        ] {
+            assert_eq!(normalise_as(1, path.as_bytes()), first.as_bytes());
+            assert_ne!(first, rules(path));
+        }
+        assert!(RULES.iter().all(|rule| (1..=RULES_VERSION).contains(&rule.since)));
+        assert!(RULES.is_sorted_by_key(|rule| rule.since));
     }
 
     #[test]
@@ -246,6 +347,8 @@ mod tests {
             Just("task".to_owned()),
             Just("kubepods".to_owned()),
             Just("burstable".to_owned()),
+            "pts|system|cpu|node|fd|fdinfo|self|hsperfdata_a",
+            "(cpu|node)[0-9]{0,2}",
             "[0-9]{1,6}",
             "[a-f0-9]{60,66}",
             "pod[a-f0-9]{30,34}",
@@ -253,7 +356,7 @@ mod tests {
             "loop[0-9]{0,2}",
             "kubepods-(burstable|besteffort)-pod[0-9a-f]{8}_[0-9a-f]{4}_[0-9a-f]{4}_[0-9a-f]{4}_[0-9a-f]{12}.slice",
             "\\.\\.[0-9]{4}_[0-9]{2}_[0-9]{2}_[0-9]{2}_[0-9]{2}_[0-9]{2}\\.[0-9]{1,9}",
-            "<pid>|<id>|<uid>|<tid>",
+            "<pid>|<id>|<uid>|<tid>|<n>|<fd>",
             ".{0,8}",
         ];
         proptest::collection::vec(part, 0..8).prop_map(|parts| format!("/{}", parts.join("/")))
@@ -261,9 +364,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn twice_is_once(path in paths()) {
-            let once = rules(&path);
-            prop_assert_eq!(rules(&once), once);
+        fn twice_is_once(path in paths(), version in 1..=RULES_VERSION) {
+            let once = normalise_as(version, path.as_bytes());
+            prop_assert_eq!(normalise_as(version, &once), &*once);
+        }
+
+        #[test]
+        fn a_later_version_after_an_earlier_one_is_the_later_one(
+            path in paths(),
+            earlier in 1..=RULES_VERSION,
+            later in 1..=RULES_VERSION,
+        ) {
+            prop_assume!(earlier < later);
+            let first = normalise_as(earlier, path.as_bytes());
+            prop_assert_eq!(normalise_as(later, &first), normalise_as(later, path.as_bytes()));
         }
 
         #[test]

@@ -94,9 +94,9 @@ def workload_key(name: str, tag: str) -> str:
     return blake3(b"wsp.workload.v1" + field(name.encode()) + field(tag.encode())).hexdigest()[:16]
 
 
-def normalise(raw: bytes) -> bytes:
+def normalise(raw: bytes, version: int) -> bytes:
     uuid = rb"[0-9a-f]{8}([-_])[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}"
-    out, before, below_pid = [], b"", False
+    out, before, place, below_pid, below_proc = [], b"", b"", False, False
     for part in raw.split(b"/"):
         number = re.fullmatch(rb"[0-9]+", part)
         if before == b"proc" and number:
@@ -105,6 +105,16 @@ def normalise(raw: bytes) -> bytes:
             part = b"<tid>"
         elif before == b"kubepods" and part in (b"burstable", b"besteffort"):
             part = b"<qos>"
+        elif version >= 2 and number and before == b"pts":
+            part = b"<n>"
+        elif version >= 2 and place == b"system/cpu" and re.fullmatch(rb"cpu[0-9]+", part):
+            part = b"cpu<n>"
+        elif version >= 2 and place == b"system/node" and re.fullmatch(rb"node[0-9]+", part):
+            part = b"node<n>"
+        elif version >= 2 and number and before in (b"fd", b"fdinfo") and below_proc:
+            part = b"<fd>"
+        elif version >= 2 and number and before.startswith(b"hsperfdata_"):
+            part = b"<pid>"
         elif re.fullmatch(rb"\.\.\d{4}_\d\d_\d\d_\d\d_\d\d_\d\d\.\d+", part):
             part = b"..<time>"
         elif re.fullmatch(rb"dm-\d+", part):
@@ -120,7 +130,8 @@ def normalise(raw: bytes) -> bytes:
                 part = re.sub(rb"burstable|besteffort", b"<qos>", part)
         # A path may hold what an earlier version of the rules made of it.
         below_pid = below_pid or (before == b"proc" and part == b"<pid>")
-        before = part
+        below_proc = below_proc or (before == b"proc" and part in (b"<pid>", b"self"))
+        place, before = before + b"/" + part, part
         out.append(part)
     return b"/".join(out)
 
@@ -145,10 +156,14 @@ def main() -> int:
         check(vector, (name, tag, key), (vector["name"], vector["tag"], vector["key"]))
         check(vector, int(key, 16) % 16, vector["bucket_of_16"])
         count += 1
-    for vector in load("paths-v1.json"):
-        check(vector, escape(normalise(unescape(vector["raw"]))), vector["normal"])
-        check(vector, escape(normalise(unescape(vector["normal"]))), vector["normal"])
-        count += 1
+    for version in (1, 2):
+        for vector in load(f"paths-v{version}.json"):
+            for path in (vector["raw"], vector["normal"]):
+                check(vector, escape(normalise(unescape(path), version)), vector["normal"])
+            # A later version after an earlier one.
+            first = normalise(unescape(vector["raw"]), 1)
+            check(vector, normalise(first, 2), normalise(unescape(vector["raw"]), 2))
+            count += 1
     for vector in load("text.json"):
         if (text := vector.get("text")) is not None:
             check(vector, escape(bytes.fromhex(vector["bytes"])), text)

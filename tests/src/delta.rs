@@ -29,15 +29,28 @@ pub struct Tables {
     pub nodes: Vec<Row>,
     /// `profiles`.
     pub profiles: Vec<Row>,
+    /// Of the ledger, what came after the freeze: how many, by workload and hour since the epoch. Those rows are not in
+    /// `ledger`: in which batch an hour is counted says nothing about it.
+    pub late: BTreeMap<(String, i64), i64>,
 }
 
 impl Tables {
     /// The newest version of each.
     pub async fn read(store: &Store) -> Result<Self, Failure> {
+        let all = table(store, &PROFILE_SNAPSHOTS).await?;
+        let is_late = |row: &Row| cell_of(row, "outcome").text() == Some("after_freeze");
+        let (late, ledger): (Vec<Row>, Vec<Row>) = all.into_iter().partition(is_late);
+        let mut counts = BTreeMap::new();
+        for row in late {
+            let int = |name| cell_of(&row, name).int().ok_or("a count after the freeze lacks a number");
+            let workload = cell_of(&row, "workload_key").text().unwrap_or_default().to_owned();
+            *counts.entry((workload, int("hour")? / 3_600_000_000)).or_default() += int("snapshots")?;
+        }
         Ok(Self {
-            ledger: table(store, &PROFILE_SNAPSHOTS).await?,
+            ledger,
             nodes: table(store, &PROFILE_NODES).await?,
             profiles: table(store, &PROFILES).await?,
+            late: counts,
         })
     }
 
@@ -57,7 +70,9 @@ impl Tables {
             differences("profile_nodes", &self.nodes, &found.nodes, node_key, &of("profile_nodes")),
             differences("profiles", &self.profiles, &found.profiles, profile_key, &of("profiles")),
         ];
-        let all: Vec<String> = all.into_iter().flatten().collect();
+        let late = (self.late != found.late)
+            .then(|| format!("after the freeze: {:?}, not {:?}\n", found.late, self.late));
+        let all: Vec<String> = all.into_iter().flatten().chain(late).collect();
         (!all.is_empty()).then(|| all.concat())
     }
 }

@@ -15,11 +15,16 @@ mod writer;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use deltalake_core::kernel::{Action, CommitInfo, Transaction};
+use deltalake_core::kernel::{Action, CommitInfo, StructField, Transaction};
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore, get_actions};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaTable, DeltaTableError};
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::view::ViewTable;
+use datafusion::common::ScalarValue;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ident, lit};
 use futures::StreamExt;
 use object_store::ObjectStore as _;
 use object_store::path::Path;
@@ -36,6 +41,8 @@ pub use writer::{Encoded, PartitionWriter, Written};
 
 /// Application transaction of `profiles`: up to which hour merges have seen all uploads, in hours since the epoch.
 pub const MERGE_WATERMARK: &str = "merge/watermark";
+/// Application transaction of the ledger: all hours before this one are counted, of uploads that came after the freeze.
+pub const MERGE_COUNTED: &str = "merge/counted";
 /// Application transaction of `signals`: up to which hour all snapshots were judged, in hours since the epoch.
 pub const DETECT_WATERMARK: &str = "detect/watermark";
 
@@ -150,16 +157,37 @@ impl OpenTable {
         }
     }
 
-    /// Opens the newest version of a table, making it where it is missing.
+    /// Opens the newest version of a table, making it where it is missing, with all columns that are declared now.
     pub async fn open_or_create(
         store: &Store,
         declared: &'static Table,
         buckets: u32,
     ) -> Result<Self, TableError> {
         match Self::open(store, declared, None).await? {
-            Some(table) => Ok(table),
+            Some(table) => table.widened().await,
             None => Self::create(store, declared, buckets).await,
         }
+    }
+
+    /// Adds the columns that were declared after the table was made.
+    async fn widened(self) -> Result<Self, TableError> {
+        let missing = self.missing_columns()?;
+        if missing.is_empty() {
+            return Ok(self);
+        }
+        let added = self.delta.clone().add_columns().with_fields(missing).await;
+        match (added, Self::open(&self.store, self.declared, None).await?) {
+            // Somebody else may have added them first.
+            (_, Some(table)) if table.missing_columns()?.is_empty() => Ok(table),
+            (Err(source), _) => Err(self.failed("given its new columns", source)),
+            (Ok(_), _) => Err(self.malformed("its new columns are not there".to_owned())),
+        }
+    }
+
+    fn missing_columns(&self) -> Result<Vec<StructField>, TableError> {
+        let has = self.state()?.schema();
+        let columns = schema::delta_columns(self.declared);
+        Ok(columns.into_iter().filter(|column| !has.contains(column.name())).collect())
     }
 
     async fn create(store: &Store, declared: &'static Table, buckets: u32) -> Result<Self, TableError> {
@@ -204,11 +232,28 @@ impl OpenTable {
         version.map_err(|source| self.failed("read", source))
     }
 
-    /// As a DataFusion table, at the opened version.
-    pub async fn provider(&self) -> Result<Arc<dyn datafusion::catalog::TableProvider>, TableError> {
+    /// As a DataFusion table, at the opened version; columns that were declared after it are null.
+    pub async fn provider(&self) -> Result<Arc<dyn TableProvider>, TableError> {
         let snapshot = self.state()?.snapshot().clone();
         let scan = self.delta.table_provider().with_eager_snapshot(snapshot).build().await;
-        Ok(Arc::new(scan.map_err(|source| self.failed("read", source.into()))?))
+        let scan: Arc<dyn TableProvider> =
+            Arc::new(scan.map_err(|source| self.failed("read", source.into()))?);
+        let missing = self.missing_columns()?;
+        if missing.is_empty() {
+            return Ok(scan);
+        }
+        let widened = || -> datafusion::error::Result<Arc<dyn TableProvider>> {
+            let mut columns: Vec<Expr> =
+                scan.schema().fields().iter().map(|field| ident(field.name())).collect();
+            let schema = self.declared.arrow_schema();
+            for column in &missing {
+                let kind = schema.field_with_name(column.name())?.data_type();
+                columns.push(lit(ScalarValue::try_from(kind)?).alias(column.name()));
+            }
+            let plan = LogicalPlanBuilder::scan(self.declared.name, provider_as_source(Arc::clone(&scan)), None)?;
+            Ok(Arc::new(ViewTable::new(plan.project(columns)?.build()?, None)))
+        };
+        widened().map_err(|source| self.failed("read", source.into()))
     }
 
     fn state(&self) -> Result<&deltalake_core::table::state::DeltaTableState, TableError> {

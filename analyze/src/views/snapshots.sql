@@ -27,4 +27,4 @@ SELECT
     decided_at,
     workload_key
 FROM raw.profile_snapshots
-WHERE outcome NOT IN ('frozen', 'opened')
+WHERE outcome NOT IN ('frozen', 'opened', 'after_freeze')

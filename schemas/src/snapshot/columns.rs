@@ -164,6 +164,21 @@ impl Column {
         }
     }
 
+    fn memory(&self) -> usize {
+        let keys = match &self.keys {
+            Keys::By(keys) => keys.len() * size_of::<u32>(),
+            Keys::Each | Keys::All(_) => 0,
+        };
+        let values = match &self.values {
+            Values::Text(texts) => texts.text.len() + texts.ends.len() * size_of::<u32>(),
+            Values::Int32(values) => values.len() * size_of::<i32>(),
+            Values::Int64(values) => values.len() * size_of::<i64>(),
+            Values::Id(values) => values.len() * size_of::<[u8; 16]>(),
+            Values::Bool => 0,
+        };
+        keys + values + self.ends.as_ref().map_or(0, |ends| ends.len() * size_of::<u32>())
+    }
+
     fn has_nulls(&self) -> bool {
         match &self.keys {
             Keys::Each => false,
@@ -181,6 +196,15 @@ impl Column {
             Values::Text(texts) => texts.get(self.keys.get(row)?),
             _ => None,
         }
+    }
+
+    /// All different texts.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        let texts = match &self.values {
+            Values::Text(texts) => Some(texts),
+            _ => None,
+        };
+        texts.into_iter().flat_map(|texts| (0..texts.len()).filter_map(|key| texts.get(key)))
     }
 
     /// The bytes that a text stands for.
@@ -236,6 +260,11 @@ impl Columns {
             .map(|column| from_array(column.kind, batch.column_by_name(column.name)?))
             .collect::<Option<Vec<_>>>()?;
         Some(Self { rows: batch.num_rows(), columns })
+    }
+
+    /// Memory that they take, about.
+    pub(super) fn memory(&self) -> usize {
+        self.columns.iter().map(Column::memory).sum()
     }
 
     /// Whether a column that may not be null is.

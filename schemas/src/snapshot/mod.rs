@@ -9,6 +9,7 @@ mod look;
 mod meta;
 mod node;
 mod read;
+mod renew;
 mod scan;
 mod thrift;
 mod verify;
@@ -19,6 +20,7 @@ pub use meta::{
 };
 pub use node::{Fact, File, Node, Phase, Process, SeenBy, Socket};
 pub use read::{DecodeError, Limits, Verified, decode};
+pub use renew::renew;
 pub use scan::{Scan, Scanner};
 pub use verify::RowError;
 pub use write::{EncodeError, encode};

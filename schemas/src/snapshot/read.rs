@@ -163,7 +163,7 @@ fn try_decode(
     Ok((Verified { meta, rows, content_hash, size }, columns, numbers))
 }
 
-fn corrupt(reason: &str) -> DecodeError {
+pub(super) fn corrupt(reason: &str) -> DecodeError {
     DecodeError::Parquet(ParquetError::General(reason.to_owned()))
 }
 

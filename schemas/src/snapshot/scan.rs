@@ -6,9 +6,11 @@ use bytes::Bytes;
 use super::columns::{Columns, gather, place};
 use super::direct;
 use super::meta::SnapshotMeta;
-use super::read::{DecodeError, Limits, about, bound, decode_with};
+use super::read::{DecodeError, Limits, about, bound, corrupt, decode_with};
+use super::renew::{self, renew};
 use super::verify::{self, Known};
 use crate::identity::NodeId;
+use crate::paths::RULES_VERSION;
 use crate::tables::{CONSTANT_COLUMNS, SNAPSHOT};
 
 /// A verified snapshot, in the form that grouping many of them needs: see [`Scanner`].
@@ -28,6 +30,9 @@ pub struct Scan {
 ///
 /// Nodes that it has met have numbers, from 0 in the order of their first appearance, so that its caller can keep what it
 /// knows of a node in arrays.
+///
+/// Files of earlier path rules are brought to the present ones after they were verified. Several rows can then be one
+/// node: they have one number.
 #[derive(Debug, Default)]
 pub struct Scanner {
     known: Known,
@@ -37,11 +42,27 @@ impl Scanner {
     /// Reads and verifies one file.
     pub fn scan(&mut self, file: &Bytes, limits: &Limits) -> Result<Scan, DecodeError> {
         bound("the file's size in bytes", file.len(), limits.file_bytes)?;
-        if let Some(scan) = self.direct(file, limits) {
-            return scan;
+        match self.direct(file, limits) {
+            Some(Ok(scan)) if scan.is_dated() => {}
+            Some(scan) => return scan,
+            None => {}
         }
         let (verified, columns, numbers) = decode_with(file.clone(), limits, &mut self.known)?;
-        Ok(Scan { meta: verified.meta, content_hash: verified.content_hash, columns, numbers })
+        let mut scan = Scan { meta: verified.meta, content_hash: verified.content_hash, columns, numbers };
+        if scan.is_dated()
+            && let Some(rows) = renew(&verified.rows).map_err(DecodeError::Arrow)?
+        {
+            let columns = Columns::from_batch(&rows).ok_or_else(too_much)?;
+            scan.numbers = (0..columns.rows).map(|row| self.number_at(&columns, row)).collect::<Option<_>>().ok_or_else(too_much)?;
+            scan.columns = columns;
+        }
+        Ok(scan)
+    }
+
+    fn number_at(&mut self, columns: &Columns, row: usize) -> Option<u32> {
+        const NODE_ID: usize = place("node_id");
+        let id = columns.columns[NODE_ID].id(row)?;
+        Some(self.known.number(NodeId::from_bytes(id)))
     }
 
     /// None where the file is not of the layout that can be read so, or anything about its pages is unusual: the general
@@ -76,6 +97,11 @@ impl Scanner {
         self.known.number(node)
     }
 
+    /// Memory that it takes, about.
+    pub fn memory(&self) -> usize {
+        self.known.memory()
+    }
+
     /// Forgets all nodes; the next one has number 0.
     pub fn forget(&mut self) {
         self.known = Known::default();
@@ -88,10 +114,31 @@ impl Scan {
     const LAST: usize = place("last_seen_ms");
     const PHASE: usize = place("phase");
     const LINEAGE: usize = place("lineage_complete");
+    const PATHS: [usize; renew::PATHS.len()] = [
+        place(renew::PATHS[0]),
+        place(renew::PATHS[1]),
+        place(renew::PATHS[2]),
+        place(renew::PATHS[3]),
+        place(renew::PATHS[4]),
+        place(renew::PATHS[5]),
+    ];
+
+    /// Whether a path may not be what the present path rules make of it.
+    fn is_dated(&self) -> bool {
+        self.meta.path_rules < RULES_VERSION
+            && Self::PATHS
+                .iter()
+                .any(|at| self.columns.columns[*at].texts().any(|text| renew::renewed(text).is_some()))
+    }
 
     /// Rows: nodes that the container showed.
     pub fn len(&self) -> usize {
         self.columns.rows
+    }
+
+    /// Memory that it takes, about.
+    pub fn memory(&self) -> usize {
+        self.numbers.len() * size_of::<u32>() + self.columns.memory()
     }
 
     /// No nodes.
@@ -142,6 +189,10 @@ impl Scan {
     }
 }
 
+fn too_much() -> DecodeError {
+    corrupt("a column holds more than 4 GiB")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -170,7 +221,7 @@ mod tests {
             covers_start: true,
             writer: "test".into(),
             kernel: "6.1".into(),
-            path_rules: crate::paths::RULES_VERSION,
+            path_rules: RULES_VERSION,
             sensors: Vec::new(),
             completeness: BTreeMap::new(),
             lost: Vec::new(),

@@ -51,6 +51,12 @@ impl Known {
         self.nodes.len()
     }
 
+    /// Memory that it takes, about.
+    pub(super) fn memory(&self) -> usize {
+        let entry = size_of::<KnownNode>() + size_of::<(u128, u32)>();
+        self.nodes.len() * entry + self.inputs.len()
+    }
+
     pub(super) fn node(&self, number: u32) -> Option<NodeId> {
         self.nodes.get(number as usize).map(|node| node.id)
     }
@@ -128,7 +134,7 @@ pub(super) fn rows(meta: &SnapshotMeta, columns: &Columns, known: &mut Known) ->
             let number = known.number(NodeId::from_bytes(id));
             if !known.is_checked(number) {
                 rows.paths(row, kind)?;
-                known.check(number, rows.current_rules)?;
+                known.check(number, rows.path_rules == paths::RULES_VERSION)?;
             }
             known.place(number, row)?;
             rows.values(row, kind, window_ms)?;
@@ -249,7 +255,7 @@ struct Rows<'a> {
     path_sources: Judged<()>,
     exes: Judged<()>,
     /// Paths went through the rules of this version, so that going through them again must change nothing.
-    current_rules: bool,
+    path_rules: i32,
 }
 
 impl<'a> Rows<'a> {
@@ -261,7 +267,7 @@ impl<'a> Rows<'a> {
             origins: Judged::new(ORIGIN, columns),
             path_sources: Judged::new(PATH_SOURCE, columns),
             exes: Judged::new(EXE, columns),
-            current_rules: path_rules == paths::RULES_VERSION,
+            path_rules,
         }
     }
 
@@ -281,11 +287,8 @@ impl<'a> Rows<'a> {
 
     /// The paths of a row's identity went through the path rules.
     fn paths(&mut self, row: usize, kind: Kind) -> Result<(), String> {
-        let columns = self.columns;
-        if !self.current_rules {
-            return Ok(());
-        }
-        let check = |text: Text| normal(text.name, &text.need_bytes(columns, row)?);
+        let (columns, version) = (self.columns, self.path_rules);
+        let check = |text: Text| normal(version, text.name, &text.need_bytes(columns, row)?);
         match kind {
             Kind::Process => {
                 self.exes.get(columns, row, |_| check(EXE))?;
@@ -393,8 +396,8 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn normal(name: &str, path: &[u8]) -> Result<(), String> {
-    if *paths::normalise(path) != *path {
+fn normal(version: i32, name: &str, path: &[u8]) -> Result<(), String> {
+    if *paths::normalise_as(version, path) != *path {
         return Err(format!("`{name}` did not go through the path rules"));
     }
     Ok(())

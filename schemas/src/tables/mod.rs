@@ -10,6 +10,7 @@ pub use profiles::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
 pub use signals::{SIGNALS, SUPPRESSIONS};
 pub use snapshot::{CONSTANT_COLUMNS, SNAPSHOT};
 
+use crate::paths::{self, Rule};
 use crate::table::Table;
 
 /// All of them: the file of one snapshot first, then the Delta tables.
@@ -28,11 +29,11 @@ pub fn reference_page() -> String {
         page.push('\n');
     }
     page += &format!(
-        "## Path rules, version {}\n\n| path component | becomes | why |\n|---|---|---|\n",
-        crate::paths::RULES_VERSION
+        "## Path rules, version {}\n\n| path component | becomes | what it was | since |\n|---|---|---|---|\n",
+        paths::RULES_VERSION
     );
-    for (pattern, replacement, why) in crate::paths::RULES_V1 {
-        page += &format!("| {pattern} | {replacement} | {why} |\n");
+    for Rule { since, component, becomes, what } in paths::RULES {
+        page += &format!("| {component} | {becomes} | {what} | {since} |\n");
     }
     page
 }

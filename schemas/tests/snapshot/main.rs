@@ -15,5 +15,6 @@ mod forge;
 mod memory;
 mod nodes;
 mod refused;
+mod renewed;
 mod round_trip;
 mod vectors;

@@ -73,7 +73,7 @@ fn files_of_other_versions() {
     assert!(other.error().contains("at least format version 7"));
     errors! {
         file.clone().footer("wsp.format", "\"features\":[]", "\"features\":[\"ed25519\"]").error();
-        file.clone().footer("wsp.snapshot", "\"path_rules\":1", "\"path_rules\":2").error();
+        file.clone().footer("wsp.snapshot", "\"path_rules\":2", "\"path_rules\":3").error();
     }
     // Unknown entries of the footer are a later version's, which says by `features` when they matter.
     assert!(file.footer("wsp.snapshot", "{", "{\"new_in_version_2\":3,").decode().is_ok());
@@ -82,7 +82,7 @@ fn files_of_other_versions() {
 #[test]
 fn older_path_rules_are_not_applied_anew() {
     // There is no version below 1 to be older than.
-    let file = Forged::hostile().footer("wsp.snapshot", "\"path_rules\":1", "\"path_rules\":0");
+    let file = Forged::hostile().footer("wsp.snapshot", "\"path_rules\":2", "\"path_rules\":0");
     errors! {
         file.error();
     }

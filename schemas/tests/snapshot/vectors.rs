@@ -40,12 +40,18 @@ struct PathVector {
 
 #[test]
 fn path_rules() {
-    let vectors: Vec<PathVector> = serde_json::from_str(include_str!("../../vectors/paths-v1.json")).unwrap();
-    assert!(vectors.len() > 20);
-    for v in vectors {
-        let (raw, normal) = (unescape(&v.raw).unwrap(), unescape(&v.normal).unwrap());
-        assert_eq!(escape(&paths::normalise(&raw)), v.normal, "{}", v.raw);
-        assert_eq!(paths::normalise(&normal), normal, "{} changes again", v.normal);
+    let versions = [
+        (1, 20, include_str!("../../vectors/paths-v1.json")),
+        (2, 15, include_str!("../../vectors/paths-v2.json")),
+    ];
+    for (version, least, vectors) in versions {
+        let vectors: Vec<PathVector> = serde_json::from_str(vectors).unwrap();
+        assert!(vectors.len() > least);
+        for v in vectors {
+            let (raw, normal) = (unescape(&v.raw).unwrap(), unescape(&v.normal).unwrap());
+            assert_eq!(escape(&paths::normalise_as(version, &raw)), v.normal, "{}", v.raw);
+            assert_eq!(paths::normalise_as(version, &normal), normal, "{} changes again", v.normal);
+        }
     }
 }
 

@@ -294,7 +294,9 @@ impl Oracle {
     /// The tables that merges must have left. What was folded into what is taken from the tables that they did leave, and
     /// must hold together: every pattern's members are those of what is folded into it, and its scores follow from them.
     pub fn tables(&self, found: &Tables) -> Result<Tables, String> {
-        let mut tables = Tables { ledger: self.ledger.clone(), ..Tables::default() };
+        // Which hours are counted depends on how far back merges look, which it is not told.
+        let mut tables =
+            Tables { ledger: self.ledger.clone(), late: found.late.clone(), ..Tables::default() };
         for (workload, revisions) in &self.revisions {
             let name = revisions.iter().find_map(Revision::workload);
             for (revision, number) in revisions.iter().zip(1..) {

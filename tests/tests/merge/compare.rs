@@ -67,9 +67,16 @@ impl Batch {
 
     /// Objects whose keys are of an earlier hour are not looked for.
     async fn looks_from(&self, store: &Store) -> Option<DateTime<Utc>> {
+        self.look_back?;
         let hour = watermark(store).await.unwrap()?;
-        let from = DateTime::from_timestamp(hour * 3600, 0).unwrap() - self.look_back?;
-        Some(from.duration_trunc(TimeDelta::hours(1)).unwrap())
+        DateTime::from_timestamp(self.begins(hour) * 3600, 0)
+    }
+
+    /// The hour that the listing of a merge begins with which finds the watermark there.
+    fn begins(&self, hour: i64) -> i64 {
+        let look_back = TimeDelta::from_std(self.options().look_back).unwrap();
+        let from = DateTime::from_timestamp(hour * 3600, 0).unwrap() - look_back;
+        from.duration_trunc(TimeDelta::hours(1)).unwrap().timestamp() / 3600
     }
 }
 
@@ -84,6 +91,7 @@ pub(super) async fn compare(batches: &[Batch], covered: &Mutex<Covered>) -> Tabl
     let mut overlooked = BTreeSet::new();
     let mut found = Tables::default();
     let mut ignored = NOT_COMPUTED.to_vec();
+    let (mut late, mut stood) = (Late::default(), None);
     for (number, batch) in batches.iter().enumerate() {
         for object in &batch.objects {
             upload_dated(&faulty, &store, object).await;
@@ -114,6 +122,13 @@ pub(super) async fn compare(batches: &[Batch], covered: &Mutex<Covered>) -> Tabl
         assert_numbered(&found);
 
         let reached = watermark(&store).await.unwrap();
+        let moved = reached.filter(|_| reached != stood);
+        stood = reached;
+        late.list(&found, &seen, moved.map(|hour| batch.begins(hour)));
+        assert_eq!(found.late, late.counts, "after merge {number}, which moved the watermark to {moved:?}");
+        if !late.counts.is_empty() {
+            count("hours counted after the freeze");
+        }
         let newest = uploaded.iter().map(|object| hour(object).timestamp() / 3600).max();
         assert!(reached <= newest, "the watermark {reached:?} is past the newest upload, {newest:?}");
         let settled = keys(&found);
@@ -171,6 +186,43 @@ fn assert_frames(found: &Tables, uploaded: &[Object]) {
 
 pub(super) fn by_key(objects: &[Object]) -> HashMap<String, bytes::Bytes> {
     objects.iter().map(|object| (object.key.clone(), object.bytes.clone())).collect()
+}
+
+/// What merges must have counted of what came after the freeze.
+#[derive(Debug, Default)]
+struct Late {
+    counts: BTreeMap<(String, i64), i64>,
+    /// All hours before are counted.
+    before: Option<i64>,
+}
+
+impl Late {
+    /// A merge listed these, and the next one begins there.
+    fn list(&mut self, found: &Tables, seen: &[Object], next: Option<i64>) {
+        self.before = self.before.max(next);
+        let mut newest: BTreeMap<String, (i64, bool)> = BTreeMap::new();
+        for profile in &found.profiles {
+            let key = cell_of(profile, "workload_key").text().unwrap().to_owned();
+            let revision = cell_of(profile, "revision").int().unwrap();
+            let is_stable = cell_of(profile, "status").text() == Some("stable");
+            newest.entry(key).and_modify(|known| *known = (*known).max((revision, is_stable))).or_insert((revision, is_stable));
+        }
+        let settled = keys(found);
+        let mut listed: BTreeMap<(String, i64), i64> = BTreeMap::new();
+        for object in seen.iter().filter(|object| !settled.contains(&object.key)) {
+            let key = SnapshotKey::parse(&object.key).unwrap();
+            let workload = key.workload.to_string();
+            if newest.get(&workload).is_some_and(|(_, is_stable)| *is_stable) {
+                *listed.entry((workload, key.uploaded.timestamp() / 3600)).or_default() += 1;
+            }
+        }
+        for (place, snapshots) in listed {
+            if self.before.is_some_and(|before| place.1 < before) {
+                let count = self.counts.entry(place).or_default();
+                *count = snapshots.max(*count);
+            }
+        }
+    }
 }
 
 /// Object keys that the ledger has.

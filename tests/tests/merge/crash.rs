@@ -108,7 +108,8 @@ async fn undisturbed(steps: &[Step]) -> Vec<Stage> {
         for object in objects {
             upload(&store, object).await;
         }
-        let (before, told) = (inner.fork(), options(&settings(), *as_of));
+        let look_back = std::time::Duration::from_secs(2 * 3600);
+        let (before, told) = (inner.fork(), Options { look_back, ..options(&settings(), *as_of) });
         faulty.take_operations();
         merge(&store, &told).await.unwrap();
         stages.push(Stage {
@@ -183,8 +184,8 @@ impl Case {
     }
 }
 
-/// Every operation of some steps, and every way to fail that leaves another store.
-fn matrix(steps: Vec<Step>, tried: std::ops::Range<usize>) {
+/// Every operation of some steps, and every way to fail that leaves another store. Gives what is left at the end.
+fn matrix(steps: Vec<Step>, tried: std::ops::Range<usize>) -> Tables {
     block_on(async {
         let stages = Arc::new(undisturbed(&steps).await);
         let steps = Arc::new(steps);
@@ -231,7 +232,8 @@ fn matrix(steps: Vec<Step>, tried: std::ops::Range<usize>) {
             failures.iter().take(4).cloned().collect::<String>()
         );
         assert!(counts.values().sum::<usize>() * 10 > tried * 9, "nearly all faults were reached");
-    });
+        stages.last().map(|stage| stage.left.tables.clone()).unwrap_or_default()
+    })
 }
 
 #[test]
@@ -242,6 +244,17 @@ fn the_first_merge_that_fails_at_any_operation_is_finished_by_the_next() {
 #[test]
 fn a_later_merge_that_fails_at_any_operation_is_finished_by_the_next() {
     matrix(fleet(), 1..3);
+}
+
+/// The hours of what came after the freeze leave the look-back: they are counted, once.
+#[test]
+fn what_came_after_the_freeze_is_counted_once_whatever_fails() {
+    let mut steps = fleet();
+    let objects = [Shot::plain(0, 5, 130, &[1]), Shot::plain(1, 1, 100, &[1]), Shot::plain(3, 1, 700, &[1])];
+    steps.push((objects.iter().map(Shot::object).collect(), at(740)));
+    let left = matrix(steps, 3..4);
+    println!("counted: {:?}", left.late);
+    assert_eq!(left.late.values().sum::<i64>(), 4, "one of the third step, one of the fourth; of two profiles");
 }
 
 #[test]

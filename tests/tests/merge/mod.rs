@@ -10,6 +10,7 @@ mod frames;
 mod oracle;
 mod readers;
 mod resources;
+mod rules;
 mod sequences;
 
 use std::sync::Arc;

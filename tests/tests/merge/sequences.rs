@@ -103,6 +103,7 @@ fn any_sequence_of_differing_merges_gives_what_naive_ones_give() {
         "a later revision, \"stable\"",
         "older than the look-back",
         "found by a sweep",
+        "hours counted after the freeze",
         "several waves in one merge",
         "1 partitions",
         "3 partitions",

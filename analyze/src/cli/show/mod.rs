@@ -39,6 +39,7 @@ pub(super) struct Args {
 }
 
 const NODES: &str = include_str!("nodes.sql");
+const LATE: &str = include_str!("late.sql");
 const LEGEND: &str = "\n
 first column: commonality, containers that have it / could have shown it; – where none could
 at start: only within 3 minutes of a container's start · rare: in one container · $: command lines of the first sighting
@@ -69,7 +70,7 @@ pub(super) async fn profile(
         ("tag", ScalarValue::from(workload.tag())),
         ("revision", ScalarValue::Int32(head.int32("revision", 0))),
     ];
-    let frame = views::query(context, NODES).await?.with_param_values(parameters)?;
+    let frame = views::query(context, NODES).await?.with_param_values(parameters.clone())?;
     let schema = frame.schema().as_arrow().clone();
     let batches = frame.collect().await?;
     if format != Format::Table {
@@ -83,7 +84,8 @@ pub(super) async fn profile(
         let read = Reader::new(batch);
         (0..batch.num_rows()).map(move |row| Node::read(&read, row)).collect::<Vec<_>>()
     });
-    say(&header(&head, workload))?;
+    let late = views::query(context, LATE).await?.with_param_values(parameters)?.collect().await?;
+    say(&header(&head, workload, late.first().map(Reader::new).as_ref()))?;
     say(&Tree::new(nodes.collect()).render(limits))
 }
 
@@ -102,7 +104,7 @@ pub(super) fn parse_share(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "a share is a number from 0 to 1".to_owned())
 }
 
-fn header(head: &Reader<'_>, workload: &Workload) -> String {
+fn header(head: &Reader<'_>, workload: &Workload, late: Option<&Reader<'_>>) -> String {
     let count = |name: &str| head.int32(name, 0).unwrap_or_default();
     let share =
         |name: &str| head.float(name, 0).map_or_else(|| "unknown".to_owned(), |share| format!("{share:.2}"));
@@ -123,6 +125,14 @@ fn header(head: &Reader<'_>, workload: &Workload) -> String {
     }
     if let Some(overflow) = head.int64("overflow", 0).filter(|overflow| *overflow > 0) {
         text += &format!("\nnot all nodes are kept: {overflow} sightings of siblings beyond --max-siblings");
+    }
+    let late = |name: &str| late.and_then(|late| late.int64(name, 0)).unwrap_or_default();
+    if late("snapshots") > 0 {
+        text += &format!(
+            "\n{} snapshots of {} hours came after it was stable: not merged",
+            late("snapshots"),
+            late("hours")
+        );
     }
     text + LEGEND
 }

@@ -27,10 +27,11 @@ pub(super) enum Outcome {
     OutOfRange,
     Opened,
     Frozen,
+    AfterFreeze,
 }
 
 impl Outcome {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Admitted,
         Self::Duplicate,
         Self::Conflict,
@@ -39,6 +40,7 @@ impl Outcome {
         Self::OutOfRange,
         Self::Opened,
         Self::Frozen,
+        Self::AfterFreeze,
     ];
 
     /// It makes a profile what it is; the others say what is not in one.
@@ -46,7 +48,7 @@ impl Outcome {
         matches!(self, Self::Admitted | Self::Opened | Self::Frozen)
     }
 
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Admitted => "admitted",
             Self::Duplicate => "duplicate",
@@ -56,6 +58,7 @@ impl Outcome {
             Self::OutOfRange => "out_of_range",
             Self::Opened => "opened",
             Self::Frozen => "frozen",
+            Self::AfterFreeze => "after_freeze",
         }
     }
 }
@@ -77,7 +80,10 @@ pub(super) struct LedgerRow {
     pub(super) content_hash: Option<String>,
     pub(super) snapshot_id: Option<SnapshotId>,
     /// Of `opened`: windows that start before are not of this revision. Of `frozen`: when it became stable, in event time.
+    /// Of `after_freeze`: the hour of the uploads.
     pub(super) at: Option<DateTime<Utc>>,
+    /// Of `after_freeze`: how many came.
+    pub(super) snapshots: Option<i64>,
     pub(super) seen: Option<Seen>,
 }
 
@@ -348,6 +354,8 @@ pub(super) fn to_batch(rows: &[&LedgerRow]) -> Result<RecordBatch, arrow::error:
     out.text("image_digest", seen(|seen| seen.image_digest.clone()));
     out.text_map("labels", map(|seen| &seen.labels))?;
     out.int32("path_rules", rows.iter().map(|row| Some(row.seen.as_ref()?.path_rules)));
+    out.time("hour", rows.iter().map(|row| at(row, Outcome::AfterFreeze)));
+    out.int64("snapshots", rows.iter().map(|row| row.snapshots));
     out.finish(&PROFILE_SNAPSHOTS)
 }
 
@@ -381,8 +389,10 @@ fn from_batch(batch: &RecordBatch) -> Result<Vec<LedgerRow>, MergeError> {
                 at: match outcome {
                     Outcome::Opened => read.time("window_start", row),
                     Outcome::Frozen => read.time("window_end", row),
+                    Outcome::AfterFreeze => read.time("hour", row),
                     _ => None,
                 },
+                snapshots: read.int64("snapshots", row),
                 seen: seen_of(&read, row),
             })
         })

@@ -9,6 +9,7 @@ mod aggregate;
 mod apply;
 mod bound;
 mod fold;
+mod late;
 mod ledger;
 pub(in crate::jobs) mod listing;
 mod nodes;
@@ -19,7 +20,7 @@ mod scan;
 mod score;
 mod wave;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -29,7 +30,9 @@ use wsp_schemas::store::Store;
 
 use crate::overlay;
 use crate::session::Resources;
-use crate::tables::{Change, OpenTable, ProfileTables, TableError, partition_value, transaction};
+use crate::tables::{
+    Change, MERGE_COUNTED, OpenTable, ProfileTables, TableError, application, partition_value, transaction,
+};
 use admit::Rules;
 use apply::Behind;
 use ledger::{Ledger, LedgerRow, Outcome};
@@ -208,7 +211,7 @@ impl Report {
                 Outcome::Frozen => self.frozen += 1,
                 Outcome::OutOfRange => self.out_of_range.push(problem()),
                 Outcome::Damaged | Outcome::Conflict => self.quarantined.push(problem()),
-                Outcome::Opened => {}
+                Outcome::Opened | Outcome::AfterFreeze => {}
             }
         }
     }
@@ -309,14 +312,16 @@ async fn attempt(
     }
 
     progress.stage("listing snapshots");
-    let plan = plan::make(store, &tables, options, report).await?;
+    let mut plan = plan::make(store, &tables, options, report).await?;
     progress.total(plan.files() as u64, "files");
     let mut watermark = plan.watermark.filter(|_| stopped.is_empty());
+    let mut late = std::mem::take(&mut plan.late);
     let mut waves = plan.waves(options.files_per_batch, &stopped).into_iter().peekable();
     while let Some(wave) = waves.next() {
         progress.stage("reading snapshots");
         let decided = wave::decide(store, &tables, wave, options, progress).await?;
-        report.after_freeze += decided.after_freeze;
+        late.extend(decided.late);
+        report.after_freeze += decided.early;
         // What could not be read is to be found again.
         watermark = watermark.filter(|_| decided.unavailable.is_empty());
         report.unavailable.extend(decided.unavailable);
@@ -329,28 +334,47 @@ async fn attempt(
             continue;
         }
         progress.stage("committing");
-        let touched: BTreeSet<i32> = decided.rows.iter().map(|row| row.bucket).collect();
         let mut rows = decided.rows;
-        let mut stands = BTreeMap::new();
-        for bucket in touched {
-            let before = batches.get(&bucket).copied().unwrap_or(0);
-            batches.insert(bucket, before + 1);
-            stands.insert(bucket, Behind { ledger: before + 1, nodes: before, profiles: before });
-        }
-        rows.iter_mut().for_each(|row| row.batch = batches.get(&row.bucket).copied().unwrap_or(1));
-        tables.ledger = commit_ledger(&tables.ledger, &rows, options.concurrency, report).await?;
+        let stands = number(&mut batches, &mut rows);
+        tables.ledger = commit_ledger(&tables.ledger, &rows, None, options.concurrency, report).await?;
         report.count(&rows);
         wave::quarantine(store, &decided.refused).await?;
         let mut ledger = decided.ledger;
         ledger.extend(rows);
-        let last = if waves.peek().is_none() { watermark.take() } else { None };
+        let last = match waves.peek() {
+            // Hours are counted before the watermark leaves them behind.
+            None if late.count(&tables.ledger, watermark, options).await?.rows.is_empty() => watermark.take(),
+            _ => None,
+        };
         tables = apply::run(tables, &ledger, &stands, decided.nodes, last, options, report).await?;
     }
-    // What came was of stable profiles only.
-    if let Some(hour) = watermark.filter(|_| !options.dry_run) {
+    report.after_freeze += late.total();
+    if options.dry_run {
+        return Ok(());
+    }
+    let late::Counted { mut rows, before } = late.count(&tables.ledger, watermark, options).await?;
+    if !rows.is_empty() {
+        let stands = number(&mut batches, &mut rows);
+        tables.ledger = commit_ledger(&tables.ledger, &rows, before, options.concurrency, report).await?;
+        let none = Ledger::default();
+        apply::run(tables, &none, &stands, HashMap::new(), watermark, options, report).await?;
+    } else if let Some(hour) = watermark {
         apply::settle(tables, hour).await?;
     }
     Ok(())
+}
+
+/// Makes rows the next batch of their buckets.
+fn number(batches: &mut BTreeMap<i32, i64>, rows: &mut [LedgerRow]) -> BTreeMap<i32, Behind> {
+    let touched: BTreeSet<i32> = rows.iter().map(|row| row.bucket).collect();
+    let mut stands = BTreeMap::new();
+    for bucket in touched {
+        let before = batches.get(&bucket).copied().unwrap_or(0);
+        batches.insert(bucket, before + 1);
+        stands.insert(bucket, Behind { ledger: before + 1, nodes: before, profiles: before });
+    }
+    rows.iter_mut().for_each(|row| row.batch = batches.get(&row.bucket).copied().unwrap_or(1));
+    stands
 }
 
 /// Brings buckets to where the ledger stands, but for those with a snapshot that cannot be read again.
@@ -387,6 +411,7 @@ async fn is_empty(store: &Store) -> Result<bool, MergeError> {
 async fn commit_ledger(
     ledger: &OpenTable,
     rows: &[LedgerRow],
+    counted: Option<i64>,
     at_once: usize,
     report: &mut Report,
 ) -> Result<OpenTable, MergeError> {
@@ -401,6 +426,9 @@ async fn commit_ledger(
     }
     let files = ledger.write_all(files, at_once).await?;
     files.into_iter().for_each(|file| change.add_written(file));
+    if let Some(hour) = counted {
+        change.set(application(MERGE_COUNTED, hour));
+    }
     report.bytes_written += change.bytes();
     Ok(change.commit(ledger).await?)
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use object_store::ObjectMeta;
 use object_store::path::Path;
-use wsp_schemas::image::WorkloadKey;
+use wsp_schemas::image::{Workload, WorkloadKey};
 use wsp_schemas::keys::{self, KeyError, SnapshotKey};
 use wsp_schemas::store::Store;
 
+use super::late::Late;
 use super::ledger::{self, Decided, Refusal};
 use super::{MergeError, Options, Report, listing};
 use crate::rows::Reader;
@@ -59,11 +60,14 @@ pub(super) struct Plan {
     strays: Vec<Stray>,
     /// The hour up to which everything is listed once this plan is done; none where nothing is.
     pub(super) watermark: Option<i64>,
+    /// What belongs to stable profiles.
+    pub(super) late: Late,
 }
 
 /// The newest revision of a workload, as the profiles have it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Revision {
+    workload: Workload,
     number: i32,
     is_stable: bool,
     is_due: bool,
@@ -117,8 +121,10 @@ pub(super) async fn make(
         let known = decided.get(object.location.as_ref());
         if known == Some(&Decided::Settled) {
             report.known += 1;
-        } else if known.is_none() && revisions.get(&key.workload).is_some_and(|revision| revision.is_stable) {
-            report.after_freeze += 1;
+        } else if known.is_none()
+            && let Some(revision) = revisions.get(&key.workload).filter(|revision| revision.is_stable)
+        {
+            plan.late.add(&key, &revision.workload, revision.number);
         } else {
             let refused = match known {
                 Some(Decided::Refused(refusal)) => Some(refusal.clone()),
@@ -146,7 +152,7 @@ fn stray(object: ObjectMeta, error: KeyError, decided: &HashMap<String, Decided>
 }
 
 /// The hour that a listing begins with.
-fn hour_before(hour: i64, options: &Options) -> Option<DateTime<Utc>> {
+pub(super) fn hour_before(hour: i64, options: &Options) -> Option<DateTime<Utc>> {
     let watermark = DateTime::from_timestamp(hour.checked_mul(3600)?, 0)?;
     let from = watermark.checked_sub_signed(TimeDelta::from_std(options.look_back).ok()?)?;
     from.duration_trunc(TimeDelta::hours(1)).ok()
@@ -157,8 +163,10 @@ async fn revisions(
     tables: &ProfileTables,
     options: &Options,
 ) -> Result<HashMap<WorkloadKey, Revision>, MergeError> {
-    const COLUMNS: [&str; 7] = [
+    const COLUMNS: [&str; 9] = [
         "workload_key",
+        "image_name",
+        "image_tag",
         "revision",
         "status",
         "snapshot_count",
@@ -173,8 +181,10 @@ async fn revisions(
         for batch in tables.profiles.read(&file, select).await? {
             let read = Reader::new(&batch);
             for row in 0..batch.num_rows() {
-                let workload = read.text("workload_key", row).and_then(WorkloadKey::parse);
-                let (Some(workload), Some(number)) = (workload, read.int32("revision", row)) else {
+                let key = read.text("workload_key", row).and_then(WorkloadKey::parse);
+                let image = read.text("image_name", row).zip(read.text("image_tag", row));
+                let workload = image.and_then(|(name, tag)| Workload::from_columns(name, tag).ok());
+                let (Some(key), Some(workload), Some(number)) = (key, workload, read.int32("revision", row)) else {
                     continue;
                 };
                 let is_stable = read.text("status", row) == Some("stable");
@@ -187,9 +197,9 @@ async fn revisions(
                         read.time("first_window_start", row),
                         read.time("last_window_end", row),
                     );
-                let newer = revisions.get(&workload).is_none_or(|known| known.number < number);
+                let newer = revisions.get(&key).is_none_or(|known| known.number < number);
                 if newer {
-                    revisions.insert(workload, Revision { number, is_stable, is_due });
+                    revisions.insert(key, Revision { workload, number, is_stable, is_due });
                 }
             }
         }

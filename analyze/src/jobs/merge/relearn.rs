@@ -81,7 +81,7 @@ async fn attempt(
         at: Some(since),
         ..wave::empty(bucket, options)
     };
-    tables.ledger = commit_ledger(&tables.ledger, std::slice::from_ref(&row), 1, &mut report).await?;
+    tables.ledger = commit_ledger(&tables.ledger, std::slice::from_ref(&row), None, 1, &mut report).await?;
     ledger.extend(vec![row]);
     let stands = BTreeMap::from([(bucket, Behind { ledger: before + 1, nodes: before, profiles: before })]);
     apply::run(tables, &ledger, &stands, HashMap::new(), None, options, &mut report).await?;

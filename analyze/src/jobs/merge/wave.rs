@@ -13,6 +13,7 @@ use wsp_schemas::tables::PROFILE_NODES;
 
 use super::admit::Standing;
 use super::aggregate;
+use super::late::Late;
 use super::ledger::{Ledger, LedgerRow, Outcome};
 use super::plan::{Planned, Stray, Wave, Work};
 use super::scan::{About, Candidate, Finding, Known, LearnedFile, ScanSpec, Unit, UnitReport};
@@ -33,7 +34,9 @@ pub(super) struct Decided {
     /// What the store did not give.
     pub(super) unavailable: Vec<Problem>,
     /// Snapshots that came after their profile was frozen: neither merged nor listed.
-    pub(super) after_freeze: usize,
+    pub(super) late: Late,
+    /// Snapshots of before a revision that learns.
+    pub(super) early: usize,
 }
 
 /// Reads a wave and decides on everything in it. Nothing is changed.
@@ -236,10 +239,11 @@ impl Decided {
     fn take(&mut self, work: &Work, report: UnitReport, options: &Options) {
         let number = revision(self.ledger.rows(work.workload));
         let mut workload = self.ledger.rows(work.workload).iter().find_map(|row| row.workload.clone());
-        let opened = report.findings.len();
-        self.after_freeze += work.objects.len().saturating_sub(opened);
+        // What is not even opened comes too late, as its key says.
+        let mut is_late = vec![true; work.objects.len()];
         for (at, finding) in report.findings {
             let Some(object) = work.objects.get(at as usize) else { continue };
+            is_late[at as usize] = matches!(finding, Finding::Late);
             let path = object.path.to_string();
             let refusal = LedgerRow {
                 workload_key: Some(work.workload).filter(|key| *key != WorkloadKey::UNKEYED),
@@ -286,11 +290,18 @@ impl Decided {
                     let reason = object.refused.as_ref().map(|refusal| refusal.reason.clone());
                     self.refused.push(Problem { object: path, reason: reason.unwrap_or_default() });
                 }
-                Finding::Late => self.after_freeze += 1,
+                Finding::Late => {}
                 Finding::Unavailable(reason) | Finding::Lost(reason) => {
                     self.unavailable.push(Problem { object: path, reason });
                 }
             }
+        }
+        let late = work.objects.iter().zip(is_late).filter(|(_, is_late)| *is_late);
+        match &workload {
+            Some(workload) if report.freeze.is_some() || standing(self.ledger.rows(work.workload)).frozen => {
+                late.for_each(|(object, _)| self.late.add(&object.key, workload, number));
+            }
+            _ => self.early += late.count(),
         }
         if let (Some((reason, at)), Some(workload)) = (report.freeze, workload) {
             self.rows.push(LedgerRow {
@@ -338,6 +349,7 @@ pub(super) fn empty(bucket: i32, options: &Options) -> LedgerRow {
         content_hash: None,
         snapshot_id: None,
         at: None,
+        snapshots: None,
         seen: None,
     }
 }

@@ -93,6 +93,9 @@ enum Place {
 const HELD_ROWS: usize = 4096;
 const HELD_ROWS_PER_NODE: usize = 8;
 
+/// What a node takes beside its members and attributes.
+const NODE_BYTES: usize = size_of::<(Sighting, Place, i64, Option<i64>, i64, bool, bool)>();
+
 /// The nodes of one workload so far.
 #[derive(Debug)]
 pub(crate) struct Collector {
@@ -108,10 +111,12 @@ pub(crate) struct Collector {
     startup: Vec<bool>,
     lineage: Vec<bool>,
     scans: Vec<Scan>,
-    /// Rows of the scans.
+    /// Rows and bytes of the scans.
     held: usize,
+    scan_bytes: usize,
     /// Attributes that do not stand in scans: of earlier merges, and of scans that are no longer held.
     kept: Vec<RecordBatch>,
+    kept_bytes: usize,
 }
 
 impl Collector {
@@ -131,7 +136,9 @@ impl Collector {
             lineage: Vec::new(),
             scans: Vec::new(),
             held: 0,
+            scan_bytes: 0,
             kept: Vec::new(),
+            kept_bytes: 0,
         }
     }
 
@@ -144,6 +151,12 @@ impl Collector {
     pub(crate) fn held(&self) -> usize {
         let kept: usize = self.kept.iter().map(RecordBatch::num_rows).sum();
         self.held + kept + self.scanner.nodes()
+    }
+
+    /// Memory that it takes, about.
+    pub(crate) fn memory(&self) -> usize {
+        let nodes = self.members.len() + self.first.len() * NODE_BYTES;
+        nodes + self.scanner.memory() + self.scan_bytes + self.kept_bytes
     }
 
     fn grow(&mut self) {
@@ -196,6 +209,7 @@ impl Collector {
             }
         }
         self.held += scan.len();
+        self.scan_bytes += scan.memory();
         self.scans.push(scan);
         if self.held > HELD_ROWS.max(HELD_ROWS_PER_NODE * self.scanner.nodes()) {
             self.keep()?;
@@ -224,10 +238,11 @@ impl Collector {
             for (node, row) in nodes.into_iter().zip(0..) {
                 self.places[node] = Place::Kept(at, row);
             }
+            self.kept_bytes += rows.get_array_memory_size();
             self.kept.push(rows);
         }
         self.scans.clear();
-        self.held = 0;
+        (self.held, self.scan_bytes) = (0, 0);
         Ok(())
     }
 
@@ -268,6 +283,7 @@ impl Collector {
                 self.places[node] = Place::Kept(at, u32::try_from(row).unwrap_or(u32::MAX));
             }
         }
+        self.kept_bytes += rows.get_array_memory_size();
         self.kept.push(rows);
         Ok(())
     }

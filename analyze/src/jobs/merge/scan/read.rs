@@ -5,14 +5,17 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use bytes::Bytes;
 use datafusion::common::{Result, exec_datafusion_err};
+use datafusion::execution::memory_pool::MemoryReservation;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::path::Path;
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
+use tokio::sync::mpsc::Sender;
 use wsp_schemas::keys::SnapshotKey;
-use wsp_schemas::snapshot::{Limits, Scan};
+use wsp_schemas::snapshot::{Limits, Scan, renew};
 use wsp_schemas::tables::PROFILE_NODES;
 
 use super::collect::{Collector, report_row};
@@ -27,37 +30,45 @@ use crate::tables::{Selection, decode_rows};
 /// Rows of snapshots and nodes that a unit may hold; beyond it gives what it has and begins anew.
 const HELD_ROWS: usize = 1 << 20;
 
-/// The rows of one unit, its report last.
-pub(super) async fn read_unit(
-    objects: &Arc<dyn ObjectStore>,
-    spec: &ScanSpec,
-    unit: &Unit,
-    counter: &Counter,
-) -> Result<Vec<RecordBatch>> {
+/// Rows in a batch: what takes them looks at that many at once.
+const BATCH_ROWS: usize = 8192;
+
+/// What a unit is read with.
+pub(super) struct Means<'a> {
+    pub(super) objects: &'a Arc<dyn ObjectStore>,
+    pub(super) counter: &'a Counter,
+    /// Memory for what is held of a unit; where there is no more, its rows go on early.
+    pub(super) memory: &'a MemoryReservation,
+    /// Where its rows go. Nobody may listen any more.
+    pub(super) rows: &'a Sender<Result<RecordBatch>>,
+}
+
+/// Sends the rows of one unit, its report last.
+pub(super) async fn read_unit(means: &Means<'_>, spec: &ScanSpec, unit: &Unit) -> Result<()> {
     let expected = unit.standing.snapshots as usize + unit.candidates.len();
     let collector = Collector::new(unit.number, expected.min(spec.rules.max_snapshots as usize));
     let mut reader = UnitReader {
+        means,
         spec,
         unit,
         limits: spec.bounds.into(),
         admission: Admission::new(&spec.rules, unit.standing.clone()),
         collector,
-        batches: Vec::new(),
         report: UnitReport::default(),
         admitted: HashMap::new(),
     };
-    reader.learned(objects).await?;
-    reader.candidates(objects, counter).await?;
-    reader.finish()
+    reader.learned().await?;
+    reader.candidates().await?;
+    reader.finish().await
 }
 
 struct UnitReader<'a> {
+    means: &'a Means<'a>,
     spec: &'a ScanSpec,
     unit: &'a Unit,
     limits: Limits,
     admission: Admission<'a>,
     collector: Collector,
-    batches: Vec<RecordBatch>,
     report: UnitReport,
     /// Content hashes by snapshot id, of what this scan admitted.
     admitted: HashMap<[u8; 16], String>,
@@ -66,13 +77,14 @@ struct UnitReader<'a> {
 type Fetched = std::result::Result<Bytes, Box<Finding>>;
 
 impl UnitReader<'_> {
-    async fn learned(&mut self, objects: &Arc<dyn ObjectStore>) -> Result<()> {
+    async fn learned(&mut self) -> Result<()> {
         let Some(workload) = &self.unit.workload else { return Ok(()) };
         let workloads: BTreeSet<String> = [workload.clone()].into();
+        let mut learned = Vec::new();
         for file in &self.unit.learned {
             let bad = |reason: String| exec_datafusion_err!("the node rows in `{}`: {reason}", file.key);
             let path = Path::parse(&file.key).map_err(|error| bad(error.to_string()))?;
-            let object = objects.get(&path).await.map_err(|error| bad(error.to_string()))?;
+            let object = self.means.objects.get(&path).await.map_err(|error| bad(error.to_string()))?;
             let bytes = object.bytes().await.map_err(|error| bad(error.to_string()))?;
             let partition = HashMap::from([
                 ("bucket".to_owned(), Some(file.bucket.to_string())),
@@ -80,15 +92,20 @@ impl UnitReader<'_> {
             ]);
             let select = Selection { columns: None, workloads: Some(&workloads) };
             for rows in decode_rows(&PROFILE_NODES, bytes, &partition, select).map_err(bad)? {
-                let rows = of_revision(&rows, file.revision)?;
-                self.collector.add_learned(rows)?;
+                learned.push(of_revision(&rows, file.revision)?);
             }
         }
-        Ok(())
+        let Some(first) = learned.first() else { return Ok(()) };
+        let rows = concat_batches(first.schema_ref(), &learned)?;
+        // A merge of before may have known earlier path rules only.
+        let rows = renew(&rows)?.unwrap_or(rows);
+        self.collector.add_learned(rows)?;
+        self.make_room().await
     }
 
     /// Fetches some candidates ahead, as long as they may be admitted.
-    async fn candidates(&mut self, objects: &Arc<dyn ObjectStore>, counter: &Counter) -> Result<()> {
+    async fn candidates(&mut self) -> Result<()> {
+        let Means { objects, counter, .. } = *self.means;
         let mut next = 0;
         let mut under_way: VecDeque<(usize, BoxFuture<'static, Fetched>)> = VecDeque::new();
         let candidates = &self.unit.candidates;
@@ -117,9 +134,7 @@ impl UnitReader<'_> {
             let finding = for_known(candidate, finding);
             self.report.findings.push((u32::try_from(at).unwrap_or(u32::MAX), finding));
             counter.add(1);
-            if self.collector.held() > HELD_ROWS {
-                self.batches.extend(self.collector.take()?);
-            }
+            self.make_room().await?;
         }
     }
 
@@ -204,14 +219,35 @@ impl UnitReader<'_> {
         })
     }
 
-    fn finish(mut self) -> Result<Vec<RecordBatch>> {
+    /// Sends what is held on, where it is too much.
+    async fn make_room(&mut self) -> Result<()> {
+        let fits = self.means.memory.try_resize(self.collector.memory()).is_ok();
+        if fits && self.collector.held() <= HELD_ROWS {
+            return Ok(());
+        }
+        self.send().await
+    }
+
+    /// Sends what is held on.
+    async fn send(&mut self) -> Result<()> {
+        for batch in self.collector.take()? {
+            for start in (0..batch.num_rows()).step_by(BATCH_ROWS) {
+                let rows = batch.slice(start, BATCH_ROWS.min(batch.num_rows() - start));
+                let _ = self.means.rows.send(Ok(rows)).await;
+            }
+        }
+        self.means.memory.free();
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<()> {
         if self.unit.workload.is_some() {
             self.report.freeze = self.admission.freeze().map(|(reason, at)| (reason.to_owned(), at));
         }
-        self.batches.extend(self.collector.take()?);
+        self.send().await?;
         let report = serde_json::to_string(&self.report).map_err(|error| exec_datafusion_err!("{error}"))?;
-        self.batches.push(report_row(self.unit.number, &report)?);
-        Ok(self.batches)
+        let _ = self.means.rows.send(Ok(report_row(self.unit.number, &report)?)).await;
+        Ok(())
     }
 }
 

@@ -7,19 +7,21 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, project_schema};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
+use futures::StreamExt;
 
 use super::collect::sighting_schema;
-use super::read::read_unit;
+use super::read::{Means, read_unit};
 use super::spec::ScanSpec;
 use crate::session::store_url;
 
@@ -140,25 +142,27 @@ impl ExecutionPlan for SnapshotScanExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let url: ObjectStoreUrl = store_url()?;
         let objects = context.runtime_env().object_store(url)?;
-        let mut stream = RecordBatchReceiverStreamBuilder::new(self.schema(), 2);
+        let mut stream = RecordBatchReceiverStreamBuilder::new(sighting_schema(), 2);
         let sender = stream.tx();
         let (spec, counter) = (Arc::clone(&self.spec), Arc::clone(&self.counter));
-        let projection = self.projection.clone();
+        // What it holds can be sent on at any time.
+        let memory = MemoryConsumer::new(format!("SnapshotScanExec[{partition}]")).with_can_spill(true);
+        let memory = memory.register(context.memory_pool());
         stream.spawn(async move {
+            let means =
+                Means { objects: &objects, counter: &counter, memory: &memory, rows: &sender };
             for unit in spec.partitions.get(partition).into_iter().flatten() {
-                for batch in read_unit(&objects, &spec, unit, &counter).await? {
-                    let batch = match &projection {
-                        Some(columns) => batch.project(columns)?,
-                        None => batch,
-                    };
-                    // Nobody listens any more: the query was given up.
-                    if sender.send(Ok(batch)).await.is_err() {
-                        return Ok(());
-                    }
+                // The query was given up.
+                if sender.is_closed() {
+                    break;
                 }
+                read_unit(&means, &spec, unit).await?;
             }
             Ok(())
         });
-        Ok(stream.build())
+        let stream = stream.build();
+        let Some(columns) = self.projection.clone() else { return Ok(stream) };
+        let projected = stream.map(move |batch| Ok(batch?.project(&columns)?));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), projected)))
     }
 }
