@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut table = String::from("&[\n");
     for (key, path) in found {
         // Below the manifest: the table is used again where another clone shares the target folder.
-        let path = path.strip_prefix(&root)?.to_str().ok_or("the path of a recording is not UTF-8")?.to_owned();
+        let path =
+            path.strip_prefix(&root)?.to_str().ok_or("the path of a recording is not UTF-8")?.to_owned();
         let path = format!("/recordings/{path}");
         writeln!(table, "    ({key:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?}))),")?;
     }

@@ -41,7 +41,12 @@ pub const RULES: [Rule; 15] = [
     rule(1, "64 hex digits", "`<id>`", "container ids, image digests, layer ids"),
     rule(1, "UUID with `-` or `_`", "`<uid>`", "pod ids"),
     rule(1, "32 hex digits after `pod`", "`<uid>`", "ids of static pods"),
-    rule(1, "`burstable`, `besteffort` in a `kubepods` component", "`<qos>`", "quality-of-service class of the pod"),
+    rule(
+        1,
+        "`burstable`, `besteffort` in a `kubepods` component",
+        "`<qos>`",
+        "quality-of-service class of the pod",
+    ),
     rule(
         1,
         "`kubepods` cgroup drivers' `burstable`, `besteffort` component after it",
@@ -302,7 +307,10 @@ mod tests {
             ("/dev/loop-control", "/dev/loop-control"),
             ("/dev/pts/17", "/dev/pts/<n>"),
             ("/dev/pts/ptmx", "/dev/pts/ptmx"),
-            ("/sys/devices/system/cpu/cpu11/topology/core_id", "/sys/devices/system/cpu/cpu<n>/topology/core_id"),
+            (
+                "/sys/devices/system/cpu/cpu11/topology/core_id",
+                "/sys/devices/system/cpu/cpu<n>/topology/core_id",
+            ),
             ("/sys/devices/system/cpu/online", "/sys/devices/system/cpu/online"),
             ("/sys/devices/system/node/node0/meminfo", "/sys/devices/system/node/node<n>/meminfo"),
             ("/srv/cpu/cpu11", "/srv/cpu/cpu11"),

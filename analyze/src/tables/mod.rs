@@ -15,16 +15,16 @@ mod writer;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use deltalake_core::kernel::{Action, CommitInfo, StructField, Transaction};
-use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore, get_actions};
-use deltalake_core::operations::create::CreateBuilder;
-use deltalake_core::protocol::SaveMode;
-use deltalake_core::{DeltaTable, DeltaTableError};
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ident, lit};
+use deltalake_core::kernel::{Action, CommitInfo, StructField, Transaction};
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore, get_actions};
+use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::protocol::SaveMode;
+use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::StreamExt;
 use object_store::ObjectStore as _;
 use object_store::path::Path;
@@ -250,7 +250,8 @@ impl OpenTable {
                 let kind = schema.field_with_name(column.name())?.data_type();
                 columns.push(lit(ScalarValue::try_from(kind)?).alias(column.name()));
             }
-            let plan = LogicalPlanBuilder::scan(self.declared.name, provider_as_source(Arc::clone(&scan)), None)?;
+            let plan =
+                LogicalPlanBuilder::scan(self.declared.name, provider_as_source(Arc::clone(&scan)), None)?;
             Ok(Arc::new(ViewTable::new(plan.project(columns)?.build()?, None)))
         };
         widened().map_err(|source| self.failed("read", source.into()))
@@ -388,12 +389,9 @@ impl OpenTable {
     }
 }
 
-/// The metadata of a commit to `profiles`.
-pub fn pins(ledger: &OpenTable, nodes: &OpenTable) -> Vec<(String, serde_json::Value)> {
-    vec![
-        (LEDGER_VERSION.to_owned(), ledger.version().into()),
-        (NODES_VERSION.to_owned(), nodes.version().into()),
-    ]
+/// The metadata of a commit to `profiles`: the versions that belong to it.
+pub fn pins(ledger: u64, nodes: u64) -> Vec<(String, serde_json::Value)> {
+    vec![(LEDGER_VERSION.to_owned(), ledger.into()), (NODES_VERSION.to_owned(), nodes.into())]
 }
 
 /// The application transaction that says which batch of a bucket a table stands at.

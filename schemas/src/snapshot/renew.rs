@@ -62,9 +62,8 @@ pub(super) fn renewed(text: &str) -> Option<String> {
 fn renewed_texts(rows: &RecordBatch, name: &str) -> Result<Option<StringArray>, ArrowError> {
     let texts = strings(rows, name)?;
     let protocols = strings(rows, "protocol")?;
-    let is_path = |row: usize| {
-        name != ADDRESS || protocols.value(row) == "unix" && !texts.value(row).starts_with('@')
-    };
+    let is_path =
+        |row: usize| name != ADDRESS || protocols.value(row) == "unix" && !texts.value(row).starts_with('@');
     let renewed: Vec<Option<String>> = (0..rows.num_rows())
         .map(|row| if texts.is_valid(row) && is_path(row) { renewed(texts.value(row)) } else { None })
         .collect();
@@ -179,7 +178,8 @@ impl<'a> Ids<'a> {
                 let place = match owner {
                     Some(parent) => Parent::Process(parent),
                     None => Parent::Root(
-                        RootKind::parse(text("root_kind")?).ok_or_else(|| corrupt("an unknown `root_kind`"))?,
+                        RootKind::parse(text("root_kind")?)
+                            .ok_or_else(|| corrupt("an unknown `root_kind`"))?,
                     ),
                 };
                 let shebangs: &BooleanArray = self.rows["shebang"].as_boolean();

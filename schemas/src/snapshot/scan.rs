@@ -53,7 +53,10 @@ impl Scanner {
             && let Some(rows) = renew(&verified.rows).map_err(DecodeError::Arrow)?
         {
             let columns = Columns::from_batch(&rows).ok_or_else(too_much)?;
-            scan.numbers = (0..columns.rows).map(|row| self.number_at(&columns, row)).collect::<Option<_>>().ok_or_else(too_much)?;
+            scan.numbers = (0..columns.rows)
+                .map(|row| self.number_at(&columns, row))
+                .collect::<Option<_>>()
+                .ok_or_else(too_much)?;
             scan.columns = columns;
         }
         Ok(scan)

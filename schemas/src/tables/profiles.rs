@@ -257,7 +257,12 @@ pub const PROFILE_SNAPSHOTS: Table = Table {
             Int32,
             "position in the revision, from 0: its bit in `members`; null where refused",
         ),
-        required(13, "batch", Int64, "merge batch of the bucket that decided"),
+        required(
+            13,
+            "batch",
+            Int64,
+            "merge batch of the bucket that decided; of `after_freeze`: the last one before it",
+        ),
         required(14, "decided_at", Timestamp, "when, clock of the merging host"),
         optional(
             20,

@@ -182,7 +182,10 @@ async fn snapshots_of_earlier_rules_are_brought_to_the_present_ones() {
     assert_alike(&new);
     let old = merged(&faulty().store(), &batches(|_| 1)).await;
     assert_same(&old, &new, &OF_FILES);
-    assert_eq!((versions(&old.ledger), versions(&old.profiles)), (vec![1; 6], vec![i64::from(RULES_VERSION)]));
+    assert_eq!(
+        (versions(&old.ledger), versions(&old.profiles)),
+        (vec![1; 6], vec![i64::from(RULES_VERSION)])
+    );
     // A fleet whose recorders are replaced one by one.
     let mixed = merged(&faulty().store(), &batches(|n| 1 + i32::from(n % 2))).await;
     assert_same(&mixed, &new, &OF_FILES);

@@ -98,7 +98,7 @@ async fn profile_tables(
     let is_named = tables.profiles.pinned().await?.is_none() || tables.is_settled().await?;
     if !is_named && !options.dry_run {
         let mut change = Change::rewrite();
-        change.note(pins(&tables.ledger, &tables.nodes));
+        change.note(pins(tables.ledger.version(), tables.nodes.version()));
         tables.profiles = change.commit_next(&tables.profiles).await?;
     }
     Ok(Some(tables))

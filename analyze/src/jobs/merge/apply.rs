@@ -97,7 +97,7 @@ pub(super) async fn run(
         change.advance(*bucket, transaction(*bucket, at.ledger));
     }
     if !change.is_empty() {
-        change.note(pins(&tables.ledger, &tables.nodes));
+        change.note(pins(tables.ledger.version(), tables.nodes.version()));
         if let Some(hour) = watermark {
             change.set(application(MERGE_WATERMARK, hour));
         }
@@ -107,12 +107,22 @@ pub(super) async fn run(
     Ok(tables)
 }
 
-/// Notes that all uploads up to an hour were looked at, where there was nothing else to commit.
-pub(super) async fn settle(mut tables: ProfileTables, watermark: i64) -> Result<ProfileTables, MergeError> {
+/// Has readers open the newest ledger and nodes where no profile changed, and notes the hour up to which all uploads were
+/// looked at.
+pub(super) async fn settle(
+    mut tables: ProfileTables,
+    watermark: Option<i64>,
+) -> Result<ProfileTables, MergeError> {
     let mut change = Change::default();
-    change.set(application(MERGE_WATERMARK, watermark));
-    change.note(pins(&tables.ledger, &tables.nodes));
-    tables.profiles = change.commit(&tables.profiles).await?;
+    watermark.into_iter().for_each(|hour| change.set(application(MERGE_WATERMARK, hour)));
+    // The profiles were opened last, and may be newer than the nodes: versions that are named only grow.
+    let (ledger, nodes) = (tables.ledger.version(), tables.nodes.version());
+    let named = tables.profiles.pinned().await?;
+    let (ledger, nodes) =
+        named.map_or((ledger, nodes), |pins| (ledger.max(pins.ledger), nodes.max(pins.nodes)));
+    change.note(pins(ledger, nodes));
+    // Another merge's profiles need versions that this one did not see.
+    tables.profiles = change.commit_next(&tables.profiles).await?;
     Ok(tables)
 }
 

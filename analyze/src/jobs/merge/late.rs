@@ -32,7 +32,7 @@ struct Count {
 #[derive(Debug, Default)]
 pub(super) struct Counted {
     pub(super) rows: Vec<LedgerRow>,
-    /// All hours before are counted.
+    /// All hours before are then counted. It is committed with the rows: two merges that count conflict.
     pub(super) before: Option<i64>,
 }
 
@@ -58,7 +58,7 @@ impl Late {
         }
     }
 
-    /// The rows that the ledger lacks, where this merge moves the watermark there, if it does.
+    /// The rows that the ledger lacks, where the watermark stands there after this merge.
     pub(super) async fn count(
         &self,
         ledger: &OpenTable,
@@ -96,7 +96,7 @@ impl Late {
                 });
             }
         }
-        Ok(Counted { rows, before: before.filter(|_| before > counted) })
+        Ok(Counted { rows, before })
     }
 }
 

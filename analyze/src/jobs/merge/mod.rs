@@ -20,7 +20,7 @@ mod scan;
 mod score;
 mod wave;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -315,7 +315,7 @@ async fn attempt(
     let mut plan = plan::make(store, &tables, options, report).await?;
     progress.total(plan.files() as u64, "files");
     let mut watermark = plan.watermark.filter(|_| stopped.is_empty());
-    let mut late = std::mem::take(&mut plan.late);
+    let (mut late, stood) = (std::mem::take(&mut plan.late), plan.stood);
     let mut waves = plan.waves(options.files_per_batch, &stopped).into_iter().peekable();
     while let Some(wave) = waves.next() {
         progress.stage("reading snapshots");
@@ -334,16 +334,27 @@ async fn attempt(
             continue;
         }
         progress.stage("committing");
+        let touched: BTreeSet<i32> = decided.rows.iter().map(|row| row.bucket).collect();
         let mut rows = decided.rows;
-        let stands = number(&mut batches, &mut rows);
-        tables.ledger = commit_ledger(&tables.ledger, &rows, None, options.concurrency, report).await?;
+        let mut stands = BTreeMap::new();
+        let mut change = Change::default();
+        for bucket in touched {
+            let before = batches.get(&bucket).copied().unwrap_or(0);
+            batches.insert(bucket, before + 1);
+            stands.insert(bucket, Behind { ledger: before + 1, nodes: before, profiles: before });
+            change.advance(bucket, transaction(bucket, before + 1));
+        }
+        rows.iter_mut().for_each(|row| row.batch = batches.get(&row.bucket).copied().unwrap_or(1));
+        tables.ledger = commit_ledger(&tables.ledger, &rows, change, options.concurrency, report).await?;
         report.count(&rows);
         wave::quarantine(store, &decided.refused).await?;
         let mut ledger = decided.ledger;
         ledger.extend(rows);
         let last = match waves.peek() {
             // Hours are counted before the watermark leaves them behind.
-            None if late.count(&tables.ledger, watermark, options).await?.rows.is_empty() => watermark.take(),
+            None if late.count(&tables.ledger, watermark.or(stood), options).await?.rows.is_empty() => {
+                watermark.take()
+            }
             _ => None,
         };
         tables = apply::run(tables, &ledger, &stands, decided.nodes, last, options, report).await?;
@@ -352,29 +363,22 @@ async fn attempt(
     if options.dry_run {
         return Ok(());
     }
-    let late::Counted { mut rows, before } = late.count(&tables.ledger, watermark, options).await?;
-    if !rows.is_empty() {
-        let stands = number(&mut batches, &mut rows);
-        tables.ledger = commit_ledger(&tables.ledger, &rows, before, options.concurrency, report).await?;
-        let none = Ledger::default();
-        apply::run(tables, &none, &stands, HashMap::new(), watermark, options, report).await?;
-    } else if let Some(hour) = watermark {
-        apply::settle(tables, hour).await?;
+    let mut counted = late.count(&tables.ledger, watermark.or(stood), options).await?;
+    let is_counted = !counted.rows.is_empty();
+    if is_counted {
+        // They are part of no batch: no profile changes by them.
+        counted.rows.iter_mut().for_each(|row| row.batch = batches.get(&row.bucket).copied().unwrap_or(0));
+        let mut change = Change::default();
+        counted.before.into_iter().for_each(|hour| change.set(application(MERGE_COUNTED, hour)));
+        tables.ledger =
+            commit_ledger(&tables.ledger, &counted.rows, change, options.concurrency, report).await?;
+    }
+    // Where columns were added, the versions that have them are to be named.
+    let is_named = !stopped.is_empty() || tables.is_settled().await?;
+    if is_counted || watermark.is_some() || !is_named {
+        apply::settle(tables, watermark).await?;
     }
     Ok(())
-}
-
-/// Makes rows the next batch of their buckets.
-fn number(batches: &mut BTreeMap<i32, i64>, rows: &mut [LedgerRow]) -> BTreeMap<i32, Behind> {
-    let touched: BTreeSet<i32> = rows.iter().map(|row| row.bucket).collect();
-    let mut stands = BTreeMap::new();
-    for bucket in touched {
-        let before = batches.get(&bucket).copied().unwrap_or(0);
-        batches.insert(bucket, before + 1);
-        stands.insert(bucket, Behind { ledger: before + 1, nodes: before, profiles: before });
-    }
-    rows.iter_mut().for_each(|row| row.batch = batches.get(&row.bucket).copied().unwrap_or(1));
-    stands
 }
 
 /// Brings buckets to where the ledger stands, but for those with a snapshot that cannot be read again.
@@ -408,27 +412,22 @@ async fn is_empty(store: &Store) -> Result<bool, MergeError> {
     Ok(!any && !ProfileTables::are_made(store).await?)
 }
 
+/// Commits rows, with what else the change has.
 async fn commit_ledger(
     ledger: &OpenTable,
     rows: &[LedgerRow],
-    counted: Option<i64>,
+    mut change: Change,
     at_once: usize,
     report: &mut Report,
 ) -> Result<OpenTable, MergeError> {
     let mut by_bucket: BTreeMap<i32, Vec<&LedgerRow>> = BTreeMap::new();
     rows.iter().for_each(|row| by_bucket.entry(row.bucket).or_default().push(row));
-    let mut change = Change::default();
     let mut files = Vec::with_capacity(by_bucket.len());
     for (bucket, rows) in by_bucket {
-        let batch = rows.first().map_or(1, |row| row.batch);
         files.push((vec![partition_value("bucket", &bucket)], ledger::to_batch(&rows)?));
-        change.advance(bucket, transaction(bucket, batch));
     }
     let files = ledger.write_all(files, at_once).await?;
     files.into_iter().for_each(|file| change.add_written(file));
-    if let Some(hour) = counted {
-        change.set(application(MERGE_COUNTED, hour));
-    }
     report.bytes_written += change.bytes();
     Ok(change.commit(ledger).await?)
 }

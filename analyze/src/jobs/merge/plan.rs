@@ -60,6 +60,8 @@ pub(super) struct Plan {
     strays: Vec<Stray>,
     /// The hour up to which everything is listed once this plan is done; none where nothing is.
     pub(super) watermark: Option<i64>,
+    /// Where the watermark stands before.
+    pub(super) stood: Option<i64>,
     /// What belongs to stable profiles.
     pub(super) late: Late,
 }
@@ -142,6 +144,7 @@ pub(super) async fn make(
         plan.work.push(Work { workload, bucket, objects });
     }
     let hour = |time: DateTime<Utc>| time.timestamp().div_euclid(3600);
+    plan.stood = old_watermark;
     plan.watermark = newest.map(hour).filter(|hour| Some(*hour) > old_watermark);
     Ok(plan)
 }
@@ -184,7 +187,8 @@ async fn revisions(
                 let key = read.text("workload_key", row).and_then(WorkloadKey::parse);
                 let image = read.text("image_name", row).zip(read.text("image_tag", row));
                 let workload = image.and_then(|(name, tag)| Workload::from_columns(name, tag).ok());
-                let (Some(key), Some(workload), Some(number)) = (key, workload, read.int32("revision", row)) else {
+                let (Some(key), Some(workload), Some(number)) = (key, workload, read.int32("revision", row))
+                else {
                     continue;
                 };
                 let is_stable = read.text("status", row) == Some("stable");

@@ -9,7 +9,7 @@ use wsp_schemas::store::Store;
 use super::apply::{self, Behind};
 use super::ledger::{self, Ledger, LedgerRow, Outcome};
 use super::{CONFLICTS, MergeError, Options, Patience, Report, Silent, commit_ledger, recover, wave};
-use crate::tables::{ProfileTables, TableError};
+use crate::tables::{Change, ProfileTables, TableError, transaction};
 
 /// A revision that was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,9 @@ async fn attempt(
         at: Some(since),
         ..wave::empty(bucket, options)
     };
-    tables.ledger = commit_ledger(&tables.ledger, std::slice::from_ref(&row), None, 1, &mut report).await?;
+    let mut change = Change::default();
+    change.advance(bucket, transaction(bucket, before + 1));
+    tables.ledger = commit_ledger(&tables.ledger, std::slice::from_ref(&row), change, 1, &mut report).await?;
     ledger.extend(vec![row]);
     let stands = BTreeMap::from([(bucket, Behind { ledger: before + 1, nodes: before, profiles: before })]);
     apply::run(tables, &ledger, &stands, HashMap::new(), None, options, &mut report).await?;

@@ -371,8 +371,13 @@ async fn stop_after_the_ledger(store: &Store, buckets: u32) {
     for wave in plan.waves(1000, &Default::default()) {
         let mut decided = super::wave::decide(store, &tables, wave, &options(), &Silent).await.unwrap();
         decided.rows.iter_mut().for_each(|row| row.batch = 1);
+        let mut change = crate::tables::Change::default();
+        let buckets: std::collections::BTreeSet<i32> = decided.rows.iter().map(|row| row.bucket).collect();
+        buckets.into_iter().for_each(|bucket| change.advance(bucket, crate::tables::transaction(bucket, 1)));
         tables.ledger =
-            super::commit_ledger(&tables.ledger, &decided.rows, 1, &mut Report::default()).await.unwrap();
+            super::commit_ledger(&tables.ledger, &decided.rows, change, 1, &mut Report::default())
+                .await
+                .unwrap();
     }
 }
 

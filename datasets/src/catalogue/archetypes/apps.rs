@@ -93,6 +93,7 @@ pub(super) fn jvm(b: &mut Builder) -> Owner {
             ..Program::default()
         },
     );
+    b.writes(g, &main, "tmpfs", &["/tmp/hsperfdata_app/{pid}"]);
     b.listen(g, &main, "tcp", "::", 8080);
     b.listen(g, &main, "tcp", "::", 8081);
     b.reads(
@@ -115,11 +116,6 @@ pub(super) fn jvm(b: &mut Builder) -> Owner {
     b.reads(g, &main, &["/app/lib/kafka-clients-3.7.jar", "/app/lib/lz4-java-1.8.jar"]);
     let g = b.sometimes("heap-dump", 0.05, 0.2);
     b.writes(g, &main, "volume", &["/var/dumps/java.hprof"]);
-    b.crowd(Crowd::new("perf-data", (1.0, 0.8), (1, 2), Scope::Container, Alphabet::Digits(5)).file(
-        &main,
-        "/tmp/hsperfdata_app/{name}",
-        "tmpfs",
-    ));
     b.crowd(Crowd::new("upload-parts", (0.5, 0.5), (1, 30), Scope::Window, Alphabet::Digits(8)).file(
         &main,
         "/tmp/tomcat.8080/work/upload_{name}.tmp",

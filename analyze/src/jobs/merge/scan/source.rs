@@ -149,8 +149,7 @@ impl ExecutionPlan for SnapshotScanExec {
         let memory = MemoryConsumer::new(format!("SnapshotScanExec[{partition}]")).with_can_spill(true);
         let memory = memory.register(context.memory_pool());
         stream.spawn(async move {
-            let means =
-                Means { objects: &objects, counter: &counter, memory: &memory, rows: &sender };
+            let means = Means { objects: &objects, counter: &counter, memory: &memory, rows: &sender };
             for unit in spec.partitions.get(partition).into_iter().flatten() {
                 // The query was given up.
                 if sender.is_closed() {
