@@ -134,6 +134,7 @@ fn why(reason: Left) -> &'static str {
     match reason {
         Left::Learning => "their profile still learns",
         Left::NotMerged => "no merge has decided on them",
+        Left::NotCounted => "they came after the freeze, and the merge's look-back has not left their hour",
         Left::UnfinishedMerge => {
             "a merge of their bucket is under way, or was not finished (`wsp merge` does)"
         }

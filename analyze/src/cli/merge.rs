@@ -55,7 +55,7 @@ pub(super) struct Args {
     /// Cores that work at the same time [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
-    /// Memory that grouping may take before it spills to disk, as in 512M or 4G
+    /// Memory that reading and grouping may take before they spill to disk, as in 512M or 4G
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
     memory: usize,
     /// Print the report as JSON
@@ -107,11 +107,13 @@ impl Args {
 
 /// The report for people.
 pub(super) fn text(report: &Report, dry_run: bool) -> String {
-    if report.listed == 0 {
+    if report.is_no_store {
         return "there are no snapshots below snapshots/: is this the store that wsp-capture writes to?"
             .to_owned();
     }
-    let mut text = if dry_run {
+    let mut text = if report.listed == 0 && report.profiles == 0 {
+        "no snapshots came since the last merge".to_owned()
+    } else if dry_run {
         let Report { listed, admitted, frozen, .. } = report;
         format!(
             "nothing was changed; of {listed} snapshots listed, {admitted} would be admitted, and {frozen} profiles become stable"

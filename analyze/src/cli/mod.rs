@@ -73,6 +73,7 @@ struct StoreArgs {
 impl StoreArgs {
     /// A store to read: it must be there.
     fn open(&self) -> Result<Store, Failure> {
+        crate::tables::prepare();
         Ok(wsp_schemas::store::open(&self.store, Missing::Refuse)?)
     }
 }

@@ -36,7 +36,7 @@ struct RelearnArgs {
     image: String,
     #[command(flatten)]
     store: StoreArgs,
-    /// Learn from windows that start at this time or later [default: now]
+    /// Learn from windows that start at this time or later, but for what `wsp compact` has moved away [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     since: Option<DateTime<Utc>>,
 }
@@ -66,11 +66,19 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
 async fn relearn(args: RelearnArgs) -> Result<Ending, Failure> {
     let workload = Workload::parse(&args.image).map_err(Failure::new)?;
     let store = args.store.open()?;
-    let since = args.since.unwrap_or_else(Utc::now);
+    let now = Utc::now();
+    let since = args.since.unwrap_or(now);
+    if since > now {
+        return Err(Failure::new(format!(
+            "--since {} lies in the future: no window starts there yet",
+            show_time(since)
+        ))
+        .hint("leave it out to learn from now on, or name an earlier time"));
+    }
     let opened = merge::relearn(&store, &workload, since, &Options::default()).await?;
     say(&format!(
-        "{} learns anew: revision {}, from windows that start at {} or later; the next `wsp merge` admits them\n\
-         (`wsp merge --rescan`, where they were uploaded long ago)",
+        "{} learns anew: revision {}, from windows that start at {} or later; the next `wsp merge` admits them,\n\
+         however long ago they were uploaded, but for those that `wsp compact` has moved into `activity`",
         for_display(&workload.to_string()),
         opened.revision,
         show_time(opened.since)

@@ -270,6 +270,14 @@ impl OpenTable {
     }
 }
 
+/// Has what Delta makes once in a process be made beside other work: compiling its patterns takes tens of milliseconds.
+pub fn prepare() {
+    // Without a thread they are compiled when they are first needed.
+    let _ = std::thread::Builder::new()
+        .name("wsp-prepare".to_owned())
+        .spawn(|| deltalake_core::logstore::extract_version_from_filename(""));
+}
+
 /// The three tables of the merge, open at versions that belong together.
 #[derive(Debug, Clone)]
 pub struct ProfileTables {

@@ -135,6 +135,7 @@ impl Scan {
     }
 
     /// Rows: nodes that the container showed.
+    #[inline]
     pub fn len(&self) -> usize {
         self.columns.rows
     }
@@ -150,31 +151,37 @@ impl Scan {
     }
 
     /// Numbers of the rows' nodes.
+    #[inline]
     pub fn numbers(&self) -> &[u32] {
         &self.numbers
     }
 
     /// The column `events`.
+    #[inline]
     pub fn events(&self, row: usize) -> i64 {
         self.columns.columns[Self::EVENTS].int64(row).unwrap_or_default()
     }
 
     /// The column `first_seen_ms`.
+    #[inline]
     pub fn first_seen_ms(&self, row: usize) -> i32 {
         self.columns.columns[Self::FIRST].int32(row).unwrap_or_default()
     }
 
     /// The column `last_seen_ms`.
+    #[inline]
     pub fn last_seen_ms(&self, row: usize) -> i32 {
         self.columns.columns[Self::LAST].int32(row).unwrap_or_default()
     }
 
     /// Whether the column `phase` says `startup`.
+    #[inline]
     pub fn is_startup(&self, row: usize) -> bool {
         self.columns.columns[Self::PHASE].text(row) == Some("startup")
     }
 
     /// The column `lineage_complete`.
+    #[inline]
     pub fn lineage_complete(&self, row: usize) -> bool {
         self.columns.columns[Self::LINEAGE].bool(row).unwrap_or_default()
     }

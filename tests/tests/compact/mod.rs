@@ -57,12 +57,18 @@ fn fleet() -> Vec<Object> {
     objects
 }
 
-/// A store that a merge has seen all of.
+/// A store that a merge has seen all of, which looks back so little that it has counted what came after the freeze.
 async fn merged(store: &Store, objects: &[Object], as_of: DateTime<Utc>) {
+    merged_looking_back(store, objects, as_of, 1).await;
+}
+
+async fn merged_looking_back(store: &Store, objects: &[Object], as_of: DateTime<Utc>, hours: u64) {
     for object in objects {
         upload(store, object).await;
     }
-    merge(store, &options(&settings(), as_of)).await.unwrap();
+    let look_back = std::time::Duration::from_secs(hours * 3600);
+    let told = wsp_analyze::jobs::merge::Options { look_back, ..options(&settings(), as_of) };
+    merge(store, &told).await.unwrap();
 }
 
 fn is_of(object: &Object, apps: &[Option<u8>]) -> bool {

@@ -11,7 +11,9 @@ use wsp_tests::delta;
 use wsp_tests::oracle::Object;
 use wsp_tests::value::{Value, cell_of};
 
-use super::{assert_activity, compact, everything, fleet, is_of, listed, merged, raw_keys};
+use super::{
+    assert_activity, compact, everything, fleet, is_of, listed, merged, merged_looking_back, raw_keys,
+};
 use crate::merge::fleets::{Shot, at};
 use crate::merge::{faulty, merge, options, upload};
 
@@ -65,6 +67,22 @@ async fn young_files_and_files_that_nobody_decided_on_stay() {
     assert_eq!(report.raw.left.get(&Left::NotMerged), Some(&1), "{report:?}");
     assert_activity(&store, &moved).await;
     assert!(raw_keys(&store).await.contains(&late.key));
+}
+
+/// What came after the freeze stays until a merge has counted it: nothing can count a file that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_after_the_freeze_is_counted_before_it_is_moved() {
+    let store = faulty().store();
+    let objects = fleet();
+    merged_looking_back(&store, &objects, at(700), 48).await;
+    let report = compact(&store, &everything()).await.unwrap();
+    assert_eq!(report.raw.left.get(&Left::NotCounted), Some(&4), "{report:?}");
+    // Days later the hours leave the look-back.
+    merged_looking_back(&store, &[Shot::plain(3, 1, 5000, &[1]).object()], at(5100), 48).await;
+    let tables = Tables::read(&store).await.unwrap();
+    assert_eq!(tables.late.values().sum::<i64>(), 4, "{:?}", tables.late);
+    let report = compact(&store, &everything()).await.unwrap();
+    assert_eq!((report.raw.left.get(&Left::NotCounted), report.raw.moved >= 4), (None, true), "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

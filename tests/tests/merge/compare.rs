@@ -69,7 +69,9 @@ impl Batch {
     async fn looks_from(&self, store: &Store) -> Option<DateTime<Utc>> {
         self.look_back?;
         let hour = watermark(store).await.unwrap()?;
-        DateTime::from_timestamp(self.begins(hour) * 3600, 0)
+        let from = DateTime::from_timestamp(self.begins(hour) * 3600, 0).unwrap();
+        let opened = opened(&Tables::read(store).await.unwrap());
+        Some(opened.map_or(from, |since| from.min(since.duration_trunc(TimeDelta::hours(1)).unwrap())))
     }
 
     /// The hour that the listing of a merge begins with which finds the watermark there.
@@ -184,6 +186,31 @@ fn assert_frames(found: &Tables, uploaded: &[Object]) {
 
 pub(super) fn by_key(objects: &[Object]) -> HashMap<String, bytes::Bytes> {
     objects.iter().map(|object| (object.key.clone(), object.bytes.clone())).collect()
+}
+
+/// From when the snapshots of revisions are that were opened and have none: a merge looks for them however long ago they came.
+fn opened(tables: &Tables) -> Option<DateTime<Utc>> {
+    let of = |row: &Row| {
+        let key = cell_of(row, "workload_key").text().unwrap_or_default().to_owned();
+        (key, cell_of(row, "revision").int().unwrap_or_default())
+    };
+    let newest: BTreeMap<String, i64> =
+        tables.profiles.iter().map(of).fold(BTreeMap::new(), |mut newest, (key, revision)| {
+            let known = newest.entry(key).or_default();
+            *known = revision.max(*known);
+            newest
+        });
+    let empty: BTreeSet<(String, i64)> = tables
+        .profiles
+        .iter()
+        .filter(|row| cell_of(row, "snapshot_count").int() == Some(0))
+        .map(of)
+        .filter(|(key, revision)| newest.get(key) == Some(revision))
+        .collect();
+    let opened = tables.ledger.iter().filter(|row| cell_of(row, "outcome").text() == Some("opened"));
+    let since =
+        opened.filter(|row| empty.contains(&of(row))).filter_map(|row| cell_of(row, "window_start").int());
+    since.min().and_then(DateTime::from_timestamp_micros)
 }
 
 /// What merges must have counted of what came after the freeze.

@@ -11,7 +11,9 @@ use wsp_schemas::tables::SIGNALS;
 
 use super::{Left, Options};
 use crate::rows::Reader;
-use crate::tables::{DETECT_WATERMARK, MERGE_WATERMARK, OpenTable, ProfileTables, Selection, TableError};
+use crate::tables::{
+    DETECT_WATERMARK, MERGE_COUNTED, MERGE_WATERMARK, OpenTable, ProfileTables, Selection, TableError,
+};
 
 /// What is known of the store, at one moment.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub(super) struct Judge {
     level: BTreeSet<i32>,
     /// The hour from which uploads may not have been seen by a merge; none where nothing is known.
     merged_before: Option<i64>,
+    counted_before: Option<i64>,
     /// The hour from which snapshots may not have been looked at by a detection.
     detected_before: i64,
 }
@@ -56,6 +59,7 @@ impl Judge {
             is_stable: stable(&tables).await?,
             level: tables.level_buckets().await?,
             merged_before: tables.profiles.application(MERGE_WATERMARK).await?,
+            counted_before: tables.ledger.application(MERGE_COUNTED).await?,
             detected_before: detected_before(store, options).await?,
             tables,
         })
@@ -115,6 +119,10 @@ impl Judge {
             // A merge does not open what comes after the freeze; that it has seen the hour is enough.
             None if stable.is_none() || self.merged_before.is_none_or(|merged| hour >= merged) => {
                 Verdict::Stay(Left::NotMerged)
+            }
+            // A file that is gone cannot be counted.
+            None if self.counted_before.is_none_or(|counted| hour >= counted) => {
+                Verdict::Stay(Left::NotCounted)
             }
             _ if hour >= self.detected_before => Verdict::Stay(Left::NotDetected),
             _ => Verdict::Move { content_hash: decision.and_then(|decision| decision.content_hash.clone()) },

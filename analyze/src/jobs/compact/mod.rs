@@ -120,6 +120,8 @@ pub enum Left {
     Learning,
     /// No merge has decided on them.
     NotMerged,
+    /// They came after the freeze, and no merge has counted them yet: their hour is in its look-back.
+    NotCounted,
     /// A merge of their bucket is not finished.
     UnfinishedMerge,
     /// A merge refused them, and moves them to quarantine.

@@ -142,6 +142,9 @@ impl Options {
 /// What a merge did.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
+    /// The store has neither snapshots nor tables: nothing was looked at, and nothing made.
+    #[serde(skip)]
+    pub is_no_store: bool,
     /// Objects below `snapshots/` that were listed.
     pub listed: usize,
     /// Objects that an earlier merge had decided on.
@@ -269,7 +272,7 @@ impl MergeError {
 /// Runs a merge.
 pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> Result<Report, MergeError> {
     if is_empty(store).await? {
-        return Ok(Report::default());
+        return Ok(Report { is_no_store: true, ..Report::default() });
     }
     let options = &Options { concurrency: options.concurrency_at(store), ..options.clone() };
     // A trial makes its tables in memory, where there are none.

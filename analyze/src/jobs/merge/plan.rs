@@ -10,8 +10,8 @@ use wsp_schemas::keys::{self, KeyError, SnapshotKey};
 use wsp_schemas::store::Store;
 
 use super::late::Late;
-use super::ledger::{self, Decided, Refusal};
-use super::{MergeError, Options, Report, listing};
+use super::ledger::{self, Decided, Ledger, Refusal};
+use super::{MergeError, Options, Report, listing, wave};
 use crate::rows::Reader;
 use crate::tables::{MERGE_WATERMARK, ProfileTables, Selection};
 
@@ -73,6 +73,7 @@ struct Revision {
     number: i32,
     is_stable: bool,
     is_due: bool,
+    is_empty: bool,
 }
 
 /// Lists what is new and leaves out what the ledger has, and what belongs to stable profiles.
@@ -89,6 +90,11 @@ pub(super) async fn make(
         _ => None,
     };
     let revisions = revisions(tables, options).await?;
+    let from = match (from, opened(tables, &revisions).await?) {
+        // What an opened revision begins with may have come long ago.
+        (Some(from), Some(since)) => Some(from.min(since)),
+        (from, _) => from,
+    };
     let listed = listing::objects(store, from).await?;
     report.listed = listed.len();
     let mut from = from.map(keys::snapshots_from).unwrap_or_default();
@@ -161,6 +167,21 @@ pub(super) fn hour_before(hour: i64, options: &Options) -> Option<DateTime<Utc>>
     from.duration_trunc(TimeDelta::hours(1)).ok()
 }
 
+/// The earliest hour that an opened revision without snapshots begins with.
+async fn opened(
+    tables: &ProfileTables,
+    revisions: &HashMap<WorkloadKey, Revision>,
+) -> Result<Option<DateTime<Utc>>, MergeError> {
+    let empty: BTreeSet<WorkloadKey> =
+        revisions.iter().filter(|(_, revision)| revision.is_empty).map(|(key, _)| *key).collect();
+    if empty.is_empty() {
+        return Ok(None);
+    }
+    let ledger = Ledger::read(&tables.ledger, &empty).await?;
+    let since = empty.iter().filter_map(|key| wave::standing(ledger.rows(*key)).since).min();
+    Ok(since.and_then(|since| since.duration_trunc(TimeDelta::hours(1)).ok()))
+}
+
 /// The newest revision of every workload.
 async fn revisions(
     tables: &ProfileTables,
@@ -203,7 +224,8 @@ async fn revisions(
                     );
                 let newer = revisions.get(&key).is_none_or(|known| known.number < number);
                 if newer {
-                    revisions.insert(key, Revision { workload, number, is_stable, is_due });
+                    let is_empty = count("snapshot_count") == 0;
+                    revisions.insert(key, Revision { workload, number, is_stable, is_due, is_empty });
                 }
             }
         }

@@ -10,3 +10,6 @@ mod spec;
 pub(crate) use collect::Sighting;
 pub(crate) use source::{Counter, SnapshotScan};
 pub(crate) use spec::{About, Candidate, Finding, Known, LearnedFile, ScanSpec, Unit, UnitReport};
+
+#[cfg(test)]
+mod tests;
