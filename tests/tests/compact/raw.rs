@@ -8,6 +8,7 @@ use wsp_schemas::keys;
 use wsp_schemas::snapshot::{Limits, decode, encode};
 use wsp_schemas::tables::{ACTIVITY, SIGNALS};
 use wsp_tests::delta;
+use wsp_tests::delta::Tables;
 use wsp_tests::oracle::Object;
 use wsp_tests::value::{Value, cell_of};
 
