@@ -105,7 +105,7 @@ def normalise(raw: bytes, version: int) -> bytes:
             part = b"<tid>"
         elif before == b"kubepods" and part in (b"burstable", b"besteffort"):
             part = b"<qos>"
-        elif version >= 2 and number and before == b"pts":
+        elif version >= 2 and number and place == b"dev/pts":
             part = b"<n>"
         elif version >= 2 and place == b"system/cpu" and re.fullmatch(rb"cpu[0-9]+", part):
             part = b"cpu<n>"

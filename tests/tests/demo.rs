@@ -1,6 +1,6 @@
 //! The README's first command, after its set-up.
 
-use wsp_tests::program::wsp;
+use wsp_tests::program::{run, wsp};
 
 #[test]
 fn the_demo_shows_profiles_and_runs_again() {
@@ -25,6 +25,22 @@ fn the_demo_shows_profiles_and_runs_again() {
         let answer = wsp(&arguments).ok();
         assert!(!answer.is_empty(), "{arguments:?}");
     }
+}
+
+#[test]
+fn the_demo_keeps_out_of_other_stores() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let _ = run(
+        "wsp-datasets",
+        ["generate", "--store", folder, "--images", "1", "--containers", "1", "--no-truth"],
+    )
+    .ok();
+    let before = std::fs::read_dir(folder).unwrap().count();
+    let refused = wsp(["demo", "--dir", folder]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("is none of the demo's"), "{}", refused.stderr);
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), before, "nothing was made");
 }
 
 /// Splits a command line that quotes with double quotes only.

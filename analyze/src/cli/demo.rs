@@ -1,15 +1,21 @@
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
+use object_store::path::Path;
 use wsp_schemas::image::Workload;
-use wsp_schemas::keys::SnapshotKey;
-use wsp_schemas::store::{self, Missing};
+use wsp_schemas::keys::{self, SnapshotKey};
+use wsp_schemas::store::{self, Missing, Store};
+use wsp_schemas::tables::PROFILE_SNAPSHOTS;
+use wsp_schemas::text::for_display;
 
 use super::output::{Format, say};
 use super::progress::Bar;
 use super::show::{self, Limits};
 use super::{Ending, Failure, merge, profiles, sql};
 use crate::jobs::merge::{self as job, Options};
+use crate::tables::ProfileTables;
 use crate::views;
 
 #[derive(Debug, clap::Args)]
@@ -22,9 +28,31 @@ pub(super) struct Args {
 const IMAGE: &str = "localhost/demo/web:1.22";
 const QUERY: &str = "select kind, count(*) as nodes, avg(commonality) as commonality from nodes group by kind order by nodes desc";
 
+/// A snapshot that is not the demo's, or a table where there is no snapshot of its.
+async fn stranger(store: &Store) -> Result<Option<String>, Failure> {
+    let own: HashSet<&str> = wsp_datasets::recordings::recordings().map(|(key, _)| key).collect();
+    let mut is_own = false;
+    let mut objects = store.objects.list(Some(&Path::from(keys::SNAPSHOTS)));
+    while let Some(object) = objects.try_next().await.map_err(Failure::new)? {
+        if !own.contains(object.location.as_ref()) {
+            return Ok(Some(object.location.to_string()));
+        }
+        is_own = true;
+    }
+    let is_made = !is_own && ProfileTables::are_made(store).await?;
+    Ok(is_made.then(|| keys::table(PROFILE_SNAPSHOTS.name)))
+}
+
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let folder = args.dir.display().to_string();
     let store = store::open(&folder, Missing::Create)?;
+    if let Some(other) = stranger(&store).await? {
+        return Err(Failure::new(format!(
+            "{store} has `{}`, which is none of the demo's: its profiles would be merged, too",
+            for_display(&other)
+        ))
+        .hint("name a folder that is new, or one of an earlier demo, with --dir"));
+    }
     let copied = wsp_datasets::recordings::copy_to(&store).await.map_err(Failure::new)?;
     say(&format!(
         "# The store {store} has {} recorded snapshots of real containers\n\n$ wsp merge --store {folder}",
