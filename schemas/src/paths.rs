@@ -178,13 +178,15 @@ fn component<'a>(version: i32, part: &'a [u8], context: &Context) -> Cow<'a, [u8
 
 /// What version 2 added.
 fn component_v2(part: &[u8], context: &Context) -> Option<&'static [u8]> {
-    let numbered = |prefix: &[u8]| part.strip_prefix(prefix).is_some_and(is_number);
+    // A longer one may be an id to version 1, which comes first where a file went through both.
+    let small = |part: &[u8]| is_number(part) && part.len() <= 10;
+    let numbered = |prefix: &[u8]| part.strip_prefix(prefix).is_some_and(small);
     match context.after {
-        After::Pts if is_number(part) => Some(b"<n>"),
+        After::Pts if small(part) => Some(b"<n>"),
         After::Cpus if numbered(b"cpu") => Some(b"cpu<n>"),
         After::Nodes if numbered(b"node") => Some(b"node<n>"),
-        After::Descriptors if is_number(part) => Some(b"<fd>"),
-        After::JavaProcesses if is_number(part) => Some(b"<pid>"),
+        After::Descriptors if small(part) => Some(b"<fd>"),
+        After::JavaProcesses if small(part) => Some(b"<pid>"),
         _ => None,
     }
 }
@@ -360,6 +362,7 @@ mod tests {
             Just("burstable".to_owned()),
             "dev|pts|system|cpu|node|fd|fdinfo|self|hsperfdata_a",
             "(cpu|node)[0-9]{0,2}",
+            "(cpu|node)?[0-9]{64}",
             "[0-9]{1,6}",
             "[a-f0-9]{60,66}",
             "pod[a-f0-9]{30,34}",

@@ -99,21 +99,22 @@ def normalise(raw: bytes, version: int) -> bytes:
     out, before, place, below_pid, below_proc = [], b"", b"", False, False
     for part in raw.split(b"/"):
         number = re.fullmatch(rb"[0-9]+", part)
+        small = re.fullmatch(rb"[0-9]{1,10}", part)
         if before == b"proc" and number:
             part, below_pid = b"<pid>", True
         elif before == b"task" and number and below_pid:
             part = b"<tid>"
         elif before == b"kubepods" and part in (b"burstable", b"besteffort"):
             part = b"<qos>"
-        elif version >= 2 and number and place == b"dev/pts":
+        elif version >= 2 and small and place == b"dev/pts":
             part = b"<n>"
-        elif version >= 2 and place == b"system/cpu" and re.fullmatch(rb"cpu[0-9]+", part):
+        elif version >= 2 and place == b"system/cpu" and re.fullmatch(rb"cpu[0-9]{1,10}", part):
             part = b"cpu<n>"
-        elif version >= 2 and place == b"system/node" and re.fullmatch(rb"node[0-9]+", part):
+        elif version >= 2 and place == b"system/node" and re.fullmatch(rb"node[0-9]{1,10}", part):
             part = b"node<n>"
-        elif version >= 2 and number and before in (b"fd", b"fdinfo") and below_proc:
+        elif version >= 2 and small and before in (b"fd", b"fdinfo") and below_proc:
             part = b"<fd>"
-        elif version >= 2 and number and before.startswith(b"hsperfdata_"):
+        elif version >= 2 and small and before.startswith(b"hsperfdata_"):
             part = b"<pid>"
         elif re.fullmatch(rb"\.\.\d{4}_\d\d_\d\d_\d\d_\d\d_\d\d\.\d+", part):
             part = b"..<time>"

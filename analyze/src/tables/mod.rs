@@ -318,8 +318,8 @@ impl ProfileTables {
         is_made(store, &PROFILE_SNAPSHOTS).await
     }
 
-    /// Whether the newest commit to the profiles names the newest versions of the others: then every bucket stands at its
-    /// last batch in all three.
+    /// Whether the newest commit to the profiles names the newest versions of the others. Buckets whose merge stopped half way
+    /// may stand at different batches in them all the same.
     pub async fn is_settled(&self) -> Result<bool, TableError> {
         let pinned = self.profiles.pinned().await?;
         Ok(pinned
@@ -330,9 +330,6 @@ impl ProfileTables {
     /// no merge will need their snapshots again to finish.
     pub async fn level_buckets(&self) -> Result<BTreeSet<i32>, TableError> {
         let all = 0..i32::try_from(self.ledger.buckets()?).unwrap_or(i32::MAX);
-        if self.is_settled().await? {
-            return Ok(all.collect());
-        }
         let mut level = BTreeSet::new();
         for bucket in all {
             let batch = self.ledger.batch(bucket).await?;
@@ -359,7 +356,17 @@ impl ProfileTables {
             others.push(table);
         }
         match <[OpenTable; 2]>::try_from(others) {
-            Ok([nodes, profiles]) => Ok(Self { ledger, nodes, profiles }),
+            Ok([nodes, profiles]) => {
+                // The profiles may know of a freeze of which this ledger does not have the snapshots.
+                let newer = |pins: &Pins| pins.ledger > ledger.version() || pins.nodes > nodes.version();
+                if profiles.pinned().await?.as_ref().is_some_and(newer) {
+                    return Err(TableError::Conflict {
+                        table: ledger.declared.name,
+                        store: store.to_string(),
+                    });
+                }
+                Ok(Self { ledger, nodes, profiles })
+            }
             Err(_) => Err(TableError::NoProfiles { store: store.to_string() }),
         }
     }

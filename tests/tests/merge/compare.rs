@@ -70,7 +70,7 @@ impl Batch {
         self.look_back?;
         let hour = watermark(store).await.unwrap()?;
         let from = DateTime::from_timestamp(self.begins(hour) * 3600, 0).unwrap();
-        let opened = opened(&Tables::read(store).await.unwrap());
+        let opened = opened(&Tables::read(store).await.unwrap(), from);
         Some(opened.map_or(from, |since| from.min(since.duration_trunc(TimeDelta::hours(1)).unwrap())))
     }
 
@@ -188,8 +188,9 @@ pub(super) fn by_key(objects: &[Object]) -> HashMap<String, bytes::Bytes> {
     objects.iter().map(|object| (object.key.clone(), object.bytes.clone())).collect()
 }
 
-/// From when the snapshots of revisions are that were opened and have none: a merge looks for them however long ago they came.
-fn opened(tables: &Tables) -> Option<DateTime<Utc>> {
+/// From when the snapshots of revisions are that were opened since a time and have none: a merge looks for them however long
+/// ago they came.
+fn opened(tables: &Tables, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let of = |row: &Row| {
         let key = cell_of(row, "workload_key").text().unwrap_or_default().to_owned();
         (key, cell_of(row, "revision").int().unwrap_or_default())
@@ -207,7 +208,10 @@ fn opened(tables: &Tables) -> Option<DateTime<Utc>> {
         .map(of)
         .filter(|(key, revision)| newest.get(key) == Some(revision))
         .collect();
-    let opened = tables.ledger.iter().filter(|row| cell_of(row, "outcome").text() == Some("opened"));
+    let opened = tables.ledger.iter().filter(|row| {
+        cell_of(row, "outcome").text() == Some("opened")
+            && cell_of(row, "decided_at").int() >= Some(after.timestamp_micros())
+    });
     let since =
         opened.filter(|row| empty.contains(&of(row))).filter_map(|row| cell_of(row, "window_start").int());
     since.min().and_then(DateTime::from_timestamp_micros)

@@ -253,7 +253,6 @@ fn what_came_after_the_freeze_is_counted_once_whatever_fails() {
     let objects = [Shot::plain(0, 5, 130, &[1]), Shot::plain(1, 1, 100, &[1]), Shot::plain(3, 1, 700, &[1])];
     steps.push((objects.iter().map(Shot::object).collect(), at(740)));
     let left = matrix(steps, 3..4);
-    println!("counted: {:?}", left.late);
     assert_eq!(left.late.values().sum::<i64>(), 3, "one of the third step, two of the fourth");
     assert_eq!(left.late.len(), 2, "of two profiles");
 }

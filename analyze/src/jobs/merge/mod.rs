@@ -275,8 +275,8 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
         return Ok(Report { is_no_store: true, ..Report::default() });
     }
     let options = &Options { concurrency: options.concurrency_at(store), ..options.clone() };
-    // A trial makes its tables in memory, where there are none.
-    let trial = if options.dry_run && !ProfileTables::are_made(store).await? {
+    // What a trial makes, tables or columns, it makes in memory.
+    let trial = if options.dry_run {
         let over = overlay::over(store, None);
         Some(over.map_err(|source| MergeError::List { store: store.to_string(), source })?)
     } else {

@@ -10,8 +10,8 @@ use wsp_schemas::keys::{self, KeyError, SnapshotKey};
 use wsp_schemas::store::Store;
 
 use super::late::Late;
-use super::ledger::{self, Decided, Ledger, Refusal};
-use super::{MergeError, Options, Report, listing, wave};
+use super::ledger::{self, Decided, Ledger, Outcome, Refusal};
+use super::{MergeError, Options, Report, listing};
 use crate::rows::Reader;
 use crate::tables::{MERGE_WATERMARK, ProfileTables, Selection};
 
@@ -90,10 +90,10 @@ pub(super) async fn make(
         _ => None,
     };
     let revisions = revisions(tables, options).await?;
-    let from = match (from, opened(tables, &revisions).await?) {
-        // What an opened revision begins with may have come long ago.
-        (Some(from), Some(since)) => Some(from.min(since)),
-        (from, _) => from,
+    // What an opened revision begins with may have come long ago.
+    let from = match from {
+        Some(from) => Some(opened(tables, &revisions, from).await?.map_or(from, |since| from.min(since))),
+        None => None,
     };
     let listed = listing::objects(store, from).await?;
     report.listed = listed.len();
@@ -167,18 +167,26 @@ pub(super) fn hour_before(hour: i64, options: &Options) -> Option<DateTime<Utc>>
     from.duration_trunc(TimeDelta::hours(1)).ok()
 }
 
-/// The earliest hour that an opened revision without snapshots begins with.
+/// The earliest hour that a revision begins with which has no snapshots and was opened after this time: one that was opened
+/// before has been looked for.
 async fn opened(
     tables: &ProfileTables,
     revisions: &HashMap<WorkloadKey, Revision>,
+    after: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, MergeError> {
-    let empty: BTreeSet<WorkloadKey> =
-        revisions.iter().filter(|(_, revision)| revision.is_empty).map(|(key, _)| *key).collect();
+    let empty: BTreeMap<WorkloadKey, i32> = revisions
+        .iter()
+        .filter(|(_, revision)| revision.is_empty)
+        .map(|(key, revision)| (*key, revision.number))
+        .collect();
     if empty.is_empty() {
         return Ok(None);
     }
-    let ledger = Ledger::read(&tables.ledger, &empty).await?;
-    let since = empty.iter().filter_map(|key| wave::standing(ledger.rows(*key)).since).min();
+    let ledger = Ledger::read(&tables.ledger, &empty.keys().copied().collect()).await?;
+    let rows = empty.iter().flat_map(|(key, number)| {
+        ledger.rows(*key).iter().filter(|row| row.outcome == Outcome::Opened && row.revision == Some(*number))
+    });
+    let since = rows.filter(|row| row.decided_at >= after).filter_map(|row| row.at).min();
     Ok(since.and_then(|since| since.duration_trunc(TimeDelta::hours(1)).ok()))
 }
 

@@ -141,7 +141,7 @@ pub(super) fn revision(rows: &[LedgerRow]) -> i32 {
 }
 
 /// Where the newest revision of a workload stands.
-pub(super) fn standing(rows: &[LedgerRow]) -> Standing {
+fn standing(rows: &[LedgerRow]) -> Standing {
     let revision = revision(rows);
     let mut standing = Standing::default();
     for row in rows.iter().filter(|row| row.revision == Some(revision)) {

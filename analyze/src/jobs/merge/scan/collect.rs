@@ -272,7 +272,10 @@ impl Collector {
             let mine = &mut self.members[node * self.stride..][..self.stride];
             mine.iter_mut().zip(set).for_each(|(mine, other)| *mine |= other);
             self.events[node] = self.events[node].saturating_add(events.value(row));
-            self.overflow[node] = overflow.is_valid(row).then(|| overflow.value(row));
+            if overflow.is_valid(row) {
+                let slot = &mut self.overflow[node];
+                *slot = Some(slot.unwrap_or(0).saturating_add(overflow.value(row)));
+            }
             self.last[node] = self.last[node].max(last.value(row));
             self.startup[node] &= phases.value(row) == "startup";
             self.lineage[node] |= lineage.value(row);
