@@ -1,5 +1,7 @@
 //! Old versions out: whoever reads or merges afterwards finds everything.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use wsp_analyze::jobs::compact::{CompactError, Options};
@@ -86,10 +88,11 @@ async fn a_store_without_its_old_versions_is_read_and_merged_as_before() {
 /// `profiles` names versions that are not the newest: they are not taken away, whatever their age.
 #[tokio::test(flavor = "multi_thread")]
 async fn named_versions_stay_until_others_are_named() {
-    use wsp_tests::faulty::Fault;
+    use object_store::memory::InMemory;
+    use wsp_tests::faulty::{Fault, Faulty};
 
-    let faulty = faulty();
-    let store = faulty.store();
+    let whole = InMemory::new();
+    let store = Faulty::new(Arc::new(whole.clone())).store();
     merged(&store, &fleet(), at(700)).await;
     let before = shown(&store).await;
     let told = options(&super::settings(), at(800));
@@ -98,7 +101,9 @@ async fn named_versions_stay_until_others_are_named() {
     }
     // Stopped at the last commit: nodes are ahead of what `profiles` names.
     let mut number = 0;
-    loop {
+    let store = loop {
+        let faulty = Faulty::new(Arc::new(whole.fork()));
+        let store = faulty.store();
         faulty.arm(number, Fault::KilledBefore);
         let _ = merge(&store, &told).await;
         faulty.disarm();
@@ -106,11 +111,11 @@ async fn named_versions_stay_until_others_are_named() {
         let ledger = OpenTable::open(&store, &PROFILE_SNAPSHOTS, None).await.unwrap().unwrap();
         let named = ProfileTables::open(&store).await.unwrap();
         if nodes.version() > named.nodes.version() && ledger.version() > named.ledger.version() {
-            break;
+            break store;
         }
         number += 1;
         assert!(number < 500, "no operation leaves nodes ahead");
-    }
+    };
     for _ in 0..2 {
         let report = compact(&store, &nobody()).await.unwrap();
         assert!(report.unfinished_merge, "{report:?}");
