@@ -21,9 +21,8 @@ use wsp_tests::value::{Row, cell_of};
 use super::fleets::at;
 use super::{faulty, merge, options, upload};
 
-/// A store with a learning profile of three snapshots, as `wsp merge` of commit 44843eb made it, whose path rules were of version 1:
-/// `WSP_KEEP=DIR cargo nextest run -p wsp-tests --run-ignored only writes_snapshots_of_version_1`, then
-/// `wsp merge --store DIR --as-of 2021-01-01T02:00:00Z --buckets 2`.
+/// A store with a learning profile of three snapshots, which [`snapshot`] gives (the test compares them): made by
+/// `wsp merge --as-of 2021-01-01T02:00:00Z --buckets 2` of commit 44843eb, whose path rules were of version 1.
 const STORE_V1: &str = "data/store-rules-v1";
 
 const CONTAINERS: u8 = 6;
@@ -228,16 +227,5 @@ fn copy(from: &FilePath, to: &FilePath) {
         } else {
             std::fs::copy(entry.path(), target).unwrap();
         }
-    }
-}
-
-#[test]
-#[ignore = "writes what the store of version 1 was made from"]
-fn writes_snapshots_of_version_1() {
-    let dir = PathBuf::from(std::env::var_os("WSP_KEEP").expect("WSP_KEEP names a folder"));
-    for object in (0..LEARNED).map(|n| snapshot(n, 1)) {
-        let path = dir.join(&object.key);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, &object.bytes).unwrap();
     }
 }

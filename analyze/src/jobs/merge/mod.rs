@@ -319,6 +319,7 @@ async fn attempt(
     progress.total(plan.files() as u64, "files");
     let mut watermark = plan.watermark.filter(|_| stopped.is_empty());
     let (mut late, stood) = (std::mem::take(&mut plan.late), plan.stood);
+    let mut counted = None;
     let mut waves = plan.waves(options.files_per_batch, &stopped).into_iter().peekable();
     while let Some(wave) = waves.next() {
         progress.stage("reading snapshots");
@@ -353,20 +354,23 @@ async fn attempt(
         wave::quarantine(store, &decided.refused).await?;
         let mut ledger = decided.ledger;
         ledger.extend(rows);
-        let last = match waves.peek() {
+        let mut last = None;
+        if waves.peek().is_none() {
+            let count = late.count(&tables.ledger, watermark.or(stood), options).await?;
             // Hours are counted before the watermark leaves them behind.
-            None if late.count(&tables.ledger, watermark.or(stood), options).await?.rows.is_empty() => {
-                watermark.take()
-            }
-            _ => None,
-        };
+            last = watermark.take_if(|_| count.rows.is_empty());
+            counted = Some(count);
+        }
         tables = apply::run(tables, &ledger, &stands, decided.nodes, last, options, report).await?;
     }
     report.after_freeze += late.total();
     if options.dry_run {
         return Ok(());
     }
-    let mut counted = late.count(&tables.ledger, watermark.or(stood), options).await?;
+    let mut counted = match counted {
+        Some(counted) => counted,
+        None => late.count(&tables.ledger, watermark.or(stood), options).await?,
+    };
     let is_counted = !counted.rows.is_empty();
     if is_counted {
         // They are part of no batch: no profile changes by them.
