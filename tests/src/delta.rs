@@ -104,14 +104,24 @@ pub async fn commits(store: &Store) -> Result<[usize; 3], Failure> {
     Ok(counts)
 }
 
-/// The hour since the epoch up to which merges have seen all uploads; none before the first.
+/// The hour up to which merges have seen all uploads, as the log says; none before the first.
 pub async fn watermark(store: &Store) -> Result<Option<i64>, Failure> {
+    application(store, &PROFILES, "merge/watermark").await
+}
+
+/// The hour before which everything that came after a freeze is counted, as the log says; none before the first.
+pub async fn counted(store: &Store) -> Result<Option<i64>, Failure> {
+    application(store, &PROFILE_SNAPSHOTS, "merge/counted").await
+}
+
+/// The newest version of an application transaction.
+async fn application(store: &Store, table: &Table, id: &str) -> Result<Option<i64>, Failure> {
     let mut last = None;
-    for commit in log(store, &PROFILES).await? {
+    for commit in log(store, table).await? {
         let text = store.objects.get(&commit).await?.bytes().await?;
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let action: Json = serde_json::from_slice(line)?;
-            if action["txn"]["appId"] == "merge/watermark" {
+            if action["txn"]["appId"] == id {
                 last = action["txn"]["version"].as_i64();
             }
         }

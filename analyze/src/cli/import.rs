@@ -67,12 +67,12 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     } else {
         say(&text(&report))?;
     }
-    if report.failed.is_empty() {
-        Ok(Ending::Done)
-    } else if report.written + report.present > 0 {
-        Ok(Ending::Partial)
-    } else {
+    if report.written + report.present == 0 {
         Err(Failure::new("nothing was imported"))
+    } else if report.failed.is_empty() {
+        Ok(Ending::Done)
+    } else {
+        Ok(Ending::Partial)
     }
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use wsp_schemas::text::for_display;
 
 use super::output::{print_json, say};
@@ -74,6 +74,10 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
         print_json(&report)?;
     } else {
         say(&text(&report, args.dry_run))?;
+        if report.frozen > 0 && options.as_of > Utc::now() {
+            let as_of = options.as_of.to_rfc3339_opts(SecondsFormat::Secs, true);
+            say(&format!("--as-of {as_of} is in the future: profiles may be stable before their time"))?;
+        }
     }
     if !report.lost.is_empty() {
         return Err(lost(&report));

@@ -295,6 +295,7 @@ impl<'a> Rows<'a> {
                 if self.column(SHEBANG).bool(row) == Some(true) { check(SCRIPT) } else { Ok(()) }
             }
             Kind::File => check(PATH),
+            Kind::Connect | Kind::Listen if is_unix_path(columns, row) => check(ADDRESS),
             _ => Ok(()),
         }
     }
@@ -394,6 +395,12 @@ impl<'a> Rows<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether an address is the path of a unix socket: abstract names have an `@` in front.
+fn is_unix_path(columns: &Columns, row: usize) -> bool {
+    PROTOCOL.get(columns, row) == Some("unix")
+        && ADDRESS.get(columns, row).is_some_and(|address| !address.starts_with('@'))
 }
 
 fn normal(version: i32, name: &str, path: &[u8]) -> Result<(), String> {

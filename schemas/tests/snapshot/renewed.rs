@@ -188,16 +188,30 @@ fn decoded_rows_stay_as_they_were_recorded() {
 
 #[test]
 fn a_file_must_have_gone_through_the_rules_that_it_names() {
-    let mut nodes = record(1);
-    for node in &mut nodes {
-        if let Fact::File(file) = &mut node.fact
-            && file.path.as_bytes() == b"/etc/passwd"
-        {
+    let refused = |rules: i32, change: fn(&mut Fact) -> bool| {
+        let mut nodes = record(rules);
+        let changed = nodes.iter_mut().map(|node| change(&mut node.fact)).filter(|changed| *changed).count();
+        assert!(changed > 0);
+        let mut meta = meta(1);
+        meta.path_rules = rules;
+        decode(Bytes::from(encode(&meta, &nodes).unwrap()), &Limits::default()).unwrap_err().to_string()
+    };
+    let error = refused(1, |fact| match fact {
+        Fact::File(file) if file.path.as_bytes() == b"/etc/passwd" => {
             file.path = "/proc/12/maps".into();
+            true
         }
-    }
-    let mut meta = meta(1);
-    meta.path_rules = 1;
-    let error = decode(Bytes::from(encode(&meta, &nodes).unwrap()), &Limits::default()).unwrap_err();
-    assert!(error.to_string().contains("`path` did not go through the path rules"), "{error}");
+        _ => false,
+    });
+    assert!(error.contains("`path` did not go through the path rules"), "{error}");
+    let error = refused(RULES_VERSION, |fact| match fact {
+        Fact::Connect(socket)
+            if socket.protocol == "unix" && !socket.address.as_bytes().starts_with(b"@") =>
+        {
+            socket.address = "/tmp/hsperfdata_x/17".into();
+            true
+        }
+        _ => false,
+    });
+    assert!(error.contains("`address` did not go through the path rules"), "{error}");
 }

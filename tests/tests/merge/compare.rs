@@ -12,7 +12,7 @@ use wsp_analyze::tables::TableError;
 use wsp_schemas::image::Workload;
 use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::store::Store;
-use wsp_tests::delta::{Tables, commits, objects, watermark};
+use wsp_tests::delta::{Tables, commits, counted, objects, watermark};
 use wsp_tests::frames;
 use wsp_tests::oracle::{Object, Oracle, Settings};
 use wsp_tests::value::{Row, Value, cell_of};
@@ -68,8 +68,10 @@ impl Batch {
     /// Objects whose keys are of an earlier hour are not looked for.
     async fn looks_from(&self, store: &Store) -> Option<DateTime<Utc>> {
         self.look_back?;
-        let hour = watermark(store).await.unwrap()?;
-        let from = DateTime::from_timestamp(self.begins(hour) * 3600, 0).unwrap();
+        let begins = self.begins(watermark(store).await.unwrap()?);
+        // Hours that are not counted are listed until they are.
+        let begins = counted(store).await.unwrap().map_or(begins, |counted| begins.min(counted));
+        let from = DateTime::from_timestamp(begins * 3600, 0).unwrap();
         let opened = opened(&Tables::read(store).await.unwrap(), from);
         Some(opened.map_or(from, |since| from.min(since.duration_trunc(TimeDelta::hours(1)).unwrap())))
     }
@@ -111,6 +113,7 @@ pub(super) async fn compare(batches: &[Batch], covered: &Mutex<Covered>) -> Tabl
             uploaded.iter().cloned().partition(|object| from.is_none_or(|from| hour(object) >= from));
 
         let before = commits(&store).await.unwrap();
+        let counted_before = counted(&store).await.unwrap();
         merge(&store, &told).await.unwrap();
         oracle.merge(&seen, batch.as_of);
         let earlier = std::mem::replace(&mut found, Tables::read(&store).await.unwrap());
@@ -124,7 +127,13 @@ pub(super) async fn compare(batches: &[Batch], covered: &Mutex<Covered>) -> Tabl
         assert_numbered(&found);
 
         let reached = watermark(&store).await.unwrap();
-        late.list(&found, &seen, reached.map(|hour| batch.begins(hour)));
+        let next = reached.map(|hour| batch.begins(hour));
+        late.list(&found, &seen, counted_before.max(next));
+        let counted_now = counted(&store).await.unwrap();
+        assert!(
+            counted_before <= counted_now && next.map(|next| next - 24) <= counted_now,
+            "{counted_now:?}"
+        );
         assert_eq!(found.late, late.counts, "after merge {number}, with the watermark at {reached:?}");
         if !late.counts.is_empty() {
             count("hours counted after the freeze");
@@ -221,14 +230,11 @@ fn opened(tables: &Tables, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
 #[derive(Debug, Default)]
 struct Late {
     counts: BTreeMap<(String, i64), i64>,
-    /// All hours before are counted.
-    before: Option<i64>,
 }
 
 impl Late {
-    /// A merge listed these, and one like it would begin there next.
-    fn list(&mut self, found: &Tables, seen: &[Object], next: Option<i64>) {
-        let before = self.before.max(next);
+    /// A merge listed these, and is to have counted all hours before.
+    fn list(&mut self, found: &Tables, seen: &[Object], before: Option<i64>) {
         let mut newest: BTreeMap<String, (i64, bool)> = BTreeMap::new();
         for profile in &found.profiles {
             let key = cell_of(profile, "workload_key").text().unwrap().to_owned();
@@ -244,7 +250,8 @@ impl Late {
         for object in seen.iter().filter(|object| !settled.contains(&object.key)) {
             let key = SnapshotKey::parse(&object.key).unwrap();
             let workload = key.workload.to_string();
-            if newest.get(&workload).is_some_and(|(_, is_stable)| *is_stable) {
+            // What is left out of a revision that learns came after the freeze of the one before.
+            if newest.get(&workload).is_some_and(|(revision, is_stable)| *is_stable || *revision > 1) {
                 *listed.entry((workload, key.uploaded.timestamp() / 3600)).or_default() += 1;
             }
         }
@@ -252,7 +259,6 @@ impl Late {
             let known = self.counts.get(&place).copied().unwrap_or(0);
             if before.is_some_and(|before| place.1 < before) && snapshots > known {
                 self.counts.insert(place, snapshots);
-                self.before = before;
             }
         }
     }

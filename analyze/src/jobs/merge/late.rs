@@ -1,7 +1,7 @@
 //! Snapshots that came after their profile was stable: never opened, counted by hour of upload.
 //!
-//! An hour is counted once, when it leaves the look-back: no later merge lists it, but for a sweep or a longer look-back,
-//! which add what they find beyond the count.
+//! An hour is counted once, when it leaves the look-back: a later merge lists from there on, whatever its look-back; a sweep
+//! or a longer look-back adds what it finds beyond the count.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +12,7 @@ use wsp_schemas::keys::SnapshotKey;
 use super::ledger::{LedgerRow, Outcome};
 use super::{MergeError, Options, plan, wave};
 use crate::rows::Reader;
-use crate::tables::{MERGE_COUNTED, OpenTable, Selection};
+use crate::tables::{Change, MERGE_COUNTED, OpenTable, Selection, application};
 
 /// An hour of uploads of one workload, hours since the epoch.
 type Place = (WorkloadKey, i64);
@@ -28,12 +28,36 @@ struct Count {
     snapshots: i64,
 }
 
+/// Hours that the count lags behind where there is nothing else to commit: compaction waits for it.
+const LAG: i64 = 24;
+
 /// What the ledger gets to know of them.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
-    pub(super) rows: Vec<LedgerRow>,
-    /// All hours before are then counted. It is committed with the rows: two merges that count conflict.
-    pub(super) before: Option<i64>,
+    rows: Vec<LedgerRow>,
+    /// All hours before are then counted.
+    before: Option<i64>,
+    /// So far, all hours before this one were.
+    stood: Option<i64>,
+}
+
+impl Counted {
+    /// Whether it is worth a commit of its own.
+    pub(super) fn is_due(&self) -> bool {
+        !self.rows.is_empty() || self.before > self.stood.map(|stood| stood + LAG)
+    }
+
+    /// Puts the count into a change of the ledger, and gives its rows. They are part of no batch, as no profile changes by
+    /// them: they have the number at which their bucket stands. Two merges that count conflict.
+    pub(super) fn put(self, change: &mut Change, batches: &BTreeMap<i32, i64>) -> Vec<LedgerRow> {
+        self.before
+            .filter(|before| Some(*before) > self.stood)
+            .into_iter()
+            .for_each(|before| change.set(application(MERGE_COUNTED, before)));
+        let mut rows = self.rows;
+        rows.iter_mut().for_each(|row| row.batch = batches.get(&row.bucket).copied().unwrap_or(0));
+        rows
+    }
 }
 
 impl Late {
@@ -96,7 +120,7 @@ impl Late {
                 });
             }
         }
-        Ok(Counted { rows, before })
+        Ok(Counted { rows, before, stood: counted })
     }
 }
 

@@ -30,9 +30,7 @@ use wsp_schemas::store::Store;
 
 use crate::overlay;
 use crate::session::Resources;
-use crate::tables::{
-    Change, MERGE_COUNTED, OpenTable, ProfileTables, TableError, application, partition_value, transaction,
-};
+use crate::tables::{Change, OpenTable, ProfileTables, TableError, partition_value, transaction};
 use admit::Rules;
 use apply::Behind;
 use ledger::{Ledger, LedgerRow, Outcome};
@@ -319,13 +317,12 @@ async fn attempt(
     progress.total(plan.files() as u64, "files");
     let mut watermark = plan.watermark.filter(|_| stopped.is_empty());
     let (mut late, stood) = (std::mem::take(&mut plan.late), plan.stood);
-    let mut counted = None;
+    let mut is_counted = false;
     let mut waves = plan.waves(options.files_per_batch, &stopped).into_iter().peekable();
     while let Some(wave) = waves.next() {
         progress.stage("reading snapshots");
         let decided = wave::decide(store, &tables, wave, options, progress).await?;
         late.extend(decided.late);
-        report.after_freeze += decided.early;
         // What could not be read is to be found again.
         watermark = watermark.filter(|_| decided.unavailable.is_empty());
         report.unavailable.extend(decided.unavailable);
@@ -339,50 +336,47 @@ async fn attempt(
         }
         progress.stage("committing");
         let touched: BTreeSet<i32> = decided.rows.iter().map(|row| row.bucket).collect();
-        let mut rows = decided.rows;
         let mut stands = BTreeMap::new();
         let mut change = Change::default();
+        // Hours are counted before the watermark leaves them behind.
+        let mut last = None;
+        let mut counts = Vec::new();
+        if waves.peek().is_none() {
+            counts =
+                late.count(&tables.ledger, watermark.or(stood), options).await?.put(&mut change, &batches);
+            last = watermark.take();
+            is_counted = true;
+        }
         for bucket in touched {
             let before = batches.get(&bucket).copied().unwrap_or(0);
             batches.insert(bucket, before + 1);
             stands.insert(bucket, Behind { ledger: before + 1, nodes: before, profiles: before });
             change.advance(bucket, transaction(bucket, before + 1));
         }
+        let mut rows = decided.rows;
         rows.iter_mut().for_each(|row| row.batch = batches.get(&row.bucket).copied().unwrap_or(1));
+        rows.extend(counts);
         tables.ledger = commit_ledger(&tables.ledger, &rows, change, options.concurrency, report).await?;
         report.count(&rows);
         wave::quarantine(store, &decided.refused).await?;
         let mut ledger = decided.ledger;
         ledger.extend(rows);
-        let mut last = None;
-        if waves.peek().is_none() {
-            let count = late.count(&tables.ledger, watermark.or(stood), options).await?;
-            // Hours are counted before the watermark leaves them behind.
-            last = watermark.take_if(|_| count.rows.is_empty());
-            counted = Some(count);
-        }
         tables = apply::run(tables, &ledger, &stands, decided.nodes, last, options, report).await?;
     }
     report.after_freeze += late.total();
     if options.dry_run {
         return Ok(());
     }
-    let mut counted = match counted {
-        Some(counted) => counted,
-        None => late.count(&tables.ledger, watermark.or(stood), options).await?,
-    };
-    let is_counted = !counted.rows.is_empty();
-    if is_counted {
-        // They are part of no batch: no profile changes by them.
-        counted.rows.iter_mut().for_each(|row| row.batch = batches.get(&row.bucket).copied().unwrap_or(0));
+    let counted = late.count(&tables.ledger, watermark.or(stood), options).await?;
+    let is_due = !is_counted && counted.is_due();
+    if is_due {
         let mut change = Change::default();
-        counted.before.into_iter().for_each(|hour| change.set(application(MERGE_COUNTED, hour)));
-        tables.ledger =
-            commit_ledger(&tables.ledger, &counted.rows, change, options.concurrency, report).await?;
+        let rows = counted.put(&mut change, &batches);
+        tables.ledger = commit_ledger(&tables.ledger, &rows, change, options.concurrency, report).await?;
     }
     // Where columns were added, the versions that have them are to be named.
     let is_named = !stopped.is_empty() || tables.is_settled().await?;
-    if is_counted || watermark.is_some() || !is_named {
+    if is_due || watermark.is_some() || !is_named {
         apply::settle(tables, watermark).await?;
     }
     Ok(())

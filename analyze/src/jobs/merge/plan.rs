@@ -13,7 +13,7 @@ use super::late::Late;
 use super::ledger::{self, Decided, Ledger, Outcome, Refusal};
 use super::{MergeError, Options, Report, listing};
 use crate::rows::Reader;
-use crate::tables::{MERGE_WATERMARK, ProfileTables, Selection};
+use crate::tables::{MERGE_COUNTED, MERGE_WATERMARK, ProfileTables, Selection};
 
 /// An object that has to be looked at.
 #[derive(Debug, Clone)]
@@ -90,6 +90,9 @@ pub(super) async fn make(
         _ => None,
     };
     let revisions = revisions(tables, options).await?;
+    // Every hour is counted, also where this look-back is shorter than that of the merge before.
+    let counted = tables.ledger.application(MERGE_COUNTED).await?;
+    let from = from.map(|from| counted.and_then(start_of).map_or(from, |counted| from.min(counted)));
     // What an opened revision begins with may have come long ago.
     let from = match from {
         Some(from) => Some(opened(tables, &revisions, from).await?.map_or(from, |since| from.min(since))),
@@ -160,10 +163,14 @@ fn stray(object: ObjectMeta, error: KeyError, decided: &HashMap<String, Decided>
     Stray { path: object.location, size: object.size, error, is_known }
 }
 
+/// The time of an hour since the epoch.
+fn start_of(hour: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(hour.checked_mul(3600)?, 0)
+}
+
 /// The hour that a listing begins with.
 pub(super) fn hour_before(hour: i64, options: &Options) -> Option<DateTime<Utc>> {
-    let watermark = DateTime::from_timestamp(hour.checked_mul(3600)?, 0)?;
-    let from = watermark.checked_sub_signed(TimeDelta::from_std(options.look_back).ok()?)?;
+    let from = start_of(hour)?.checked_sub_signed(TimeDelta::from_std(options.look_back).ok()?)?;
     from.duration_trunc(TimeDelta::hours(1)).ok()
 }
 

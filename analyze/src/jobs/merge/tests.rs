@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use chrono::TimeDelta;
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -449,6 +449,50 @@ async fn a_profile_is_learned_anew_on_purpose_only() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("other:1"), "{error}");
+}
+
+/// What the ledger counted after the freeze, by revision.
+async fn counted(store: &Store) -> Vec<String> {
+    let tables = crate::tables::ProfileTables::open(store).await.unwrap();
+    let context = datafusion::prelude::SessionContext::new();
+    context.register_table("ledger", tables.ledger.provider().await.unwrap()).unwrap();
+    let counts = "select concat(revision, '|', sum(snapshots)) as count from ledger where outcome = 'after_freeze' group by revision order by 1";
+    let counts = context.sql(counts).await.unwrap().collect().await.unwrap();
+    counts
+        .iter()
+        .flat_map(|batch| batch["count"].as_string::<i32>().iter().flatten().map(str::to_owned))
+        .collect()
+}
+
+#[tokio::test]
+async fn hours_after_the_freeze_are_counted_whatever_the_next_look_back_is() {
+    let store = store();
+    let long = Options { max_snapshots: 1, look_back: Duration::from_secs(20 * 3600), ..options() };
+    let short = Options { look_back: Duration::from_secs(3600), ..long.clone() };
+    shot("app:1", 1, 0, &["/a"]).put(&store).await;
+    shot("other:1", 1, 0, &["/a"]).put(&store).await;
+    merge(&store, &long).await;
+    shot("app:1", 2, 120, &["/a"]).put(&store).await;
+    shot("app:1", 3, 600, &["/a"]).put(&store).await;
+    merge(&store, &long).await;
+    assert!(counted(&store).await.is_empty(), "both hours are in the look-back");
+    shot("other:1", 2, 3600, &["/a"]).put(&store).await;
+    merge(&store, &short).await;
+    assert_eq!(counted(&store).await, ["1|2"]);
+}
+
+#[tokio::test]
+async fn what_came_before_a_new_revision_is_counted_at_the_one_before() {
+    let store = store();
+    let workload = wsp_schemas::image::Workload::parse("app:1").unwrap();
+    let one = Options { max_snapshots: 1, look_back: Duration::from_secs(3600), ..options() };
+    shot("app:1", 1, 0, &["/a"]).put(&store).await;
+    shot("app:1", 2, 30, &["/a"]).put(&store).await;
+    merge(&store, &one).await;
+    super::relearn(&store, &workload, epoch() + TimeDelta::hours(2), &one).await.unwrap();
+    shot("other:1", 1, 600, &["/a"]).put(&store).await;
+    merge(&store, &one).await;
+    assert_eq!(counted(&store).await, ["1|1"]);
 }
 
 #[tokio::test]

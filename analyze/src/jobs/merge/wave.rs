@@ -35,8 +35,6 @@ pub(super) struct Decided {
     pub(super) unavailable: Vec<Problem>,
     /// Snapshots that came after their profile was frozen: neither merged nor listed.
     pub(super) late: Late,
-    /// Snapshots of before a revision that learns.
-    pub(super) early: usize,
 }
 
 /// Reads a wave and decides on everything in it. Nothing is changed.
@@ -296,12 +294,13 @@ impl Decided {
                 }
             }
         }
-        let late = work.objects.iter().zip(is_late).filter(|(_, is_late)| *is_late);
-        match &workload {
-            Some(workload) if report.freeze.is_some() || standing(self.ledger.rows(work.workload)).frozen => {
-                late.for_each(|(object, _)| self.late.add(&object.key, workload, number));
+        // What is from before a revision that learns came after the freeze of the one before.
+        let is_stable = report.freeze.is_some() || standing(self.ledger.rows(work.workload)).frozen;
+        let stable = if is_stable { number } else { number - 1 };
+        for (object, _) in work.objects.iter().zip(is_late).filter(|(_, is_late)| *is_late) {
+            if let Some(workload) = workload.as_ref().filter(|_| stable > 0) {
+                self.late.add(&object.key, workload, stable);
             }
-            _ => self.early += late.count(),
         }
         if let (Some((reason, at)), Some(workload)) = (report.freeze, workload) {
             self.rows.push(LedgerRow {

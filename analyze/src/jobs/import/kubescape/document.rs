@@ -7,6 +7,9 @@ use super::object::{Document, Object};
 /// Most scalars, lists and maps that aliases stand for, in one document.
 const ALIASED_EVENTS: usize = 50_000;
 
+/// Most characters of what a parser says is wrong.
+const REASON_CHARS: usize = 300;
+
 /// What a file holds.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
@@ -56,7 +59,16 @@ impl Parsed {
     fn add<E: ToString>(&mut self, document: Result<Document, E>) {
         match document {
             Ok(Document(objects)) => self.objects.extend(objects),
-            Err(error) => self.errors.push(error.to_string()),
+            // A parser may repeat what it met, up to the whole file.
+            Err(error) => self.errors.push(shortened(error.to_string())),
         }
     }
+}
+
+fn shortened(mut reason: String) -> String {
+    if let Some((at, _)) = reason.char_indices().nth(REASON_CHARS) {
+        reason.truncate(at);
+        reason.push('…');
+    }
+    reason
 }
