@@ -69,7 +69,7 @@ fn what_is_older_than_the_look_back_is_found_by_a_rescan() {
     let late = snapshots(&folder.path().join("store/snapshots"))[0].clone();
     let aside = folder.path().join("aside");
     std::fs::rename(&late, &aside).unwrap();
-    assert_eq!(merge(&store, &[])["admitted"], 7);
+    assert_eq!(merge(&store, &["--look-back", "1h"])["admitted"], 7);
     std::fs::rename(&aside, &late).unwrap();
     for (look_back, admitted) in [(["--look-back", "1h"].as_slice(), 0), (["--rescan"].as_slice(), 1)] {
         assert_eq!(merge(&store, look_back)["admitted"], admitted, "{look_back:?}");

@@ -135,10 +135,13 @@ fn an_upload_older_than_the_look_back_is_found_by_a_sweep_alone() {
     let admitted = Some("admitted".to_owned());
     // The windows end six hours apart.
     for (look_back, expected) in [(5, None), (6, admitted.clone())] {
-        let batches = [merge(&[&new], Some(48)), merge(&[&old], Some(look_back))];
+        let batches = [merge(&[&new], Some(look_back)), merge(&[&old], Some(look_back))];
         assert_eq!(outcomes(&batches, &[&new, &old]), [admitted.clone(), expected], "{look_back} hours");
     }
-    let batches = [merge(&[&new], Some(48)), merge(&[&old], Some(5)), merge(&[], None)];
+    let batches = [merge(&[&new], Some(5)), merge(&[&old], Some(5)), merge(&[], None)];
+    assert_eq!(outcomes(&batches, &[&new, &old]), [admitted.clone(), admitted.clone()]);
+    // Hours that the merge before did not leave behind are not left out.
+    let batches = [merge(&[&new], Some(48)), merge(&[&old], Some(5))];
     assert_eq!(outcomes(&batches, &[&new, &old]), [admitted.clone(), admitted]);
 }
 
