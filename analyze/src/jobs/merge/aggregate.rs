@@ -7,6 +7,8 @@ use std::time::Duration;
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::UInt32Type;
 use datafusion::common::exec_datafusion_err;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::DataFusionError;
 use wsp_schemas::store::Store;
 
 use super::scan::{Counter, ScanSpec, SnapshotScan, UnitReport};
@@ -47,31 +49,43 @@ pub(super) async fn run(
         }
     };
     tell(counter.get());
-    by_workload(&rows)
+    by_workload(&rows).await
 }
 
-fn by_workload(rows: &[RecordBatch]) -> Result<Grouped, MergeError> {
+async fn by_workload(rows: &[RecordBatch]) -> Result<Grouped, MergeError> {
     let mut grouped = Grouped::default();
+    let mut reports = Vec::new();
     for batch in rows {
-        let reports = batch["report"].as_string_opt::<i32>();
-        let reports = reports.ok_or_else(|| exec_datafusion_err!("reports are no text"))?;
+        let texts = batch["report"].as_string_opt::<i32>();
+        let texts = texts.ok_or_else(|| exec_datafusion_err!("reports are no text"))?;
         let workloads: &UInt32Array = batch["workload"].as_primitive::<UInt32Type>();
         // A row of one workload mostly follows another one of it: what is cut out is few and large.
         let mut start = 0;
         while start < batch.num_rows() {
             let number = workloads.value(start);
-            if reports.is_valid(start) {
-                let report = serde_json::from_str(reports.value(start))
-                    .map_err(|error| exec_datafusion_err!("a report cannot be read: {error}"))?;
-                grouped.reports.insert(number, report);
+            if texts.is_valid(start) {
+                reports.push((number, texts.slice(start, 1)));
                 start += 1;
                 continue;
             }
-            let same = |row: &usize| workloads.value(*row) == number && reports.is_null(*row);
+            let same = |row: &usize| workloads.value(*row) == number && texts.is_null(*row);
             let length = (start..batch.num_rows()).take_while(same).count();
             grouped.nodes.entry(number).or_default().push(batch.slice(start, length));
             start += length;
         }
+    }
+    // Each has a line for every file of its workload: they are read side by side.
+    let reports = reports.into_iter().map(|(number, text)| {
+        SpawnedTask::spawn_blocking(move || {
+            let report: UnitReport = serde_json::from_str(text.value(0))
+                .map_err(|error| exec_datafusion_err!("a report cannot be read: {error}"))?;
+            Ok::<_, DataFusionError>((number, report))
+        })
+    });
+    for report in reports.collect::<Vec<_>>() {
+        let read = report.await.map_err(|error| exec_datafusion_err!("a report cannot be read: {error}"))?;
+        let (number, report) = read?;
+        grouped.reports.insert(number, report);
     }
     Ok(grouped)
 }

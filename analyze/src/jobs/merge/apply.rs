@@ -154,7 +154,8 @@ async fn replace_learned(
     Ok(())
 }
 
-/// Makes and writes the node rows of all workloads, several at a time.
+/// Makes and writes the node rows of all workloads, several at a time, the largest first: so all cores have work until the
+/// end. Gives them in the order in which they were asked for.
 async fn make_all(
     table: &OpenTable,
     changed: &[(i32, WorkloadKey)],
@@ -162,34 +163,44 @@ async fn make_all(
     mut grouped: HashMap<WorkloadKey, Vec<RecordBatch>>,
     options: &Options,
 ) -> Result<Vec<Made<Written>>, MergeError> {
-    let jobs: Vec<_> = changed
+    let mut jobs: Vec<_> = changed
         .iter()
-        .map(|(bucket, workload)| {
+        .enumerate()
+        .map(|(at, (bucket, workload))| {
             let rows = ledger.shared(*workload);
             let (bucket, workload) = (*bucket, *workload);
             let grouped = grouped.remove(&workload).unwrap_or_default();
+            let weight: usize = grouped.iter().map(RecordBatch::num_rows).sum();
             let folding = options.folding;
-            move || make(bucket, workload, &rows, grouped, &folding)
+            (at, weight, move || make(bucket, workload, &rows, grouped, &folding))
         })
         .collect();
-    futures::stream::iter(jobs)
-        .map(|job| async move {
-            tokio::task::spawn_blocking(job).await.unwrap_or_else(|error| {
-                Err(MergeError::Rows(arrow::error::ArrowError::ComputeError(error.to_string())))
-            })
-        })
-        .buffered(options.resources.partitions())
-        .map(async |made| {
+    jobs.sort_by_key(|(_, weight, _)| std::cmp::Reverse(*weight));
+    let mut made: Vec<(usize, Made<Written>)> = futures::stream::iter(jobs)
+        .map(|(at, _, job)| async move { (at, blocking(job).await) })
+        .buffer_unordered(options.resources.partitions())
+        .map(async |(at, made)| {
             let Made { workload, nodes, file, profile } = made?;
             let file = match file {
                 Some(file) => Some(file.write(table).await?),
                 None => None,
             };
-            Ok(Made { workload, nodes, file, profile })
+            Ok::<_, MergeError>((at, Made { workload, nodes, file, profile }))
         })
-        .buffered(options.concurrency.max(1))
+        .buffer_unordered(options.concurrency.max(1))
         .try_collect()
-        .await
+        .await?;
+    made.sort_by_key(|(at, _)| *at);
+    Ok(made.into_iter().map(|(_, made)| made).collect())
+}
+
+/// Runs work that takes long on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MergeError> + Send + 'static,
+) -> Result<T, MergeError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(MergeError::Rows(arrow::error::ArrowError::ComputeError(error.to_string())))
+    })
 }
 
 fn make(

@@ -408,9 +408,11 @@ async fn recover(
 
 /// Neither snapshots nor tables: a mistyped URL should not become a store.
 async fn is_empty(store: &Store) -> Result<bool, MergeError> {
+    if ProfileTables::are_made(store).await? {
+        return Ok(false);
+    }
     let any = listing::any(store).await;
-    let any = any.map_err(|source| MergeError::List { store: store.to_string(), source })?;
-    Ok(!any && !ProfileTables::are_made(store).await?)
+    Ok(!any.map_err(|source| MergeError::List { store: store.to_string(), source })?)
 }
 
 /// Commits rows, with what else the change has.
