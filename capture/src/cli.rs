@@ -8,18 +8,24 @@ mod report;
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(feature = "ebpf")]
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+#[cfg(feature = "ebpf")]
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use self::args::{Args, Command, RecordArgs, ReplayArgs};
+use self::args::{Args, Command, RecordArgs, ReplayArgs, UnsentArgs};
 #[cfg(feature = "ebpf")]
 use self::args::{OnceArgs, RunArgs};
 use self::report::{Error, Exit};
 use crate::recorder::Options;
 use crate::session::{self, Outcome, Recorded, Replay};
-use crate::sink::Sink;
+use crate::sink::{Direct, Sink};
+#[cfg(feature = "ebpf")]
+use crate::spool::{Counts, Spool};
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -57,7 +63,7 @@ fn execute(args: Args) -> Result<Exit, Error> {
         .enable_all()
         .build()
         .map_err(|source| Error::Io { what: "the async runtime".to_owned(), source })?;
-    match args.command {
+    let done = match args.command {
         Command::Replay(args) => runtime.block_on(replay(args)),
         #[cfg(feature = "ebpf")]
         Command::Once(args) => runtime.block_on(once(args)),
@@ -67,7 +73,10 @@ fn execute(args: Args) -> Result<Exit, Error> {
         Command::Doctor(args) => runtime.block_on(doctor(args)),
         #[cfg(not(feature = "ebpf"))]
         Command::Once(_) | Command::Run(_) | Command::Doctor(_) => Err(Error::NotBuilt),
-    }
+    };
+    // Nobody waits for what still runs on threads of its own.
+    runtime.shutdown_background();
+    done
 }
 
 fn options(args: &RecordArgs) -> Options {
@@ -76,10 +85,14 @@ fn options(args: &RecordArgs) -> Options {
 
 /// Opens the store and has it answer, before anything is recorded for it.
 async fn open_store(args: &RecordArgs) -> Result<Sink, Error> {
-    let unsent = args.unsent.clone().unwrap_or_else(|| std::env::temp_dir().join("wsp-unsent"));
-    let sink = Sink::open(&args.store, unsent)?;
+    let sink = Sink::open(&args.store)?;
     sink.check().await?;
     Ok(sink)
+}
+
+async fn open_direct(args: &RecordArgs, unsent: &UnsentArgs) -> Result<Direct, Error> {
+    let unsent = unsent.unsent.clone().unwrap_or_else(|| std::env::temp_dir().join("wsp-unsent"));
+    Ok(Direct::new(open_store(args).await?, unsent))
 }
 
 fn host(args: &RecordArgs) -> String {
@@ -87,7 +100,7 @@ fn host(args: &RecordArgs) -> String {
 }
 
 async fn replay(args: ReplayArgs) -> Result<Exit, Error> {
-    let sink = open_store(&args.record).await?;
+    let sink = open_direct(&args.record, &args.unsent).await?;
     let failed = |source| Error::Io { what: format!("the event log {}", args.log.display()), source };
     let config = Replay {
         options: options(&args.record),
@@ -112,7 +125,7 @@ async fn once(args: OnceArgs) -> Result<Exit, Error> {
 
     // First what only another user can mend.
     crate::probe::check_capabilities().map_err(session::SourceError::from)?;
-    let sink = open_store(&args.record).await?;
+    let sink = open_direct(&args.record, &args.unsent).await?;
     let sources = Sources::open(args.runtime.runtime_socket.as_deref()).await?;
     let identity = sources.find(&args.container).await?;
     let target = Target { cgroup: identity.cgroup_path(), identity };
@@ -127,7 +140,7 @@ async fn once(args: OnceArgs) -> Result<Exit, Error> {
     let mut source = session::Live::load(false)?;
     let name = target.identity.display().to_string();
     let attached = || say(&format!("capturing {name}"));
-    let recorded = session::once(config, &mut source, target, &sink, attached, stopped()?).await?;
+    let recorded = session::once(config, &mut source, target, &sink, attached, nth(signals()?, 1)).await?;
     Ok(print_recorded(&recorded))
 }
 
@@ -137,38 +150,79 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
     use crate::session::Run;
 
     crate::probe::check_capabilities().map_err(session::SourceError::from)?;
-    let sink = open_store(&args.record).await?;
+    let folder = args.spool.clone().unwrap_or_else(spool_folder);
+    let sink = Sink::open(&args.record.store)?;
+    // A daemon that is restarted while the store is away must record all the same.
+    if let Err(error) = sink.check().await {
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(%error, cause, "snapshots wait in the spool until it can be");
+    }
+    let spool = Spool::open(&folder, args.spool_limit << 20, sink)?;
     let mut sources = Sources::open(args.runtime.runtime_socket.as_deref()).await?;
     sources.listen();
     let config = Run {
         options: options(&args.record),
         interval: args.interval,
+        upload_at_end: args.stop_timeout,
         host: host(&args.record),
         kernel: session::kernel_release(),
     };
-    let stop = stopped()?;
+    let signals = signals()?;
     let mut source = session::Live::load(true)?;
     let attached = |running: usize| say(&format!("capturing all containers; {running} are there"));
-    let summary = session::run(config, &mut source, sources, sink, attached, stop).await?;
-    say(&format!("{} snapshots stored, {} events lost", summary.snapshots, summary.lost));
+    let running =
+        session::run(config, &mut source, sources, spool.clone(), attached, nth(signals.clone(), 1));
+    let summary = tokio::select! {
+        summary = running => summary?,
+        () = nth(signals, 2) => return Err(Error::StoppedAtOnce { waiting: spool.counts().waiting, spool: folder }),
+    };
+    let Counts { uploaded, dropped, taken, waiting, .. } = summary.spool;
+    let waits = if waiting > 0 { format!(", {waiting} wait in {}", folder.display()) } else { String::new() };
+    say(&format!("{uploaded} snapshots stored{waits}, {} events lost", summary.lost));
     // Loss is told in the snapshots: a daemon that was stopped has done what it was asked to.
-    if summary.failed > 0 { Err(Error::NotStored { snapshots: summary.failed }) } else { Ok(Exit::Done) }
+    match dropped + taken {
+        0 => Ok(Exit::Done),
+        snapshots => Err(Error::NotStored { snapshots }),
+    }
 }
 
-/// Ends when the process is asked to.
+/// Where the spool is, if nobody says.
 #[cfg(feature = "ebpf")]
-fn stopped() -> Result<impl Future<Output = ()>, Error> {
+fn spool_folder() -> PathBuf {
+    // Of several, systemd gives the first one first.
+    let given = std::env::var("STATE_DIRECTORY").ok().filter(|folders| !folders.is_empty());
+    let first = given.and_then(|folders| folders.split(':').next().map(PathBuf::from));
+    first.unwrap_or_else(|| PathBuf::from("/var/lib/wsp-capture"))
+}
+
+/// Counts the signals that ask the process to stop.
+#[cfg(feature = "ebpf")]
+fn signals() -> Result<watch::Receiver<u32>, Error> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let failed = |source| Error::Io { what: "the signal handlers".to_owned(), source };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+    let (count, signals) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            count.send_modify(|count| *count += 1);
         }
-    })
+    });
+    Ok(signals)
+}
+
+/// Ends with the signal of that number.
+#[cfg(feature = "ebpf")]
+async fn nth(mut signals: watch::Receiver<u32>, number: u32) {
+    if signals.wait_for(|count| *count >= number).await.is_err() {
+        // Nobody counts any more, so none will come.
+        std::future::pending::<()>().await;
+    }
 }
 
 #[cfg(feature = "ebpf")]

@@ -11,3 +11,4 @@ pub mod probe;
 pub mod recorder;
 pub mod session;
 pub mod sink;
+pub mod spool;

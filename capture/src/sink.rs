@@ -1,7 +1,7 @@
 //! Where snapshots go: encoded, keyed, put into the store once.
 //!
-//! There is no spool yet: a snapshot that cannot be uploaded after the retries is kept as a file below a folder, under the
-//! key that it was to have, and the error says where. Its place is [`Sink::put`].
+//! What `once` and `replay` cannot upload after the retries is kept as a file below a folder, under the key that it was to
+//! have, and the error says where. `run` has a [spool](crate::spool).
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use object_store::path::Path as Key;
 use object_store::{Error as ObjectError, ObjectStoreExt as _, PutMode, PutOptions};
 use wsp_schemas::image::{Workload, WorkloadKey};
@@ -21,12 +21,18 @@ use wsp_schemas::store::{self, Missing, Store, StoreError};
 /// Waits between tries, on top of those of the provider's client.
 const RETRIES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
-/// A store that takes snapshots.
+/// A store that takes files.
 #[derive(Debug, Clone)]
 pub struct Sink {
     store: Store,
-    unsent: PathBuf,
     waits: &'static [Duration],
+}
+
+/// Takes snapshots one by one; what the store does not take is kept as a file.
+#[derive(Debug, Clone)]
+pub struct Direct {
+    sink: Sink,
+    unsent: PathBuf,
 }
 
 /// A snapshot in the store.
@@ -99,9 +105,9 @@ pub enum SinkError {
 }
 
 impl Sink {
-    /// Opens the store at a URL. `unsent` is the folder for what cannot be uploaded; it is made when needed.
-    pub fn open(location: &str, unsent: PathBuf) -> Result<Self, SinkError> {
-        Ok(Self { store: store::open(location, Missing::Create)?, unsent, waits: &RETRIES })
+    /// Opens the store at a URL.
+    pub fn open(location: &str) -> Result<Self, SinkError> {
+        Ok(Self { store: store::open(location, Missing::Create)?, waits: &RETRIES })
     }
 
     /// The store's URL.
@@ -134,55 +140,31 @@ impl Sink {
         }
     }
 
-    /// Puts a snapshot in; `uploaded` is the time of the first try. Twice the same is the same as once.
-    pub async fn put(
-        &self,
-        meta: &SnapshotMeta,
-        nodes: &[Node],
-        uploaded: DateTime<Utc>,
-    ) -> Result<Stored, SinkError> {
-        let key = SnapshotKey {
-            uploaded,
-            workload: meta.image.workload.as_ref().map_or(WorkloadKey::UNKEYED, Workload::key),
-            window_end_ms: meta.window_end.timestamp_millis(),
-            id: meta.id,
-        }
-        .path();
-        let file = Bytes::from(encode(meta, nodes)?);
-        let stored = Stored { key: key.clone(), bytes: file.len(), nodes: nodes.len() };
+    /// Puts a file in, and tries some times more where that may help.
+    pub(crate) async fn put_file(&self, key: &str, file: &Bytes) -> Result<Put, ObjectError> {
         let mut waits = self.waits.iter();
-        let source = loop {
-            let error = match self.try_put(&key, &file).await {
-                Ok(Put::Done) => return Ok(stored),
-                Ok(Put::Taken) => {
-                    let store = self.store.to_string();
-                    return Err(match self.keep(&key, &file) {
-                        Ok(kept) => SinkError::Taken { key, store, kept },
-                        Err((kept, source)) => {
-                            let upload = ObjectError::AlreadyExists {
-                                path: key.clone(),
-                                source: "other content".into(),
-                            };
-                            SinkError::Lost { key, store, upload: Box::new(upload), kept, source }
-                        }
-                    });
-                }
+        loop {
+            let error = match self.try_put(key, file).await {
                 Err(error) => error,
+                put => return put,
             };
-            let Some(wait) = waits.next().filter(|_| may_pass(&error)) else { break error };
+            let Some(wait) = waits.next().filter(|_| may_pass(&error)) else { return Err(error) };
             tracing::warn!(key, store = %self.store, %error, "upload failed, trying again");
             tokio::time::sleep(*wait).await;
-        };
-        let store = self.store.to_string();
-        Err(match self.keep(&key, &file) {
-            Ok(kept) => SinkError::Upload { key, store, kept, source: Box::new(source) },
-            Err((kept, error)) => {
-                SinkError::Lost { key, store, upload: Box::new(source), kept, source: error }
-            }
-        })
+        }
     }
 
-    async fn try_put(&self, key: &str, file: &Bytes) -> Result<Put, ObjectError> {
+    /// Whether there is an object of that key.
+    pub(crate) async fn has(&self, key: &str) -> Result<bool, ObjectError> {
+        match self.store.objects.head(&Key::from(key)).await {
+            Ok(_) => Ok(true),
+            Err(ObjectError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts a file in, once. Where the same is there already, it is in.
+    pub(crate) async fn try_put(&self, key: &str, file: &Bytes) -> Result<Put, ObjectError> {
         use object_store::ObjectStore as _;
         let at = Key::from(key);
         let options = PutOptions::from(PutMode::Create);
@@ -194,6 +176,42 @@ impl Sink {
                 Ok(if there == *file { Put::Done } else { Put::Taken })
             }
             Err(error) => Err(error),
+        }
+    }
+}
+
+impl Direct {
+    /// `unsent` is the folder for what cannot be uploaded; it is made when needed.
+    pub const fn new(sink: Sink, unsent: PathBuf) -> Self {
+        Self { sink, unsent }
+    }
+
+    /// Puts a snapshot in; `uploaded` is the time of the first try. Twice the same is the same as once.
+    pub async fn put(
+        &self,
+        meta: &SnapshotMeta,
+        nodes: &[Node],
+        uploaded: DateTime<Utc>,
+    ) -> Result<Stored, SinkError> {
+        let key = key(meta, uploaded).path();
+        let file = Bytes::from(encode(meta, nodes)?);
+        let stored = Stored { key: key.clone(), bytes: file.len(), nodes: nodes.len() };
+        let store = self.sink.url();
+        let taken = || ObjectError::AlreadyExists { path: key.clone(), source: "other content".into() };
+        let put = self.sink.put_file(&key, &file).await;
+        match put {
+            Ok(Put::Done) => Ok(stored),
+            Ok(Put::Taken) => Err(match self.keep(&key, &file) {
+                Ok(kept) => SinkError::Taken { key, store, kept },
+                Err((kept, source)) => {
+                    let upload = Box::new(taken());
+                    SinkError::Lost { key, store, upload, kept, source }
+                }
+            }),
+            Err(upload) => Err(match self.keep(&key, &file) {
+                Ok(kept) => SinkError::Upload { key, store, kept, source: Box::new(upload) },
+                Err((kept, source)) => SinkError::Lost { key, store, upload: Box::new(upload), kept, source },
+            }),
         }
     }
 
@@ -215,16 +233,28 @@ impl Sink {
     }
 }
 
-enum Put {
+/// How a put went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// It is in the store.
     Done,
     /// Another object has the key.
     Taken,
 }
 
-/// Writes a file below a folder that only this user can write: it may stand in a shared temporary folder.
-fn keep(folder: &Path, path: &Path, file: &[u8]) -> io::Result<()> {
-    let make = |at: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(at);
-    make(folder)?;
+/// The key of a snapshot whose upload is first tried then.
+pub(crate) fn key(meta: &SnapshotMeta, uploaded: DateTime<Utc>) -> SnapshotKey {
+    SnapshotKey {
+        uploaded: uploaded.duration_trunc(TimeDelta::hours(1)).unwrap_or(uploaded),
+        workload: meta.image.workload.as_ref().map_or(WorkloadKey::UNKEYED, Workload::key),
+        window_end_ms: meta.window_end.timestamp_millis(),
+        id: meta.id,
+    }
+}
+
+/// Makes a folder that only this user can write, and refuses one of another user: it may stand in a shared temporary folder.
+pub(crate) fn own_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let meta = fs::symlink_metadata(folder)?;
     // SAFETY: geteuid has no preconditions and cannot fail.
     let own = unsafe { libc::geteuid() };
@@ -232,8 +262,13 @@ fn keep(folder: &Path, path: &Path, file: &[u8]) -> io::Result<()> {
         let reason = format!("{} is not a folder of this user", folder.display());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
     }
+    Ok(())
+}
+
+fn keep(folder: &Path, path: &Path, file: &[u8]) -> io::Result<()> {
+    own_folder(folder)?;
     if let Some(parent) = path.parent() {
-        make(parent)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
     let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     out.write_all(file)?;

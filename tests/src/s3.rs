@@ -42,14 +42,23 @@ impl S3Server {
         Self::start_with(folder, Gate::Honest).await
     }
 
+    /// Starts one where another one was.
+    pub async fn start_at(folder: &Path, address: SocketAddr) -> std::io::Result<Self> {
+        Self::listen(folder, Gate::Honest, address).await
+    }
+
     /// Starts one that keeps its promises so.
     pub async fn start_with(folder: &Path, kind: Gate) -> std::io::Result<Self> {
+        Self::listen(folder, kind, SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    async fn listen(folder: &Path, kind: Gate, address: SocketAddr) -> std::io::Result<Self> {
         let files =
             s3s_fs::FileSystem::new(folder).map_err(|error| std::io::Error::other(format!("{error:?}")))?;
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let gate = Arc::new(Mutex::new(()));
         let folder = folder.to_owned();
@@ -79,6 +88,11 @@ impl S3Server {
             }
         });
         Ok(Self { address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The environment by which our programs reach it.

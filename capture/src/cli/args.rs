@@ -50,6 +50,10 @@ pub(super) struct RecordArgs {
     /// Most nodes of one snapshot; what would be more is counted as lost
     #[arg(long, value_name = "N", env = "WSP_MAX_NODES", default_value_t = 100_000)]
     pub(super) max_nodes: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct UnsentArgs {
     /// Folder for snapshots that cannot be uploaded [default: wsp-unsent in the temporary folder]
     #[arg(long, value_name = "FOLDER", env = "WSP_UNSENT")]
     pub(super) unsent: Option<PathBuf>,
@@ -78,6 +82,8 @@ pub(super) struct OnceArgs {
     #[command(flatten)]
     pub(super) record: RecordArgs,
     #[command(flatten)]
+    pub(super) unsent: UnsentArgs,
+    #[command(flatten)]
     pub(super) runtime: RuntimeArgs,
 }
 
@@ -87,6 +93,16 @@ pub(super) struct RunArgs {
     /// Length of a snapshot's window
     #[arg(long, value_name = "TIME", env = "WSP_INTERVAL", default_value = "30m", value_parser = duration::window)]
     pub(super) interval: Duration,
+    /// Folder where snapshots wait for the store, this daemon's alone; what waits there is uploaded at the next start
+    /// [default: STATE_DIRECTORY, which systemd sets, or /var/lib/wsp-capture]
+    #[arg(long, value_name = "FOLDER", env = "WSP_SPOOL")]
+    pub(super) spool: Option<PathBuf>,
+    /// Mebibytes that may wait there; where it would be more, the oldest snapshots are dropped
+    #[arg(long, value_name = "MIB", env = "WSP_SPOOL_LIMIT", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub(super) spool_limit: u64,
+    /// How long uploads may take after a signal to stop
+    #[arg(long, value_name = "TIME", env = "WSP_STOP_TIMEOUT", default_value = "20s", value_parser = duration::parse)]
+    pub(super) stop_timeout: Duration,
     #[command(flatten)]
     pub(super) record: RecordArgs,
     #[command(flatten)]
@@ -103,6 +119,8 @@ pub(super) struct ReplayArgs {
     pub(super) container_id: Option<String>,
     #[command(flatten)]
     pub(super) record: RecordArgs,
+    #[command(flatten)]
+    pub(super) unsent: UnsentArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -11,6 +11,7 @@ use wsp_schemas::text::for_display;
 use crate::identity::IdentityError;
 use crate::session::{OnceError, ReplayError, RunError, SourceError};
 use crate::sink::SinkError;
+use crate::spool::SpoolError;
 
 /// What the exit code says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,13 @@ pub(super) enum Error {
     },
     #[error("{snapshots} snapshots could not be stored")]
     NotStored { snapshots: u64 },
+    #[error(
+        "stopped at once by a second signal: what the open windows recorded is lost; {waiting} closed snapshots wait in {}",
+        spool.display()
+    )]
+    StoppedAtOnce { waiting: u64, spool: PathBuf },
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     #[cfg(not(feature = "ebpf"))]
     #[error("this program was built without eBPF: build it with the feature `ebpf`; `replay` works without")]
     NotBuilt,
@@ -116,7 +124,14 @@ impl Error {
             Self::Identity(IdentityError::NoRuntime { .. }) => Some(
                 "start one (`podman system service --time=0 unix:///run/podman/podman.sock`), give its address with --runtime-socket, or run as a user who may open it",
             ),
-            Self::NotStored { .. } => Some("the messages above say where each is kept"),
+            Self::NotStored { .. } => Some("the messages above say what became of each"),
+            Self::StoppedAtOnce { .. } => {
+                Some("start it again with the same --spool: they are uploaded then")
+            }
+            Self::Spool(SpoolError::Folder { .. }) => {
+                Some("give a folder that this user can write with --spool")
+            }
+            Self::Spool(SpoolError::InUse { .. }) => Some("stop the other one, or give each its own --spool"),
             _ => None,
         }
     }

@@ -16,7 +16,7 @@ use crate::event::{Body, BootTime, CgroupId, Event, EventLogHeader};
 use crate::identity::{Identity, State, container_of};
 use crate::log::{CloseLine, ContainerLine, LOG_VERSION, Line, LogWriter, WindowLine};
 use crate::recorder::{Met, Options, Recorder};
-use crate::sink::{Sink, SinkError};
+use crate::sink::{Direct, SinkError};
 
 /// How one container is recorded.
 #[derive(Debug, Clone)]
@@ -110,7 +110,7 @@ pub async fn once<S: EventSource>(
     config: Once,
     source: &mut S,
     target: Target,
-    sink: &Sink,
+    sink: &Direct,
     attached: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> Result<Recorded, OnceError> {

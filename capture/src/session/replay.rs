@@ -12,7 +12,7 @@ use crate::event::{Body, BootTime, CgroupId, Clock, EventLogHeader};
 use crate::identity::{Identity, State};
 use crate::log::{ContainerLine, Line, LogError, LogReader, WindowLine};
 use crate::recorder::{Met, Options, Recorder};
-use crate::sink::{Sink, SinkError};
+use crate::sink::{Direct, SinkError};
 
 /// How a log is replayed.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ struct Container {
 }
 
 /// Replays a log; the snapshots depend on nothing but the log and the options.
-pub async fn replay(config: &Replay, log: impl BufRead, sink: &Sink) -> Result<Vec<Recorded>, ReplayError> {
+pub async fn replay(config: &Replay, log: impl BufRead, sink: &Direct) -> Result<Vec<Recorded>, ReplayError> {
     let (header, mut lines) = LogReader::open(log)?;
     let clock = Clock { wall_at_boot_ns: header.wall_at_boot_ns };
     let mut containers: BTreeMap<CgroupId, Container> = BTreeMap::new();
@@ -172,7 +172,7 @@ async fn close(
     cgroup: CgroupId,
     container: &mut Container,
     at: BootTime,
-    sink: &Sink,
+    sink: &Direct,
 ) -> Result<Option<Recorded>, ReplayError> {
     let Some(recorder) = &mut container.recorder else { return Ok(None) };
     let window = recorder.turn(at);

@@ -3,31 +3,29 @@
 //! Every container has a window at any time; its windows follow each other without a gap from when it was met, and the last
 //! one closes when it ends. A window without events becomes a snapshot too: that nothing happened is something seen.
 //!
-//! Slots (how many containers are recorded at once, and whose turn it is) are to come in at [`Fleet::meet`]; a spool between
-//! closed windows and the store at [`Fleet::upload`].
+//! A closed window goes to the spool, which uploads it ([`crate::spool`]).
+//!
+//! Slots (how many containers are recorded at once, and whose turn it is) are to come in at [`Fleet::meet`].
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
 use futures::future::join_all;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::late::Late;
-use super::snapshot::{Frame, Host, Recorded, new_id, store};
+use super::snapshot::{Frame, Host, new_id, snapshot};
 use super::{EventSource, SourceError};
 use crate::event::{Body, BootTime, CgroupId, Event};
 use crate::identity::{Identity, Pending, Sources, State, container_of, resolve, short_id};
 use crate::recorder::{ClosedWindow, Met, Options, Recorder};
-use crate::sink::{Sink, SinkError};
+use crate::spool::{Counts, Spool, SpoolError};
 
-/// Uploads at once.
-const UPLOADS: usize = 8;
 /// How long the start waits for the names of the containers that run already.
 const NAMES_AT_START: Duration = Duration::from_secs(3);
 
@@ -38,6 +36,8 @@ pub struct Run {
     pub options: Options,
     /// Length of a window.
     pub interval: Duration,
+    /// How long the end waits for uploads.
+    pub upload_at_end: Duration,
     /// Name of the host.
     pub host: String,
     /// `uname -r`.
@@ -47,12 +47,12 @@ pub struct Run {
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Snapshots in the store.
+    /// How many windows were closed.
     pub snapshots: u64,
-    /// Events that are not in them.
+    /// Events that are not in their snapshots.
     pub lost: u64,
-    /// Snapshots that could not be uploaded.
-    pub failed: u64,
+    /// What became of the snapshots, those that waited at the start among them.
+    pub spool: Counts,
 }
 
 /// A run that ended before it was told to.
@@ -61,6 +61,13 @@ pub enum RunError {
     /// The source of events.
     #[error(transparent)]
     Source(#[from] SourceError),
+}
+
+/// A window that is in the spool.
+struct Closed {
+    container: String,
+    nodes: usize,
+    lost: u64,
 }
 
 struct Container {
@@ -77,19 +84,20 @@ struct Fleet<'a, S> {
     config: Run,
     source: &'a mut S,
     sources: Sources,
-    sink: Sink,
+    spool: Spool,
     containers: HashMap<CgroupId, Container>,
-    uploads: JoinSet<Result<Recorded, SinkError>>,
-    places: Arc<Semaphore>,
+    /// Closed windows that are being written.
+    closing: JoinSet<Result<Closed, SpoolError>>,
     summary: Summary,
 }
 
-/// Records all containers until `stop` ends; then closes all windows and uploads them.
+/// Records all containers until `stop` ends; then closes all windows, and uploads what it can until the time for that is
+/// over. What is left waits in the spool.
 pub async fn run<S: EventSource>(
     config: Run,
     source: &mut S,
     sources: Sources,
-    sink: Sink,
+    spool: Spool,
     attached: impl FnOnce(usize),
     stop: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
@@ -97,14 +105,15 @@ pub async fn run<S: EventSource>(
         config,
         source,
         sources,
-        sink,
+        spool,
         containers: HashMap::new(),
-        uploads: JoinSet::new(),
-        places: Arc::new(Semaphore::new(UPLOADS)),
+        closing: JoinSet::new(),
         summary: Summary::default(),
     };
     fleet.meet_existing().await?;
     attached(fleet.containers.len());
+    let uploading = fleet.spool.clone();
+    let uploading = AbortOnDropHandle::new(tokio::spawn(async move { uploading.upload().await }));
     let mut stop = std::pin::pin!(stop);
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -121,12 +130,20 @@ pub async fn run<S: EventSource>(
                 Err(error) => break Err(error),
             },
             () = sleep_until(due) => fleet.turn_due(),
-            Some(done) = fleet.uploads.join_next(), if !fleet.uploads.is_empty() => fleet.uploaded(done),
+            Some(done) = fleet.closing.join_next(), if !fleet.closing.is_empty() => fleet.closed(done),
             () = &mut stop => break Ok(()),
         }
     };
     // Also after an error: what was seen until then is kept.
     fleet.close_all().await;
+    let in_time = timeout(fleet.config.upload_at_end, fleet.spool.emptied()).await.is_ok();
+    drop(uploading);
+    fleet.summary.spool = fleet.spool.counts();
+    if !in_time {
+        let Counts { waiting, .. } = fleet.summary.spool;
+        let spool = fleet.spool.folder().display();
+        tracing::warn!(waiting, %spool, "the store took too long: snapshots wait for the next start");
+    }
     result?;
     Ok(fleet.summary)
 }
@@ -237,7 +254,7 @@ impl<S: EventSource> Fleet<'_, S> {
         }
         if let Some(mut container) = self.containers.remove(&cgroup) {
             let window = container.recorder.turn(at);
-            self.upload(container.id, container.identity, window, container.frame);
+            self.close(container.id, container.identity, window, container.frame);
         }
         self.source.forget(cgroup);
     }
@@ -262,7 +279,7 @@ impl<S: EventSource> Fleet<'_, S> {
             frame.sensors.clone_from(&container.frame.sensors);
             container.due += length;
             let (id, identity) = (container.id.clone(), container.identity.clone());
-            self.upload(id, identity, window, frame);
+            self.close(id, identity, window, frame);
         }
     }
 
@@ -276,34 +293,30 @@ impl<S: EventSource> Fleet<'_, S> {
         }
     }
 
-    fn upload(&mut self, id: String, mut identity: Pending, window: ClosedWindow, frame: Frame) {
-        let (sink, places) = (self.sink.clone(), Arc::clone(&self.places));
+    fn close(&mut self, id: String, mut identity: Pending, window: ClosedWindow, frame: Frame) {
+        let spool = self.spool.clone();
         let host = Host { name: self.config.host.clone(), kernel: self.config.kernel.clone() };
-        self.uploads.spawn(async move {
-            // The semaphore is never closed; without a place the upload would only be less polite.
-            let _place = places.acquire().await;
+        self.closing.spawn(async move {
             let identity = identity.get(&id).await;
-            store(&sink, &host, window, &identity, frame, |_| Utc::now()).await
+            let lost = window.lost_events();
+            let (meta, nodes) = snapshot(&host, window, &identity, frame);
+            spool.put(&meta, &nodes, Utc::now()).await?;
+            Ok(Closed { container: identity.display().to_string(), nodes: nodes.len(), lost })
         });
     }
 
-    fn uploaded(&mut self, done: Result<Result<Recorded, SinkError>, tokio::task::JoinError>) {
+    fn closed(&mut self, done: Result<Result<Closed, SpoolError>, tokio::task::JoinError>) {
+        self.summary.snapshots += 1;
         match done {
-            Ok(Ok(recorded)) => {
-                self.summary.snapshots += 1;
-                self.summary.lost = self.summary.lost.saturating_add(recorded.lost);
-                let Recorded { stored, lost, container } = recorded;
-                tracing::info!(container, key = stored.key, nodes = stored.nodes, lost, "snapshot stored");
+            Ok(Ok(Closed { container, nodes, lost })) => {
+                self.summary.lost = self.summary.lost.saturating_add(lost);
+                tracing::info!(container, nodes, lost, "window closed");
             }
             Ok(Err(error)) => {
-                self.summary.failed += 1;
                 let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                tracing::error!(%error, cause, "a snapshot was not stored");
+                tracing::error!(%error, cause, "a snapshot is lost");
             }
-            Err(error) => {
-                self.summary.failed += 1;
-                tracing::error!(%error, "an upload broke: this is a bug");
-            }
+            Err(error) => tracing::error!(%error, "a window could not be closed: this is a bug"),
         }
     }
 
@@ -325,10 +338,10 @@ impl<S: EventSource> Fleet<'_, S> {
                 frame.sensors = sensors;
             }
             tracing::debug!(container = short_id(&container.id), "the last window closes");
-            self.upload(container.id, container.identity, window, frame);
+            self.close(container.id, container.identity, window, frame);
         }
-        while let Some(done) = self.uploads.join_next().await {
-            self.uploaded(done);
+        while let Some(done) = self.closing.join_next().await {
+            self.closed(done);
         }
     }
 }

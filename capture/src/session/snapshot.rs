@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use uuid::{Builder, Uuid};
 use wsp_schemas::keys::SnapshotId;
-use wsp_schemas::snapshot::Sensor;
+use wsp_schemas::snapshot::{Node, Sensor, SnapshotMeta};
 
 use crate::event::{BootTime, CgroupId, Clock, EventLogHeader};
 use crate::identity::Identity;
 use crate::recorder::{ClosedWindow, Setting};
-use crate::sink::{Sink, SinkError, Stored};
+use crate::sink::{Direct, SinkError, Stored};
 
 /// What all snapshots of a session share.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ pub(super) struct Frame {
 
 /// Makes the snapshot and puts it into the store. `uploaded` is the time of the first try.
 pub(super) async fn store(
-    sink: &Sink,
+    sink: &Direct,
     host: &Host,
     window: ClosedWindow,
     identity: &Identity,
@@ -62,7 +62,19 @@ pub(super) async fn store(
     uploaded: impl FnOnce(DateTime<Utc>) -> DateTime<Utc>,
 ) -> Result<Recorded, SinkError> {
     let lost = window.lost_events();
-    let (meta, nodes) = window.into_snapshot(&Setting {
+    let (meta, nodes) = snapshot(host, window, identity, frame);
+    let stored = sink.put(&meta, &nodes, uploaded(meta.window_end)).await?;
+    Ok(Recorded { stored, lost, container: identity.display().to_string() })
+}
+
+/// Makes the snapshot.
+pub(super) fn snapshot(
+    host: &Host,
+    window: ClosedWindow,
+    identity: &Identity,
+    frame: Frame,
+) -> (SnapshotMeta, Vec<Node>) {
+    window.into_snapshot(&Setting {
         id: frame.snapshot,
         image: identity.to_image(),
         container: identity.to_container(),
@@ -70,9 +82,7 @@ pub(super) async fn store(
         kernel: host.kernel.clone(),
         sensors: frame.sensors,
         clock: frame.clock,
-    });
-    let stored = sink.put(&meta, &nodes, uploaded(meta.window_end)).await?;
-    Ok(Recorded { stored, lost, container: identity.display().to_string() })
+    })
 }
 
 /// A new id, for a window that opens.

@@ -14,7 +14,8 @@ use super::*;
 use crate::event::{Body, Exec, FilePath, LostCause, LostKind};
 use crate::identity::{Identity, Sources, State};
 use crate::recorder::Options;
-use crate::sink::{Sink, SinkError};
+use crate::sink::{Direct, Sink, SinkError};
+use crate::spool::{Counts, Spool};
 
 const CGROUP: CgroupId = CgroupId(7);
 
@@ -121,8 +122,12 @@ fn config(length: Duration, event_log: Option<PathBuf>) -> Once {
     Once { options: Options::default(), length, event_log, host: "h".to_owned(), kernel: "6.1".to_owned() }
 }
 
-fn sink(folder: &Path) -> Sink {
-    Sink::open(folder.join("store").to_str().unwrap(), folder.join("unsent")).unwrap()
+fn store(folder: &Path) -> Sink {
+    Sink::open(folder.join("store").to_str().unwrap()).unwrap()
+}
+
+fn sink(folder: &Path) -> Direct {
+    Direct::new(store(folder), folder.join("unsent"))
 }
 
 /// All snapshots below a folder, verified, oldest first.
@@ -275,7 +280,7 @@ async fn what_cannot_be_recorded_is_named() {
 #[tokio::test]
 async fn what_cannot_be_uploaded_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let sink = sink(folder.path()).without_retries();
+    let sink = Direct::new(store(folder.path()).without_retries(), folder.path().join("unsent"));
     fs::write(folder.path().join("store/snapshots"), "in the way").unwrap();
     let config = config(Duration::from_millis(100), None);
     let error =
@@ -306,6 +311,7 @@ async fn all_containers_have_windows_one_after_the_other() {
     let config = Run {
         options: Options::default(),
         interval: Duration::from_millis(150),
+        upload_at_end: Duration::from_secs(20),
         host: "h".to_owned(),
         kernel: "6.1".to_owned(),
     };
@@ -315,7 +321,7 @@ async fn all_containers_have_windows_one_after_the_other() {
         config,
         &mut source,
         Sources::none(),
-        sink(folder.path()),
+        Spool::open(&folder.path().join("spool"), 1 << 30, store(folder.path())).unwrap(),
         |running| assert_eq!(running, 1),
         stop,
     ))
@@ -331,7 +337,9 @@ async fn all_containers_have_windows_one_after_the_other() {
     for pair in a.windows(2) {
         assert_eq!(pair[0].meta.window_end, pair[1].meta.window_start);
     }
-    assert_eq!(summary, Summary { snapshots: snapshots.len() as u64, lost: 0, failed: 0 });
+    let stored = snapshots.len() as u64;
+    let spool = Counts { uploaded: stored, ..Counts::default() };
+    assert_eq!(summary, Summary { snapshots: stored, lost: 0, spool });
 }
 
 /// A session that hangs fails its test.

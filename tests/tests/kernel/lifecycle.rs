@@ -13,8 +13,9 @@ fn the_first_exec_of_a_container_that_starts_after_the_daemon_is_in() {
     let busy = image("busy-1");
     let store = folder.path().join("store");
     let url = store.display().to_string();
+    let spool = folder.path().join("spool").display().to_string();
     let capture = Capture::start(
-        &["run", "--store", &url, "--interval", "10m", "--runtime-socket", &api.url],
+        &["run", "--store", &url, "--spool", &spool, "--interval", "10m", "--runtime-socket", &api.url],
         "capturing",
     );
     // It lives for an instant: nothing may depend on finding it alive.

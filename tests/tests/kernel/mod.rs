@@ -1,5 +1,6 @@
 //! Real kernel, real containers, real eBPF. Needs root, podman and the images of `datasets/images/build.sh`.
 
+mod faults;
 mod ground_truth;
 mod lifecycle;
 mod pipeline;
@@ -7,7 +8,7 @@ mod pipeline;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use wsp_schemas::snapshot::{Limits, Verified, decode};
@@ -60,12 +61,11 @@ struct Capture {
 impl Capture {
     /// Starts it, and waits until it says that it captures.
     fn start(arguments: &[&str], ready: &str) -> Self {
-        let mut child = command("wsp-capture")
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::start_as(command("wsp-capture").args(arguments), ready)
+    }
+
+    fn start_as(command: &mut Command, ready: &str) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
         loop {
@@ -80,22 +80,43 @@ impl Capture {
 
     /// Asks it to end, and waits.
     fn stop(self) {
-        let pid = self.child.id().to_string();
-        let _ = finish(Command::new("kill").args(["-TERM", &pid])).ok();
+        self.terminate();
         self.wait();
     }
 
+    /// Asks it to end.
+    fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let _ = finish(Command::new("kill").args(["-TERM", &pid])).ok();
+    }
+
+    /// Ends it as a crash does.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits until it ends by itself.
-    fn wait(mut self) {
+    fn wait(self) {
+        let (status, rest) = self.end();
+        assert!(status.success(), "wsp-capture: {status}: {rest}");
+    }
+
+    /// How it ends, and what it still says.
+    fn end(mut self) -> (ExitStatus, String) {
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "wsp-capture: {status}: {rest}");
+        (self.child.wait().unwrap(), rest)
     }
 }
 
 /// All snapshot files of a store that is a folder, verified.
 fn snapshots(store: &Path) -> Vec<Verified> {
+    files(&store.join("snapshots"))
+}
+
+/// All snapshot files below a folder, verified.
+fn files(folder: &Path) -> Vec<Verified> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
@@ -103,7 +124,7 @@ fn snapshots(store: &Path) -> Vec<Verified> {
         }
     }
     let mut files = Vec::new();
-    walk(&store.join("snapshots"), &mut files);
+    walk(folder, &mut files);
     files.sort();
     files
         .iter()

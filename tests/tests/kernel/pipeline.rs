@@ -12,8 +12,9 @@ fn containers_become_a_profile() {
     let busy = image("busy-1");
     let path = folder.path().join("store");
     let store = path.display().to_string();
+    let spool = folder.path().join("spool").display().to_string();
     let capture = Capture::start(
-        &["run", "--store", &store, "--interval", "10m", "--runtime-socket", &api.url],
+        &["run", "--store", &store, "--spool", &spool, "--interval", "10m", "--runtime-socket", &api.url],
         "capturing",
     );
     let always = "cat /etc/passwd > /tmp/copy; nc -l -p 7070 & sleep 1; nc 127.0.0.1 7070 < /dev/null; kill $! 2>/dev/null";
