@@ -177,13 +177,18 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
         () = nth(signals, 2) => return Err(Error::StoppedAtOnce { waiting: spool.counts().waiting, spool: folder }),
     };
     let Counts { uploaded, dropped, taken, waiting, .. } = summary.spool;
-    let waits = if waiting > 0 { format!(", {waiting} wait in {}", folder.display()) } else { String::new() };
-    say(&format!("{uploaded} snapshots stored{waits}, {} events lost", summary.lost));
-    // Loss is told in the snapshots: a daemon that was stopped has done what it was asked to.
-    match dropped + taken {
-        0 => Ok(Exit::Done),
-        snapshots => Err(Error::NotStored { snapshots }),
+    let mut said = format!("{uploaded} snapshots stored, {} events lost", summary.lost);
+    let folder = folder.display();
+    for (count, what) in [(waiting, "waiting"), (taken, "taken")].into_iter().filter(|(count, _)| *count > 0)
+    {
+        said += &format!(", {count} snapshots in {folder}/{what}");
     }
+    if dropped > 0 {
+        said += &format!(", {dropped} snapshots lost");
+    }
+    say(&said);
+    // Each loss was told when it happened: a daemon that was stopped has done what it was asked to.
+    Ok(Exit::Done)
 }
 
 /// Where the spool is, if nobody says.

@@ -237,19 +237,27 @@ impl Spool {
         Ok(())
     }
 
-    /// Uploads what waits and what comes, the oldest first, for ever.
+    /// Uploads what waits and what comes, the oldest first, for ever. What fails holds up nothing else.
     pub async fn upload(&self) {
+        let mut failed = Vec::new();
         let mut waits: Option<ExponentialBackoff> = None;
         loop {
             let keys = self.0.waiting().begin(UPLOADS);
             if keys.is_empty() {
-                self.0.more.notified().await;
+                if failed.is_empty() {
+                    waits = None;
+                    self.0.more.notified().await;
+                }
+                // All others had their turn.
+                self.0.waiting().put_back(failed.drain(..));
                 continue;
             }
-            let done = join_all(keys.into_iter().map(|key| self.0.send(key, Utc::now()))).await;
+            let tried = keys.len();
+            let sent = join_all(keys.into_iter().map(|key| self.0.send(key, Utc::now()))).await;
+            let before = failed.len();
+            failed.extend(sent.into_iter().flatten());
             self.0.less.notify_waiters();
-            if done.iter().all(|done| *done) {
-                waits = None;
+            if failed.len() - before < tried {
                 continue;
             }
             let wait = waits.get_or_insert_with(|| WAITS.build()).next().unwrap_or(Duration::from_secs(60));
@@ -303,56 +311,52 @@ impl Inner {
         }
     }
 
-    /// Tries to upload one; false where it has to be tried again.
-    async fn send(&self, key: SnapshotKey, now: DateTime<Utc>) -> bool {
-        match self.try_send(key, now).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(key = key.path(), store = self.sink.url(), %error, "upload failed, trying again");
-                self.waiting().put_back(&key);
-                false
-            }
-        }
+    /// Tries to upload one; gives its key where it has to be tried again.
+    async fn send(&self, mut key: SnapshotKey, now: DateTime<Utc>) -> Option<SnapshotKey> {
+        let sent = self.try_send(&mut key, now).await;
+        let error = sent.err()?;
+        tracing::warn!(key = key.path(), store = self.sink.url(), %error, "upload failed, trying again");
+        Some(key)
     }
 
+    /// `key` is its key afterwards.
     async fn try_send(
         &self,
-        key: SnapshotKey,
+        key: &mut SnapshotKey,
         now: DateTime<Utc>,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let mut key = key;
-        let file = match self.folder.read(&key) {
+        let file = match self.folder.read(key) {
             Ok(file) => Bytes::from(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 tracing::error!(key = key.path(), "a snapshot is gone from the spool: it is lost");
                 self.dropped.fetch_add(1, Ordering::Relaxed);
-                self.waiting().remove(&key);
+                self.waiting().remove(key);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
         if now - key.uploaded > RECENT && !self.sink.has(&key.path()).await? {
             let uploaded = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
-            let renewed = SnapshotKey { uploaded, ..key };
-            self.folder.rename(&key, &renewed)?;
+            let renewed = SnapshotKey { uploaded, ..*key };
+            self.folder.rename(key, &renewed)?;
             let mut waiting = self.waiting();
-            let bytes = waiting.remove(&key);
-            key = renewed;
-            waiting.add(key, bytes);
-            waiting.begin_one(&key);
+            let bytes = waiting.remove(key);
+            *key = renewed;
+            waiting.add(renewed, bytes);
+            waiting.begin_one(&renewed);
         }
         match self.sink.try_put(&key.path(), &file).await? {
             Put::Done => {
                 self.uploaded.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(key = key.path(), bytes = file.len(), "snapshot stored");
-                self.waiting().remove(&key);
-                self.remove(&key);
+                self.waiting().remove(key);
+                self.remove(key);
             }
             Put::Taken => {
                 self.taken.fetch_add(1, Ordering::Relaxed);
-                let kept = self.folder.set_aside(&key)?;
+                let kept = self.folder.set_aside(key)?;
                 tracing::error!(key = key.path(), kept = %kept.display(), "the store has the key with other content");
-                self.waiting().remove(&key);
+                self.waiting().remove(key);
             }
         }
         Ok(())
@@ -392,7 +396,9 @@ impl Waiting {
         self.files.get_mut(key).into_iter().for_each(|file| file.under_way = true);
     }
 
-    fn put_back(&mut self, key: &SnapshotKey) {
-        self.files.get_mut(key).into_iter().for_each(|file| file.under_way = false);
+    fn put_back(&mut self, keys: impl Iterator<Item = SnapshotKey>) {
+        for key in keys {
+            self.files.get_mut(&key).into_iter().for_each(|file| file.under_way = false);
+        }
     }
 }

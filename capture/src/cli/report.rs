@@ -73,8 +73,6 @@ pub(super) enum Error {
         #[source]
         source: io::Error,
     },
-    #[error("{snapshots} snapshots could not be stored")]
-    NotStored { snapshots: u64 },
     #[error(
         "stopped at once by a second signal: what the open windows recorded is lost; {waiting} closed snapshots wait in {}",
         spool.display()
@@ -124,7 +122,6 @@ impl Error {
             Self::Identity(IdentityError::NoRuntime { .. }) => Some(
                 "start one (`podman system service --time=0 unix:///run/podman/podman.sock`), give its address with --runtime-socket, or run as a user who may open it",
             ),
-            Self::NotStored { .. } => Some("the messages above say what became of each"),
             Self::StoppedAtOnce { .. } => {
                 Some("start it again with the same --spool: they are uploaded then")
             }

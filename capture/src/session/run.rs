@@ -26,6 +26,8 @@ use crate::identity::{Identity, Pending, Sources, State, container_of, resolve, 
 use crate::recorder::{ClosedWindow, Met, Options, Recorder};
 use crate::spool::{Counts, Spool, SpoolError};
 
+/// How long windows may take to get to the disk at the end: their names have to be known.
+const CLOSING: Duration = Duration::from_secs(20);
 /// How long the start waits for the names of the containers that run already.
 const NAMES_AT_START: Duration = Duration::from_secs(3);
 
@@ -135,7 +137,11 @@ pub async fn run<S: EventSource>(
         }
     };
     // Also after an error: what was seen until then is kept.
-    fleet.close_all().await;
+    let closed_in_time = timeout(CLOSING, fleet.close_all()).await.is_ok();
+    if !closed_in_time {
+        let windows = fleet.closing.len();
+        tracing::error!(windows, "windows could not be written in time: they are lost");
+    }
     let in_time = timeout(fleet.config.upload_at_end, fleet.spool.emptied()).await.is_ok();
     drop(uploading);
     fleet.summary.spool = fleet.spool.counts();

@@ -159,6 +159,45 @@ async fn what_waited_for_long_gets_a_key_of_the_present_hour() {
 }
 
 #[tokio::test]
+async fn a_file_with_a_new_key_is_tried_again_too() {
+    let place = Place::new();
+    place.close();
+    let spool = place.spool(1 << 30);
+    spool.put(&meta(1), &[], at(0)).await.unwrap();
+    let uploading = tokio::spawn({
+        let spool = spool.clone();
+        async move { spool.upload().await }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    place.open();
+    tokio::time::timeout(Duration::from_secs(60), spool.emptied()).await.unwrap();
+    uploading.abort();
+    assert_eq!(place.stored(), [key(&meta(1), Utc::now()).path()]);
+}
+
+#[tokio::test]
+async fn files_that_fail_hold_up_no_others() {
+    let place = Place::new();
+    let (spool, now) = (place.spool(1 << 30), Utc::now());
+    for number in 0..30 {
+        spool.put(&meta(number), &[], now).await.unwrap();
+        if number < 20 {
+            // It cannot be read.
+            let name = key(&meta(number), now).path().replace('/', "~");
+            let path = place.path("spool/waiting").join(name);
+            fs::remove_file(&path).unwrap();
+            fs::create_dir(path).unwrap();
+        }
+    }
+    tokio::select! {
+        () = spool.upload() => {}
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("{:?}", spool.counts()),
+        () = async { while spool.counts().uploaded < 10 { tokio::time::sleep(Duration::from_millis(20)).await } } => {}
+    }
+    assert_eq!((place.stored().len(), spool.counts().waiting), (10, 20));
+}
+
+#[tokio::test]
 async fn where_there_is_no_more_room_the_oldest_are_dropped() {
     let place = Place::new();
     place.close();

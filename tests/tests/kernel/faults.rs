@@ -109,7 +109,10 @@ fn a_daemon_that_is_stopped_while_the_store_is_away_says_what_waits() {
     // In time, and not as a failure.
     capture.terminate();
     let (status, said) = capture.end();
-    assert!(status.success() && said.contains("wait in"), "{status}: {said}");
+    assert!(
+        status.success() && said.contains(&place.spool.join("waiting").display().to_string()),
+        "{status}: {said}"
+    );
     assert_eq!(place.waiting("wsp-stopped"), 1);
     // Who asks twice does not want to wait.
     let capture = place.start("10m");
