@@ -245,11 +245,16 @@ pub(crate) enum Put {
 /// The key of a snapshot whose upload is first tried then.
 pub(crate) fn key(meta: &SnapshotMeta, uploaded: DateTime<Utc>) -> SnapshotKey {
     SnapshotKey {
-        uploaded: uploaded.duration_trunc(TimeDelta::hours(1)).unwrap_or(uploaded),
+        uploaded: hour_of(uploaded),
         workload: meta.image.workload.as_ref().map_or(WorkloadKey::UNKEYED, Workload::key),
         window_end_ms: meta.window_end.timestamp_millis(),
         id: meta.id,
     }
+}
+
+/// The hour that a key has for a time.
+pub(crate) fn hour_of(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.duration_trunc(TimeDelta::hours(1)).unwrap_or(time)
 }
 
 /// Makes a folder that only this user can write, and refuses one of another user: it may stand in a shared temporary folder.

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
-use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use object_store::Error as ObjectError;
 use tokio::sync::Notify;
@@ -36,7 +36,7 @@ use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot::{EncodeError, Node, SnapshotMeta, encode};
 
 use self::folder::Folder;
-use crate::sink::{Put, Sink, key};
+use crate::sink::{Put, Sink, hour_of, key};
 
 /// Uploads at once.
 const UPLOADS: usize = 8;
@@ -210,27 +210,18 @@ impl Spool {
         self.0.waiting().reserved -= bytes;
         if let Err(spool) = written.unwrap_or_else(|error| Err(io::Error::other(error))) {
             tracing::error!(key = key.path(), error = %spool, "the spool does not take a snapshot: uploading it at once");
-            return match self.0.sink.put_file(&key.path(), &file).await {
+            let source = match self.0.sink.put_file(&key.path(), &file).await {
                 Ok(Put::Done) => {
                     self.0.uploaded.fetch_add(1, Ordering::Relaxed);
-                    Ok(())
+                    return Ok(());
                 }
-                Ok(Put::Taken) => Err(counted(SpoolError::Lost {
-                    key: key.path(),
-                    spool,
-                    store: self.0.sink.url(),
-                    source: Box::new(ObjectError::AlreadyExists {
-                        path: key.path(),
-                        source: "with other content".into(),
-                    }),
-                })),
-                Err(source) => Err(counted(SpoolError::Lost {
-                    key: key.path(),
-                    spool,
-                    store: self.0.sink.url(),
-                    source: Box::new(source),
-                })),
+                Ok(Put::Taken) => {
+                    ObjectError::AlreadyExists { path: key.path(), source: "with other content".into() }
+                }
+                Err(source) => source,
             };
+            let (store, source) = (self.0.sink.url(), Box::new(source));
+            return Err(counted(SpoolError::Lost { key: key.path(), spool, store, source }));
         }
         self.0.waiting().add(key, bytes);
         self.0.more.notify_one();
@@ -336,8 +327,7 @@ impl Inner {
             Err(error) => return Err(error.into()),
         };
         if now - key.uploaded > RECENT && !self.sink.has(&key.path()).await? {
-            let uploaded = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
-            let renewed = SnapshotKey { uploaded, ..*key };
+            let renewed = SnapshotKey { uploaded: hour_of(now), ..*key };
             self.folder.rename(key, &renewed)?;
             let mut waiting = self.waiting();
             let bytes = waiting.remove(key);
