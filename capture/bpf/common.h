@@ -22,13 +22,19 @@ const volatile u32 host_mnt_ns = 0;
 const volatile u32 discover = 0;
 /* What a container does is told from its cgroup's creation on: it is tracked here, before userspace hears of it. */
 const volatile u32 claim = 0;
+/* Key of the hashes by which what was seen already is known: a container cannot make two of its paths meet. */
+const volatile u64 hash_key_0 = 0;
+const volatile u64 hash_key_1 = 0;
+/* The token bucket of each container: what an event takes, and how much it holds. Nanoseconds; 0: no bucket. */
+const volatile u64 token_ns = 0;
+const volatile u64 bucket_ns = 0;
 /* Overlay inodes hold a counted `struct ovl_entry *` (Linux 6.5 and later) instead of a `struct ovl_path`. */
 const volatile u32 ovl_has_entry = 0;
 
 /* A component with its NUL; the walk may write this much beyond what it then accepts. */
 #define NAME_BYTES 256
-/* Argument vector, script string, and three paths. */
-#define DATA_BYTES (WSP_ARGV_BYTES + WSP_PATH_BYTES + 3 * WSP_PATH_BYTES + NAME_BYTES)
+/* Argument vector, script string, and four paths. */
+#define DATA_BYTES (WSP_ARGV_BYTES + WSP_PATH_BYTES + 4 * WSP_PATH_BYTES + NAME_BYTES)
 #define FRONT_BYTES 256
 
 /* State of a path walk (path.h). */
@@ -43,6 +49,18 @@ struct walk {
 	u32 done;
 };
 
+/* State of a hash (hash.h). */
+struct hash {
+	u64 v0;
+	u64 v1;
+	u64 v2;
+	u64 v3;
+	u32 pos;
+	u32 end;
+	u32 until_nul;
+	u32 reserved;
+};
+
 /*
  * Where a record is put together: the fixed part ends where `data` begins, so that the two are contiguous. Positions are
  * kept here and not on the stack: the verifier of older kernels runs the callback of bpf_loop once and takes what it then
@@ -53,6 +71,7 @@ struct walk {
  */
 struct scratch {
 	struct walk walk;
+	struct hash hash;
 	u32 pos;
 	u32 reserved;
 	u8 front[FRONT_BYTES];
@@ -97,6 +116,25 @@ struct {
 	__type(key, u32);
 	__type(value, struct wsp_process);
 } processes SEC(".maps");
+
+/*
+ * What was told already in the open window of a container -> how often it was seen again. Userspace takes a container's
+ * entries out when its window closes. Where it is full, what happens again is told again.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__type(key, u64);
+	__type(value, struct wsp_seen);
+} seen SEC(".maps");
+
+/* Top cgroup -> when its token bucket will be full again (see has_token). */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u64);
+	__type(value, u64);
+} buckets SEC(".maps");
 
 /* Events lost, ever. */
 struct {
@@ -147,20 +185,104 @@ static __always_inline void fill(struct wsp_record *record, u32 kind, u64 cgroup
 {
 	record->at = bpf_ktime_get_boot_ns();
 	record->cgroup = cgroup;
+	record->key = 0;
 	record->pid = pid;
 	record->kind = kind;
 }
 
-/* Hands over `size` bytes of fixed part and `scratch->pos` bytes of data. */
-static __always_inline void submit(struct scratch *scratch, struct wsp_record *record, u32 size)
+/*
+ * Sheds in this order: sockets, DNS, system calls, files; execs and forks last. An event that finds less in the bucket than
+ * its kind leaves for the graver ones is not told. Ends of processes and containers are always told.
+ */
+static __always_inline u32 tenths_of_bucket(u32 kind)
+{
+	switch (kind) {
+	case WSP_KIND_CONNECT:
+	case WSP_KIND_LISTEN:
+	case WSP_KIND_ACCEPT:
+		return 5;
+	case WSP_KIND_DNS:
+		return 6;
+	case WSP_KIND_SYSCALL:
+	case WSP_KIND_CAPABILITY:
+		return 7;
+	case WSP_KIND_OPEN:
+	case WSP_KIND_CHANGE:
+		return 8;
+	default:
+		return 10;
+	}
+}
+
+/*
+ * A token bucket as the generic cell rate algorithm has it (ITU-T I.371): one word, the time at which it is full again. A race
+ * of two CPUs gives one of them its event for nothing.
+ */
+static __always_inline bool has_token(u64 cgroup, u32 kind)
+{
+	u64 now, full, *stored;
+
+	if (!token_ns)
+		return true;
+	now = bpf_ktime_get_boot_ns();
+	stored = bpf_map_lookup_elem(&buckets, &cgroup);
+	if (!stored) {
+		full = now + token_ns;
+		bpf_map_update_elem(&buckets, &cgroup, &full, BPF_NOEXIST);
+		return true;
+	}
+	full = *stored > now ? *stored : now;
+	if ((full - now) * 10 >= bucket_ns * tenths_of_bucket(kind)) {
+		count_lost(cgroup, kind, WSP_LOST_SHED);
+		return false;
+	}
+	*stored = full + token_ns;
+	return true;
+}
+
+/* Hands over `size` bytes of fixed part and `scratch->pos` bytes of data. False where it is lost, and counted. */
+static __always_inline bool submit(struct scratch *scratch, struct wsp_record *record, u32 size)
 {
 	u32 len = scratch->pos;
 
 	opaque(len);
-	if (len > DATA_BYTES)
-		return;
-	if (bpf_ringbuf_output(&events, record, size + len, 0))
+	if (len > DATA_BYTES || !has_token(record->cgroup, record->kind))
+		return false;
+	if (bpf_ringbuf_output(&events, record, size + len, 0)) {
 		count_lost(record->cgroup, record->kind, WSP_LOST_RING_FULL);
+		return false;
+	}
+	return true;
+}
+
+/* Hands over a fixed part alone. */
+static __always_inline void submit_short(struct wsp_record *record, u32 size)
+{
+	if (has_token(record->cgroup, record->kind) && bpf_ringbuf_output(&events, record, size, 0))
+		count_lost(record->cgroup, record->kind, WSP_LOST_RING_FULL);
+}
+
+/* True where the same was told already: then it is counted, and not told again. */
+static __always_inline bool seen_before(struct wsp_record *record, u64 key)
+{
+	struct wsp_seen *entry = bpf_map_lookup_elem(&seen, &key);
+
+	record->key = key;
+	if (!entry)
+		return false;
+	__sync_fetch_and_add(&entry->events, 1);
+	entry->last = record->at;
+	return true;
+}
+
+/* Hands over what was not seen before; only what reached the ring is marked as seen. */
+static __always_inline void submit_once(struct scratch *scratch, struct wsp_record *record, u32 size)
+{
+	struct wsp_seen none = {};
+	u64 key = record->key;
+
+	if (submit(scratch, record, size))
+		bpf_map_update_elem(&seen, &key, &none, BPF_NOEXIST);
 }
 
 static __always_inline struct file *file_of_fd(struct task_struct *task, u32 fd)

@@ -29,19 +29,16 @@ struct {
 static __always_inline int note_dns_socket(struct bpf_sock_addr *ctx)
 {
 	struct wsp_dns_socket socket = {};
-	u64 cookie, cgroup;
-	u32 tgid;
+	struct actor actor;
+	u64 cookie;
 
-	if (ctx->user_port != bpf_htons(DNS_PORT))
+	if (ctx->user_port != bpf_htons(DNS_PORT) || !is_actor(&actor))
 		return 1;
-	cgroup = tracked_cgroup(&tgid);
-	if (!cgroup)
-		return 1;
-	socket.cgroup = cgroup;
-	socket.pid = tgid;
+	socket.cgroup = actor.cgroup;
+	socket.pid = actor.tgid;
 	cookie = bpf_get_socket_cookie(ctx);
 	if (bpf_map_update_elem(&dns_sockets, &cookie, &socket, BPF_ANY))
-		count_lost(cgroup, WSP_KIND_DNS, WSP_LOST_MAP_FULL);
+		count_lost(actor.cgroup, WSP_KIND_DNS, WSP_LOST_MAP_FULL);
 	return 1;
 }
 
@@ -130,6 +127,8 @@ static __always_inline int note_packet(struct __sk_buff *skb, u16 answer)
 	if (len > WSP_DNS_BYTES)
 		len = WSP_DNS_BYTES;
 
+	if (!has_token(socket->cgroup, WSP_KIND_DNS))
+		return 1;
 	message = bpf_ringbuf_reserve(&events, sizeof(*message) + WSP_DNS_BYTES, 0);
 	if (!message) {
 		count_lost(socket->cgroup, WSP_KIND_DNS, WSP_LOST_RING_FULL);

@@ -4,6 +4,9 @@
 #define WSP_PROCESS_H
 
 #include "common.h"
+#include "change.h"
+#include "file.h"
+#include "hash.h"
 #include "path.h"
 
 /*
@@ -24,13 +27,13 @@ int BPF_PROG(process_forked, struct task_struct *parent, struct task_struct *chi
 	if (!state)
 		return 0;
 	inherited = *state;
+	inherited.place = state->lineage;
 	if (bpf_map_update_elem(&processes, &child_tgid, &inherited, BPF_ANY))
 		count_lost(inherited.cgroup, WSP_KIND_FORK, WSP_LOST_MAP_FULL);
 	fill(&forked.record, WSP_KIND_FORK, inherited.cgroup, parent_tgid);
 	forked.child = child_tgid;
 	forked.reserved = 0;
-	if (bpf_ringbuf_output(&events, &forked, sizeof(forked), 0))
-		count_lost(inherited.cgroup, WSP_KIND_FORK, WSP_LOST_RING_FULL);
+	submit_short(&forked.record, sizeof(forked));
 	return 0;
 }
 
@@ -54,8 +57,7 @@ int BPF_PROG(process_exited, struct task_struct *task)
 	if (bpf_map_delete_elem(&processes, &tgid))
 		return 0;
 	fill(&record, WSP_KIND_EXIT, cgroup, tgid);
-	if (bpf_ringbuf_output(&events, &record, sizeof(record), 0))
-		count_lost(cgroup, WSP_KIND_EXIT, WSP_LOST_RING_FULL);
+	submit_short(&record, sizeof(record));
 	return 0;
 }
 
@@ -173,6 +175,20 @@ static __always_inline void describe_task(struct task_struct *task, struct wsp_e
  * The entry rule: a task enters the tree when it first executes inside the mount namespace of a container in whose cgroup
  * it is. The runtime's own steps (runc init executes itself from the host's namespace) are before that.
  */
+/*
+ * What tells the node of a program from others of the same place, as userspace makes it, or finer: executable, script, and
+ * the name it was called by. A script's path depends on the working directory.
+ */
+static __always_inline u64 lineage_of(struct scratch *scratch, u64 place, struct wsp_executed *exec)
+{
+	u32 program = exec->argv_len, cwd = program + exec->script_len + exec->exe.len;
+
+	hash_begin(scratch, place);
+	hash_data(scratch, 0, exec->argv_len, 1);
+	hash_data(scratch, program, exec->script_len ? scratch->pos : cwd, 0);
+	return hash_end(scratch);
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_executed, struct task_struct *task, s32 old_pid, struct linux_binprm *bprm)
 {
@@ -180,6 +196,7 @@ int BPF_PROG(process_executed, struct task_struct *task, s32 old_pid, struct lin
 	struct wsp_process *state, entered = {};
 	struct wsp_executed *exec;
 	struct scratch *scratch;
+	struct actor actor;
 	struct file *script;
 
 	state = bpf_map_lookup_elem(&processes, &tgid);
@@ -192,6 +209,8 @@ int BPF_PROG(process_executed, struct task_struct *task, s32 old_pid, struct lin
 		if (!top || BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) == host_mnt_ns)
 			return 0;
 		entered.cgroup = *top;
+		/* What enters from outside shares its place with nothing: whether it is the init, userspace decides. */
+		entered.place = bpf_ktime_get_boot_ns() ^ (u64)tgid << 32;
 		if (bpf_map_update_elem(&processes, &tgid, &entered, BPF_ANY))
 			count_lost(entered.cgroup, WSP_KIND_EXEC, WSP_LOST_MAP_FULL);
 	}
@@ -211,7 +230,15 @@ int BPF_PROG(process_executed, struct task_struct *task, s32 old_pid, struct lin
 		exec->flags |= WSP_EXEC_SCRIPT_AT_FD;
 		append_file_path(scratch, script, &exec->script_dir);
 	}
+	entered.lineage = lineage_of(scratch, entered.place, exec);
+	/* Only what is there: where the table was full, that was counted. */
+	bpf_map_update_elem(&processes, &tgid, &entered, BPF_EXIST);
 	submit(scratch, &exec->record, sizeof(*exec));
+	actor.cgroup = entered.cgroup;
+	actor.lineage = entered.lineage;
+	actor.tgid = tgid;
+	if (bpf_map_lookup_elem(&tracked, &actor.cgroup))
+		tell_loader(&actor);
 	return 0;
 }
 

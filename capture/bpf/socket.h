@@ -32,6 +32,21 @@ static __always_inline struct sock *sock_of_fd(struct task_struct *task, u32 fd)
 	return BPF_CORE_READ(socket, sk);
 }
 
+/* Tells of an address, once. */
+static __always_inline void tell_address(struct scratch *scratch, struct actor *actor,
+					 struct wsp_socket_address *event)
+{
+	begin_key(scratch, actor, event->record.kind, (u32)event->family << 16 | event->protocol);
+	hash_word(scratch, (u64)event->port << 16 | event->peer_family);
+	hash_word(scratch, *(u64 *)event->address);
+	hash_word(scratch, *(u64 *)(event->address + 8));
+	hash_word(scratch, *(u64 *)event->peer);
+	hash_word(scratch, *(u64 *)(event->peer + 8));
+	hash_data(scratch, 0, scratch->pos, 0);
+	if (!seen_before(&event->record, hash_end(scratch)))
+		submit_once(scratch, &event->record, sizeof(*event));
+}
+
 /* Nothing was addressed: the call was wrong in itself, or there is nothing at the address. */
 static __always_inline bool is_argument_error(long ret, u16 family)
 {
@@ -51,13 +66,8 @@ static __always_inline bool is_argument_error(long ret, u16 family)
 	}
 }
 
-/*
- * tracepoint/syscalls/sys_exit_connect. Arguments are read at the exit, from the registers as the entry saved them (x86-64
- * keeps them), so no table of pending calls can be full. A call that a signal ends passes here too. The address is what
- * the caller named, before cgroup programs may have replaced it. Since 2.6.33; helper bpf_task_pt_regs 5.15.
- */
-SEC("tracepoint/syscalls/sys_exit_connect")
-int socket_connected(struct sys_exit_context *ctx)
+/* The address is what the caller named, before cgroup programs may have replaced it. A call that a signal ends counts too. */
+static __always_inline int connected_with(long ret)
 {
 	struct {
 		u16 family;
@@ -76,18 +86,17 @@ int socket_connected(struct sys_exit_context *ctx)
 	struct pt_regs *regs;
 	const void *address;
 	struct sock *sock;
-	u64 cgroup, len;
-	u32 tgid;
+	struct actor actor;
+	u64 len;
 
-	cgroup = tracked_cgroup(&tgid);
-	if (!cgroup)
+	if (!is_actor(&actor))
 		return 0;
 	task = bpf_get_current_task_btf();
 	regs = (void *)bpf_task_pt_regs(task);
 	address = (void *)BPF_CORE_READ(regs, si);
 	if (bpf_probe_read_user(&named.family, sizeof(named.family), address))
 		return 0;
-	if (is_argument_error(ctx->ret, named.family))
+	if (is_argument_error(ret, named.family))
 		return 0;
 	sock = sock_of_fd(task, BPF_CORE_READ(regs, di));
 	scratch = get_scratch();
@@ -96,8 +105,8 @@ int socket_connected(struct sys_exit_context *ctx)
 
 	event = front_of(scratch, struct wsp_socket_address);
 	__builtin_memset(event, 0, sizeof(*event));
-	fill(&event->record, WSP_KIND_CONNECT, cgroup, tgid);
-	event->result = ctx->ret;
+	fill(&event->record, WSP_KIND_CONNECT, actor.cgroup, actor.tgid);
+	event->result = ret;
 	event->family = named.family;
 	event->protocol = BPF_CORE_READ(sock, sk_protocol);
 	switch (named.family) {
@@ -125,27 +134,66 @@ int socket_connected(struct sys_exit_context *ctx)
 	default:
 		return 0;
 	}
-	submit(scratch, &event->record, sizeof(*event));
+	tell_address(scratch, &actor, event);
 	return 0;
 }
 
-/* tracepoint/syscalls/sys_exit_listen: the socket is bound by then, its port the real one. Since 2.6.33. */
-SEC("tracepoint/syscalls/sys_exit_listen")
-int socket_listens(struct sys_exit_context *ctx)
+/* The exit of connect. */
+SEC("tracepoint/syscalls/sys_exit_connect")
+int socket_connected(struct sys_exit_context *ctx)
+{
+	return connected_with(ctx->ret);
+}
+EXIT_OF(connect, connected_with(RETURNED))
+
+/* Takes down the local end of a socket. False where it has none that could be told. */
+static __always_inline bool take_local(struct scratch *scratch, struct sock *sock, struct wsp_socket_address *event)
+{
+	struct unix_address *name;
+	u32 len;
+
+	event->family = BPF_CORE_READ(sock, __sk_common.skc_family);
+	event->protocol = BPF_CORE_READ(sock, sk_protocol);
+	switch (event->family) {
+	case AF_INET:
+		event->port = BPF_CORE_READ(sock, __sk_common.skc_num);
+		bpf_core_read(event->address, sizeof(__be32), &sock->__sk_common.skc_rcv_saddr);
+		return true;
+	case AF_INET6:
+		event->port = BPF_CORE_READ(sock, __sk_common.skc_num);
+		bpf_core_read(event->address, sizeof(event->address), &sock->__sk_common.skc_v6_rcv_saddr);
+		return true;
+	case AF_UNIX:
+		event->protocol = 0;
+		name = BPF_CORE_READ((struct unix_sock *)sock, addr);
+		if (!name)
+			return false;
+		len = (u32)BPF_CORE_READ(name, len) - SUN_PATH_OFFSET;
+		opaque(len);
+		if (len == 0 || len > WSP_UNIX_PATH_BYTES)
+			return false;
+		if (bpf_probe_read_kernel(scratch->data, len,
+					  (void *)name + bpf_core_field_offset(struct unix_address, name) +
+						  SUN_PATH_OFFSET))
+			return false;
+		event->name_len = len;
+		scratch->pos = len;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static __always_inline int listens_with(long ret)
 {
 	struct wsp_socket_address *event;
-	struct unix_address *name;
 	struct task_struct *task;
 	struct scratch *scratch;
 	struct pt_regs *regs;
+	struct actor actor;
 	struct sock *sock;
-	u64 cgroup;
-	u32 tgid, len;
 
-	if (ctx->ret)
-		return 0;
-	cgroup = tracked_cgroup(&tgid);
-	if (!cgroup)
+	if (ret || !is_actor(&actor))
 		return 0;
 	task = bpf_get_current_task_btf();
 	regs = (void *)bpf_task_pt_regs(task);
@@ -153,42 +201,62 @@ int socket_listens(struct sys_exit_context *ctx)
 	scratch = get_scratch();
 	if (!sock || !scratch)
 		return 0;
-
 	event = front_of(scratch, struct wsp_socket_address);
 	__builtin_memset(event, 0, sizeof(*event));
-	fill(&event->record, WSP_KIND_LISTEN, cgroup, tgid);
-	event->family = BPF_CORE_READ(sock, __sk_common.skc_family);
-	event->protocol = BPF_CORE_READ(sock, sk_protocol);
-	switch (event->family) {
-	case AF_INET:
-		event->port = BPF_CORE_READ(sock, __sk_common.skc_num);
-		bpf_core_read(event->address, sizeof(__be32), &sock->__sk_common.skc_rcv_saddr);
-		break;
-	case AF_INET6:
-		event->port = BPF_CORE_READ(sock, __sk_common.skc_num);
-		bpf_core_read(event->address, sizeof(event->address), &sock->__sk_common.skc_v6_rcv_saddr);
-		break;
-	case AF_UNIX:
-		event->protocol = 0;
-		name = BPF_CORE_READ((struct unix_sock *)sock, addr);
-		if (!name)
-			return 0;
-		len = (u32)BPF_CORE_READ(name, len) - SUN_PATH_OFFSET;
-		opaque(len);
-		if (len == 0 || len > WSP_UNIX_PATH_BYTES)
-			return 0;
-		if (bpf_probe_read_kernel(scratch->data, len,
-					  (void *)name + bpf_core_field_offset(struct unix_address, name) +
-						  SUN_PATH_OFFSET))
-			return 0;
-		event->name_len = len;
-		scratch->pos = len;
-		break;
-	default:
-		return 0;
-	}
-	submit(scratch, &event->record, sizeof(*event));
+	fill(&event->record, WSP_KIND_LISTEN, actor.cgroup, actor.tgid);
+	if (take_local(scratch, sock, event))
+		tell_address(scratch, &actor, event);
 	return 0;
 }
+
+/* The exit of listen: the socket is bound by then, its port the real one. */
+SEC("tracepoint/syscalls/sys_exit_listen")
+int socket_listens(struct sys_exit_context *ctx)
+{
+	return listens_with(ctx->ret);
+}
+EXIT_OF(listen, listens_with(RETURNED))
+
+/* The local end is the listening socket's: an accepted one has an address of its own where that listens on any. */
+static __always_inline int accepted_as(long fd)
+{
+	struct sock *listening, *accepted;
+	struct wsp_socket_address *event;
+	struct task_struct *task;
+	struct scratch *scratch;
+	struct pt_regs *regs;
+	struct actor actor;
+
+	if (fd < 0 || !is_actor(&actor))
+		return 0;
+	task = bpf_get_current_task_btf();
+	regs = (void *)bpf_task_pt_regs(task);
+	listening = sock_of_fd(task, BPF_CORE_READ(regs, di));
+	accepted = sock_of_fd(task, fd);
+	scratch = get_scratch();
+	if (!listening || !accepted || !scratch)
+		return 0;
+	event = front_of(scratch, struct wsp_socket_address);
+	__builtin_memset(event, 0, sizeof(*event));
+	fill(&event->record, WSP_KIND_ACCEPT, actor.cgroup, actor.tgid);
+	if (!take_local(scratch, listening, event))
+		return 0;
+	event->peer_family = BPF_CORE_READ(accepted, __sk_common.skc_family);
+	if (event->peer_family == AF_INET)
+		bpf_core_read(event->peer, sizeof(__be32), &accepted->__sk_common.skc_daddr);
+	if (event->peer_family == AF_INET6)
+		bpf_core_read(event->peer, sizeof(event->peer), &accepted->__sk_common.skc_v6_daddr);
+	tell_address(scratch, &actor, event);
+	return 0;
+}
+
+/* The exits of accept and accept4: a peer came to a listening socket. Its port is nobody's choice, and not told. */
+SEC("tracepoint/syscalls/sys_exit_accept4")
+int socket_accepted(struct sys_exit_context *ctx)
+{
+	return accepted_as(ctx->ret);
+}
+EXIT_OF(accept, accepted_as(RETURNED))
+EXIT_OF(accept4, accepted_as(RETURNED))
 
 #endif

@@ -6,11 +6,15 @@
  * missing stands in src/probe/hooks.rs.
  */
 #include "common.h"
+#include "hash.h"
 #include "path.h"
 #include "containers.h"
-#include "process.h"
 #include "file.h"
+#include "change.h"
+#include "process.h"
 #include "socket.h"
 #include "dns.h"
+#include "use.h"
+#include "uring.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -19,8 +19,10 @@ use tracing_subscriber::EnvFilter;
 
 use self::args::{Args, Command, RecordArgs, ReplayArgs, UnsentArgs};
 #[cfg(feature = "ebpf")]
-use self::args::{OnceArgs, RunArgs};
+use self::args::{OnceArgs, ProbeArgs, RunArgs};
 use self::report::{Error, Exit};
+#[cfg(feature = "ebpf")]
+use crate::probe::{HookChoice, ProbeOptions, hooks::Sensor};
 use crate::recorder::Options;
 use crate::session::{self, Outcome, Recorded, Replay};
 use crate::sink::{Direct, Sink};
@@ -83,6 +85,20 @@ fn options(args: &RecordArgs) -> Options {
     Options { args: args.args, max_nodes: args.max_nodes }
 }
 
+#[cfg(feature = "ebpf")]
+fn probe(args: &ProbeArgs) -> ProbeOptions {
+    let sensors = Sensor::ALL.into_iter();
+    let wanted =
+        |sensor: &Sensor| *sensor == Sensor::Process || args.sensors.iter().any(|name| name == sensor.name());
+    ProbeOptions {
+        sensors: sensors.filter(wanted).collect(),
+        hooks: if args.hooks == "fallback" { HookChoice::Fallback } else { HookChoice::Best },
+        max_events_per_second: args.max_events,
+        ring_bytes: args.ring_buffer << 10,
+        ..ProbeOptions::default()
+    }
+}
+
 /// Opens the store and has it answer, before anything is recorded for it.
 async fn open_store(args: &RecordArgs) -> Result<Sink, Error> {
     let sink = Sink::open(&args.store)?;
@@ -137,7 +153,7 @@ async fn once(args: OnceArgs) -> Result<Exit, Error> {
         kernel: session::kernel_release(),
     };
     // A container without a cgroup is recognised when it is initialised.
-    let mut source = session::Live::load(false)?;
+    let mut source = session::Live::load(probe(&args.probe), false)?;
     let name = target.identity.display().to_string();
     let attached = || say(&format!("capturing {name}"));
     let recorded = session::once(config, &mut source, target, &sink, attached, nth(signals()?, 1)).await?;
@@ -168,7 +184,7 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
         kernel: session::kernel_release(),
     };
     let signals = signals()?;
-    let mut source = session::Live::load(true)?;
+    let mut source = session::Live::load(probe(&args.probe), true)?;
     let attached = |running: usize| say(&format!("capturing all containers; {running} are there"));
     let running =
         session::run(config, &mut source, sources, spool.clone(), attached, nth(signals.clone(), 1));

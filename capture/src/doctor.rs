@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::probe::hooks::{HOOKS, Point, Sensor};
+use crate::probe::hooks::{self, PARTS, Sensor};
 use crate::probe::host::{self, KernelVersion};
 use crate::probe::try_hooks;
 
@@ -65,8 +65,6 @@ pub enum Outcome {
     Refused(String),
     /// A check failed before.
     NotTried,
-    /// Known to be better, but not built yet.
-    NotInThisVersion,
 }
 
 /// A sensor and whether it will run.
@@ -203,17 +201,12 @@ fn tracefs() -> Check {
 }
 
 fn not_tried() -> Vec<HookReport> {
-    HOOKS
-        .iter()
+    hooks::hooks()
         .map(|hook| HookReport {
             sensor: hook.sensor,
             hook: hook.name,
             since: hook.since,
-            outcome: if hook.point == Point::NotInThisVersion {
-                Outcome::NotInThisVersion
-            } else {
-                Outcome::NotTried
-            },
+            outcome: Outcome::NotTried,
             fallback: hook.fallback,
         })
         .collect()
@@ -239,14 +232,19 @@ fn tried(mount: Option<&Path>, checks: &mut Vec<Check>) -> Vec<HookReport> {
     reports
 }
 
-/// The hook that a sensor will run on: it needs all of its hooks that this version has.
+/// The hook that a sensor will run on: that of its first part. It needs one that works for each part that is not optional.
 fn serving(sensor: Sensor, hooks: &[HookReport]) -> Option<&'static str> {
-    let mut own =
-        hooks.iter().filter(|hook| hook.sensor == sensor && hook.outcome != Outcome::NotInThisVersion);
-    if !own.clone().all(|hook| hook.outcome == Outcome::Works) {
-        return None;
+    let works =
+        |name: &str| hooks.iter().any(|report| report.hook == name && report.outcome == Outcome::Works);
+    let mut serving = None;
+    for part in PARTS.iter().filter(|part| part.sensor() == sensor) {
+        match part.hooks.iter().find(|hook| works(hook.name)) {
+            Some(hook) => serving = serving.or(Some(hook.name)),
+            None if part.optional => {}
+            None => return None,
+        }
     }
-    own.next_back().map(|hook| hook.hook)
+    serving
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {
@@ -308,15 +306,14 @@ impl fmt::Display for Report {
                     format!("refused: {reason}\n           without it: {}", hook.fallback)
                 }
                 Outcome::NotTried => "not tried".to_owned(),
-                Outcome::NotInThisVersion => "not in this version of wsp-capture".to_owned(),
             };
-            writeln!(f, "  {:<9}{:<30}{outcome}", hook.sensor.name(), hook.hook)?;
+            writeln!(f, "  {:<11}{:<30}{outcome}", hook.sensor.name(), hook.hook)?;
         }
         writeln!(f, "\nsensors")?;
         for report in &self.sensors {
             match report.hook {
-                Some(hook) => writeln!(f, "  {:<9}runs on {hook}", report.sensor.name())?,
-                None => writeln!(f, "  {:<9}does not run", report.sensor.name())?,
+                Some(hook) => writeln!(f, "  {:<11}runs on {hook}", report.sensor.name())?,
+                None => writeln!(f, "  {:<11}does not run", report.sensor.name())?,
             }
         }
         Ok(())

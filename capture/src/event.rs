@@ -43,6 +43,21 @@ pub struct Pid(pub u32);
 #[serde(transparent)]
 pub struct CgroupId(pub u64);
 
+/// Under which repeats of an event are counted instead of told. Means nothing beyond one window of one container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(pub u64);
+
+impl Key {
+    /// Every event is told.
+    pub const NONE: Self = Self(0);
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+}
+
 /// First line of an event log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLogHeader {
@@ -63,8 +78,11 @@ pub struct Event {
     pub at: BootTime,
     /// In which container.
     pub cgroup: CgroupId,
-    /// By which process; 0 where no process is meant (container events, loss).
+    /// By which process; 0 where no process is meant (container events, loss, repeats).
     pub pid: Pid,
+    /// Under which its repeats are counted.
+    #[serde(default, skip_serializing_if = "Key::is_none")]
+    pub key: Key,
     /// What.
     #[serde(flatten)]
     pub body: Body,
@@ -96,6 +114,42 @@ pub enum Body {
         file: FilePath,
         /// `O_*` flags of the open file (x86-64 numbering).
         flags: u32,
+    },
+    /// Something was done to a file by its name, or its code was mapped.
+    Change {
+        /// What.
+        change: Change,
+        /// The name; the old one where there are two.
+        file: FilePath,
+        /// The new name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<FilePath>,
+        /// Permission bits that were given; for [`Change::Open`] its `O_*` flags.
+        #[serde(default)]
+        mode: u32,
+    },
+    /// A peer came to a listening socket.
+    Accept {
+        /// The local end.
+        local: Endpoint,
+        /// Who came; none for unix sockets.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<IpAddr>,
+    },
+    /// A system call was made.
+    Syscall {
+        /// Its number on x86-64.
+        number: u32,
+    },
+    /// A capability was asked for and granted.
+    Capability {
+        /// Its number.
+        number: u32,
+    },
+    /// What was told under the event's key was seen again, for the last time when the event says.
+    Repeats {
+        /// How often.
+        events: u64,
     },
     /// `connect(2)` named an address.
     Connect {
@@ -204,6 +258,39 @@ pub struct FilePath {
     /// True where the path was deeper or longer than the kernel side walks: [`FilePath::path`] is then only its end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
+    /// True where this is how the process named the file, below the directory that it was relative to: links are not resolved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub argument: bool,
+}
+
+/// What was done to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Opened, and only its name is known.
+    Open,
+    /// A name of it was removed.
+    Unlink,
+    /// A directory was removed.
+    Rmdir,
+    /// It has the new name instead of the old one.
+    Rename,
+    /// It has the new name beside the old one.
+    Link,
+    /// A symbolic link was made.
+    Symlink,
+    /// A directory was made.
+    Mkdir,
+    /// A device, FIFO or socket was made.
+    Mknod,
+    /// Its permission bits were set.
+    Chmod,
+    /// Its owner or group was set.
+    Chown,
+    /// Its length was set.
+    Truncate,
+    /// Its code was mapped.
+    Exec,
 }
 
 /// What holds a file, as far as the kernel side can tell.
@@ -288,7 +375,7 @@ pub enum Address {
     Abstract(RawText),
 }
 
-/// Kinds of events that can be lost, in the order in which they are shed: first sockets, last execs.
+/// Kinds of events that can be lost, the gravest first: in the other order they are shed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -297,9 +384,13 @@ pub enum LostKind {
     Fork,
     Exit,
     Open,
+    Change,
+    Syscall,
+    Capability,
+    Dns,
     Connect,
     Listen,
-    Dns,
+    Accept,
 }
 
 /// Why events were lost.
@@ -310,6 +401,10 @@ pub enum LostCause {
     RingFull,
     /// A kernel table (processes, pending calls) was full.
     MapFull,
+    /// The container told more events than it may.
+    Shed,
+    /// What it named could not be read from its memory.
+    Unreadable,
     /// The bytes were not what this version understands.
     Undecodable,
     /// It happened before the container's activity was told: how much is not known, it counts as one.

@@ -13,7 +13,7 @@ use wsp_schemas::snapshot::Sensor;
 use crate::event::{BootTime, CgroupId, Event, EventLogHeader, Pid};
 
 /// The form of log that this version writes, and the newest that it reads.
-pub const LOG_VERSION: u32 = 1;
+pub const LOG_VERSION: u32 = 2;
 
 /// Bytes of one line that are read at most.
 const LINE_BYTES: u64 = 4 << 20;
@@ -215,7 +215,7 @@ impl<W: Write> LogWriter<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Body, Exec};
+    use crate::event::{Body, Exec, Key};
 
     #[test]
     fn lines_read_back() {
@@ -226,8 +226,15 @@ mod tests {
             sensors: vec!["process".to_owned()],
         };
         let exec = Exec { argv: vec![(&b"a\xff\\"[..]).into()], ..Exec::default() };
-        let event =
-            |body| Line::Event(Event { at: BootTime(u64::MAX), cgroup: CgroupId(7), pid: Pid(1), body });
+        let event = |body| {
+            Line::Event(Event {
+                at: BootTime(u64::MAX),
+                cgroup: CgroupId(7),
+                pid: Pid(1),
+                key: Key::NONE,
+                body,
+            })
+        };
         let lines = [
             Line::Container(Box::new(ContainerLine { id: "x".to_owned(), ..ContainerLine::default() })),
             Line::Window(WindowLine { cgroup: CgroupId(7), opened: BootTime(1), snapshot: None }),
@@ -252,8 +259,8 @@ mod tests {
     #[test]
     fn broken_logs_are_named_by_line() {
         assert!(matches!(LogReader::open(&b""[..]), Err(LogError::Empty)));
-        let newer = br#"{"event_log":2,"kernel":"","wall_at_boot_ns":0,"sensors":[]}"#;
-        assert!(matches!(LogReader::open(&newer[..]), Err(LogError::TooNew { found: 2 })));
+        let newer = br#"{"event_log":1000,"kernel":"","wall_at_boot_ns":0,"sensors":[]}"#;
+        assert!(matches!(LogReader::open(&newer[..]), Err(LogError::TooNew { found: 1000 })));
         let log = b"{\"event_log\":1,\"kernel\":\"\",\"wall_at_boot_ns\":0,\"sensors\":[]}\n\n{\"what\":1}\n";
         let (_, mut reader) = LogReader::open(&log[..]).unwrap();
         assert!(matches!(reader.next_line(), Err(LogError::Line { line: 3, .. })));

@@ -26,11 +26,30 @@ use self::host::KernelVersion;
 pub(crate) use self::kernel::try_hooks;
 use self::kernel::{Kernel, Links};
 use self::loss::LossReader;
-use crate::event::{Body, CgroupId, Event};
+use crate::event::{Body, BootTime, CgroupId, Event, Key};
+
+/// Which hooks may be used, where there is a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HookChoice {
+    /// The best that the kernel takes.
+    #[default]
+    Best,
+    /// Those that every kernel takes: none on functions of the kernel.
+    Fallback,
+}
 
 /// How the kernel side is set up.
 #[derive(Debug, Clone)]
 pub struct ProbeOptions {
+    /// What is told of tracked containers. The process sensor always runs.
+    pub sensors: BTreeSet<Sensor>,
+    /// By which hooks.
+    pub hooks: HookChoice,
+    /// How many events a second a container may go on telling; what is more is shed, the least grave first. 0: no limit. What was told
+    /// already in a window does not count.
+    pub max_events_per_second: u32,
+    /// How many facts are known as told at once; what finds no room is told each time.
+    pub max_seen: u32,
     /// Bytes of the ring buffer: a power of two, at least a page.
     pub ring_bytes: u32,
     /// How many processes of containers may live at once; further ones count as lost.
@@ -43,7 +62,16 @@ pub struct ProbeOptions {
 
 impl Default for ProbeOptions {
     fn default() -> Self {
-        Self { ring_bytes: 32 << 20, max_processes: 65_536, discover: true, track_new_up_to: 0 }
+        Self {
+            sensors: Sensor::DEFAULT.into(),
+            hooks: HookChoice::default(),
+            max_events_per_second: 50_000,
+            max_seen: 131_072,
+            ring_bytes: 32 << 20,
+            max_processes: 65_536,
+            discover: true,
+            track_new_up_to: 0,
+        }
     }
 }
 
@@ -102,7 +130,7 @@ pub enum ProbeError {
     },
     /// A part of the object is not there: the object and this code do not belong together.
     #[error("the kernel side has no {0}: this is a bug")]
-    Missing(&'static str),
+    Missing(String),
     /// A cgroup that should be tracked.
     #[error("cgroup {} cannot be opened: is the container gone?", .path.display())]
     Cgroup {
@@ -161,8 +189,8 @@ pub struct Probe {
     cgroup_mount: PathBuf,
     host_mnt_ns: u64,
     track_new_up_to: usize,
-    /// Links of the system-call tracepoints, while anything is tracked or a new container would be.
-    syscalls: Option<(Links, Tracked)>,
+    /// Links of what all tracked containers share, while anything is tracked or a new container would be.
+    shared: Option<(Links, Tracked)>,
     tracked: BTreeMap<CgroupId, (Links, Tracked)>,
     /// Containers that this side put in, or that the kernel side told of.
     known: BTreeSet<CgroupId>,
@@ -202,7 +230,7 @@ impl Probe {
         // The consumer is in place: from here on events may come.
         kernel.attach_lineage()?;
         // A container that starts is told from its first exec only where the tracepoints are there already.
-        let syscalls = (options.track_new_up_to > 0).then(|| kernel.attach_syscalls());
+        let shared = (options.track_new_up_to > 0).then(|| kernel.attach_shared());
         Ok(Self {
             kernel,
             ring,
@@ -210,7 +238,7 @@ impl Probe {
             cgroup_mount,
             host_mnt_ns,
             track_new_up_to: options.track_new_up_to,
-            syscalls,
+            shared,
             tracked: BTreeMap::new(),
             known: BTreeSet::new(),
         })
@@ -254,9 +282,8 @@ impl Probe {
         let directory =
             std::fs::File::open(&top).map_err(|source| ProbeError::Cgroup { path: top.clone(), source })?;
         self.kernel.tracked.insert(cgroup.0, 1, 0).map_err(map_error("tracked"))?;
-        let mut tracked = Tracked::default();
-        tracked.live.push(LiveSensor { sensor: Sensor::Process, hook: kernel::LINEAGE_HOOK });
-        let (_, shared) = self.syscalls.get_or_insert_with(|| self.kernel.attach_syscalls());
+        let mut tracked = Tracked { live: self.kernel.lineage(), dead: Vec::new() };
+        let (_, shared) = self.shared.get_or_insert_with(|| self.kernel.attach_shared());
         tracked.live.extend(shared.live.iter().cloned());
         tracked.dead.extend(shared.dead.iter().cloned());
         let (links, dns) = self.kernel.attach_cgroup(&directory);
@@ -275,7 +302,7 @@ impl Probe {
             return;
         }
         if self.tracked.is_empty() && self.track_new_up_to == 0 {
-            self.syscalls = None;
+            self.shared = None;
         }
     }
 
@@ -321,6 +348,21 @@ impl Probe {
                 return Ok(events);
             }
         }
+    }
+
+    /// How often facts were seen again since they were told, and when last. They are told again from here on.
+    pub fn take_repeats(&mut self, keys: impl IntoIterator<Item = Key>) -> Vec<(Key, u64, BootTime)> {
+        let mut repeats = Vec::new();
+        for key in keys {
+            // Not there: there was no room for it, so that every sighting was told.
+            let Ok(seen) = self.kernel.seen.get(&key.0, 0) else { continue };
+            // What is counted in between is not counted; that it was seen is known.
+            let _ = self.kernel.seen.remove(&key.0);
+            if seen.events > 0 {
+                repeats.push((key, seen.events, BootTime(seen.last)));
+            }
+        }
+        repeats
     }
 
     /// Takes what is there without waiting: for the end of a window and the shutdown.

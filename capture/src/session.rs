@@ -25,7 +25,7 @@ pub use self::once::{Once, OnceError, Target, once};
 pub use self::replay::{Replay, ReplayError, replay};
 pub use self::run::{Run, RunError, Summary, run};
 pub use self::snapshot::{Outcome, Recorded};
-use crate::event::{BootTime, CgroupId, Clock, Event, Pid};
+use crate::event::{BootTime, CgroupId, Clock, Event, Key, Pid};
 
 /// The source of events failed; it says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,9 @@ pub trait EventSource {
     fn initial_state(&mut self, cgroup: CgroupId, path: &Path) -> Result<Vec<Event>, SourceError>;
     /// Present titles of processes.
     fn titles(&self, cgroup: CgroupId, pids: &[Pid]) -> Vec<Event>;
+    /// How often what was told under the keys was seen again, as [`Body::Repeats`](crate::event::Body::Repeats). It is told again from
+    /// here on: for the end of a window.
+    fn repeats(&mut self, cgroup: CgroupId, keys: &[Key]) -> Vec<Event>;
     /// Forgets a container.
     fn forget(&mut self, cgroup: CgroupId);
     /// Containers that exist, with their paths below the cgroup mount.

@@ -111,13 +111,19 @@ struct files_struct {
 };
 
 struct fs_struct {
+	struct path root;
 	struct path pwd;
 };
 
 struct mm_struct {
 	unsigned long arg_start;
 	unsigned long arg_end;
+	unsigned long saved_auxv[64];
 	struct file *exe_file;
+};
+
+struct vm_area_struct {
+	struct file *vm_file;
 };
 
 struct cred {
@@ -157,7 +163,13 @@ struct signal_struct {
 	struct tty_struct *tty;
 };
 
+struct thread_info {
+	u32 status;
+};
+
 struct task_struct {
+	struct thread_info thread_info;
+	unsigned int flags;
 	struct mm_struct *mm;
 	int pid;
 	int tgid;
@@ -205,9 +217,12 @@ struct in6_addr {
 };
 
 struct sock_common {
+	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
 	u16 skc_num;
 	unsigned short skc_family;
+	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
 
@@ -236,9 +251,57 @@ struct unix_sock {
 };
 
 struct pt_regs {
+	unsigned long r10;
+	unsigned long r8;
 	unsigned long dx;
 	unsigned long si;
 	unsigned long di;
+	unsigned long orig_ax;
+};
+
+struct filename {
+	const char *name;
+};
+
+struct open_how {
+	__u64 flags;
+};
+
+/* A request, and what lies at its start by its opcode. */
+struct io_kiocb {
+	u8 opcode;
+};
+
+struct io_open {
+	int dfd;
+	struct filename *filename;
+	struct open_how how;
+};
+
+struct io_unlink {
+	int dfd;
+	int flags;
+	struct filename *filename;
+};
+
+struct io_mkdir {
+	int dfd;
+	u16 mode;
+	struct filename *filename;
+};
+
+struct io_rename {
+	int old_dfd;
+	int new_dfd;
+	struct filename *oldpath;
+	struct filename *newpath;
+};
+
+struct io_link {
+	int old_dfd;
+	int new_dfd;
+	struct filename *oldpath;
+	struct filename *newpath;
 };
 
 #pragma clang attribute pop

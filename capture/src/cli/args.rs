@@ -69,6 +69,36 @@ pub(super) struct RuntimeArgs {
 
 #[derive(Debug, clap::Args)]
 #[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "see Command"))]
+pub(super) struct ProbeArgs {
+    /// What is recorded, beside processes; `syscall` slows down all system calls of the host
+    #[arg(
+        long, value_name = "SENSOR", env = "WSP_SENSORS", value_delimiter = ',',
+        default_values = ["file", "connect", "listen", "dns", "capability"],
+        value_parser = ["process", "file", "connect", "listen", "dns", "capability", "syscall"]
+    )]
+    pub(super) sensors: Vec<String>,
+    /// Which hooks are used: the best that the kernel takes, or only those that every kernel takes
+    #[arg(long, value_name = "CHOICE", env = "WSP_HOOKS", default_value = "best", value_parser = ["best", "fallback"])]
+    pub(super) hooks: String,
+    /// Events a second that one container may go on telling, 0 for any number; what is more is shed, the least grave first, and counted.
+    /// What was told already in a window does not count
+    #[arg(long, value_name = "N", env = "WSP_MAX_EVENTS", default_value_t = 50_000)]
+    pub(super) max_events: u32,
+    /// KiB of the buffer that events come through, a power of two; what finds it full is lost, and counted
+    #[arg(long, value_name = "KIB", env = "WSP_RING_BUFFER", default_value = "32768", value_parser = ring_buffer)]
+    pub(super) ring_buffer: u32,
+}
+
+/// KiB of a ring buffer.
+fn ring_buffer(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(kib) if kib.is_power_of_two() && (4..=1 << 20).contains(&kib) => Ok(kib),
+        _ => Err("it must be a power of two, from 4 to 1048576".to_owned()),
+    }
+}
+
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "see Command"))]
 pub(super) struct OnceArgs {
     /// The container, by id, start of its id, or name
     #[arg(long, value_name = "ID|NAME", env = "WSP_CONTAINER")]
@@ -83,6 +113,8 @@ pub(super) struct OnceArgs {
     pub(super) record: RecordArgs,
     #[command(flatten)]
     pub(super) unsent: UnsentArgs,
+    #[command(flatten)]
+    pub(super) probe: ProbeArgs,
     #[command(flatten)]
     pub(super) runtime: RuntimeArgs,
 }
@@ -105,6 +137,8 @@ pub(super) struct RunArgs {
     pub(super) stop_timeout: Duration,
     #[command(flatten)]
     pub(super) record: RecordArgs,
+    #[command(flatten)]
+    pub(super) probe: ProbeArgs,
     #[command(flatten)]
     pub(super) runtime: RuntimeArgs,
 }

@@ -150,6 +150,14 @@ constants! {
     KIND_LISTEN = 8;
     /// [`DnsMessage`].
     KIND_DNS = 9;
+    /// [`SocketAddress`] with a peer.
+    KIND_ACCEPT = 10;
+    /// [`Changed`].
+    KIND_CHANGE = 11;
+    /// [`Used`], a system call.
+    KIND_SYSCALL = 12;
+    /// [`Used`], a capability.
+    KIND_CAPABILITY = 13;
 
     /// [`PathInfo::flags`]: deeper or longer than what was walked, or unreadable on the way.
     PATH_TRUNCATED = 1;
@@ -177,6 +185,35 @@ constants! {
     LOST_RING_FULL = 1;
     /// A table was full.
     LOST_MAP_FULL = 2;
+    /// The container's token bucket was empty, or kept for graver kinds.
+    LOST_SHED = 3;
+    /// What it named could not be read.
+    LOST_UNREADABLE = 4;
+
+    /// [`Changed::op`]: a name was opened; the mode is its `O_*` flags.
+    OP_OPEN = 1;
+    /// A name went.
+    OP_UNLINK = 2;
+    /// A directory went.
+    OP_RMDIR = 3;
+    /// The first name became the second.
+    OP_RENAME = 4;
+    /// The second name became another one of the first's file.
+    OP_LINK = 5;
+    /// A symbolic link was made; what it says is not told.
+    OP_SYMLINK = 6;
+    /// A directory was made.
+    OP_MKDIR = 7;
+    /// A device, FIFO or socket was made.
+    OP_MKNOD = 8;
+    /// The permission bits were set.
+    OP_CHMOD = 9;
+    /// The owner or group was set.
+    OP_CHOWN = 10;
+    /// The length was set by name.
+    OP_TRUNCATE = 11;
+    /// Its code was mapped, or the kernel mapped it for a new program.
+    OP_EXEC = 12;
 }
 
 structs! {
@@ -186,6 +223,8 @@ structs! {
         at: u64,
         /// Top cgroup of the container.
         cgroup: u64,
+        /// Under which repeats of it are counted ([`Seen`]), 0 where every one is told.
+        key: u64,
         /// Thread group id in the initial pid namespace, 0 for containers.
         pid: u32,
         /// `KIND_*`.
@@ -276,7 +315,32 @@ structs! {
         reserved: u32,
     }
 
-    /// A connect or a listen. Followed by the `sun_path` of a unix socket.
+    /// A change to a name, or a file that was named. Followed by, for each of the two: the name, and the path of the directory that it
+    /// is relative to (the file itself where the name is empty).
+    struct Changed as "wsp_changed" {
+        /// Front.
+        record: Record,
+        /// `OP_*`.
+        op: u32,
+        /// Permission bits, or flags of an open.
+        mode: u32,
+        /// The directories.
+        dirs: [PathInfo; 2],
+        /// Bytes of the names, without NUL.
+        name_lens: [u32; 2],
+    }
+
+    /// A system call that a process used, or a capability.
+    struct Used as "wsp_used" {
+        /// Front.
+        record: Record,
+        /// Which, by its number.
+        number: u32,
+        /// Zero.
+        reserved: u32,
+    }
+
+    /// A connect, a listen or an accept. Followed by the `sun_path` of a unix socket.
     struct SocketAddress as "wsp_socket_address" {
         /// Front.
         record: Record,
@@ -290,10 +354,14 @@ structs! {
         port: u16,
         /// Bytes of the `sun_path`.
         name_len: u16,
+        /// Of the peer of an accepted connection; 0 for none.
+        peer_family: u16,
         /// Zero.
-        reserved: u32,
+        reserved: u16,
         /// IPv4 in the first four.
         address: [u8; 16],
+        /// The peer of an accepted connection.
+        peer: [u8; 16],
     }
 
     /// Followed by the message (and by nothing of worth up to the record's end).
@@ -324,6 +392,19 @@ structs! {
     struct ProcessState as "wsp_process" {
         /// Top cgroup of the container whose tree the process is in.
         cgroup: u64,
+        /// Where its nodes hang: the lineage of the process that forked it, as of the fork. Any number that nothing else has for what
+        /// entered from outside.
+        place: u64,
+        /// What its node is: differs wherever the nodes do.
+        lineage: u64,
+    }
+
+    /// Value of the map of what was told.
+    struct Seen as "wsp_seen" {
+        /// How often since.
+        events: u64,
+        /// When last, `CLOCK_BOOTTIME` nanoseconds; 0 for never.
+        last: u64,
     }
 
     /// Value of the map of DNS sockets.

@@ -8,8 +8,8 @@ use wsp_schemas::text::RawText;
 
 use super::abi::{self, Wire};
 use crate::event::{
-    Address, Body, BootTime, CgroupId, Endpoint, Event, Exec, FilePath, LostKind, Origin, Pid, StdioKind,
-    Transport,
+    Address, Body, BootTime, CgroupId, Change, Endpoint, Event, Exec, FilePath, Key, LostKind, Origin, Pid,
+    StdioKind, Transport,
 };
 
 /// A record that this version does not understand. It is counted as lost.
@@ -30,7 +30,13 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Undecodable> {
     };
     let body =
         body(record.kind, bytes).ok_or(Undecodable { cgroup: CgroupId(record.cgroup), kind: record.kind })?;
-    Ok(Event { at: BootTime(record.at), cgroup: CgroupId(record.cgroup), pid: Pid(record.pid), body })
+    Ok(Event {
+        at: BootTime(record.at),
+        cgroup: CgroupId(record.cgroup),
+        pid: Pid(record.pid),
+        key: Key(record.key),
+        body,
+    })
 }
 
 /// The kind under which the loss of a record counts. Container records and unknown ones count as the gravest kind.
@@ -42,6 +48,10 @@ pub(super) fn lost_kind(kind: u32) -> LostKind {
         abi::KIND_CONNECT => LostKind::Connect,
         abi::KIND_LISTEN => LostKind::Listen,
         abi::KIND_DNS => LostKind::Dns,
+        abi::KIND_ACCEPT => LostKind::Accept,
+        abi::KIND_CHANGE => LostKind::Change,
+        abi::KIND_SYSCALL => LostKind::Syscall,
+        abi::KIND_CAPABILITY => LostKind::Capability,
         _ => LostKind::Exec,
     }
 }
@@ -79,8 +89,77 @@ fn body(kind: u32, mut bytes: &[u8]) -> Option<Body> {
                 message: take(bytes, message.len)?.to_vec(),
             }
         }
+        abi::KIND_ACCEPT => {
+            let socket = abi::SocketAddress::read(bytes)?;
+            let local = endpoint(bytes, &socket)?;
+            Body::Accept { local, peer: ip_address(socket.peer_family, &socket.peer) }
+        }
+        abi::KIND_CHANGE => changed(bytes)?,
+        abi::KIND_SYSCALL => Body::Syscall { number: abi::Used::read(bytes)?.number },
+        abi::KIND_CAPABILITY => Body::Capability { number: abi::Used::read(bytes)?.number },
         _ => return None,
     })
+}
+
+fn changed(bytes: &mut &[u8]) -> Option<Body> {
+    let fixed = abi::Changed::read(bytes)?;
+    let change = match fixed.op {
+        abi::OP_OPEN => Change::Open,
+        abi::OP_UNLINK => Change::Unlink,
+        abi::OP_RMDIR => Change::Rmdir,
+        abi::OP_RENAME => Change::Rename,
+        abi::OP_LINK => Change::Link,
+        abi::OP_SYMLINK => Change::Symlink,
+        abi::OP_MKDIR => Change::Mkdir,
+        abi::OP_MKNOD => Change::Mknod,
+        abi::OP_CHMOD => Change::Chmod,
+        abi::OP_CHOWN => Change::Chown,
+        abi::OP_TRUNCATE => Change::Truncate,
+        abi::OP_EXEC => Change::Exec,
+        _ => return None,
+    };
+    let [first_len, second_len] = fixed.name_lens;
+    let [first_dir, second_dir] = fixed.dirs;
+    let file = named_file(bytes, first_len, first_dir)?;
+    let to = match change {
+        Change::Rename | Change::Link => Some(named_file(bytes, second_len, second_dir)?),
+        _ => None,
+    };
+    Some(Body::Change { change, file, to, mode: fixed.mode })
+}
+
+/// A name and the directory that it is relative to; without a name the directory is the file itself.
+fn named_file(bytes: &mut &[u8], name_len: u32, dir: abi::PathInfo) -> Option<FilePath> {
+    let name = take(bytes, name_len)?;
+    let dir = file_path(bytes, dir)?;
+    if name.is_empty() {
+        return Some(dir);
+    }
+    let path = below(dir.path.as_bytes(), name);
+    Some(FilePath { path: path.into(), origin: Origin::Unknown, truncated: dir.truncated, argument: true })
+}
+
+/// A name below a directory, `.` and `..` taken at their word: what links there are in the name is not known.
+fn below(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in dir.split(|byte| *byte == b'/').chain(name.split(|byte| *byte == b'/')) {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    let mut path = Vec::with_capacity(dir.len() + name.len() + 1);
+    for part in &parts {
+        path.push(b'/');
+        path.extend_from_slice(part);
+    }
+    if parts.is_empty() {
+        path.push(b'/');
+    }
+    path
 }
 
 fn take<'a>(bytes: &mut &'a [u8], len: u32) -> Option<&'a [u8]> {
@@ -151,7 +230,8 @@ fn file_path(bytes: &mut &[u8], info: abi::PathInfo) -> Option<FilePath> {
         }
         path.extend_from_slice(component);
     }
-    Some(FilePath { origin: origin(info.magic, u32::from(info.flags), &path), path: path.into(), truncated })
+    let origin = origin(info.magic, u32::from(info.flags), &path);
+    Some(FilePath { path: path.into(), origin, truncated, argument: false })
 }
 
 /// File systems by `statfs(2)` magic, in groups.
@@ -244,17 +324,22 @@ fn visible_errno(result: i32) -> i32 {
 
 fn endpoint(bytes: &mut &[u8], socket: &abi::SocketAddress) -> Option<Endpoint> {
     let name = take(bytes, u32::from(socket.name_len))?;
-    let family = i32::from(socket.family);
-    let address = match family {
-        libc::AF_INET => {
-            let (v4, _) = socket.address.split_first_chunk::<4>()?;
-            Address::Ip(IpAddr::V4(Ipv4Addr::from(*v4)))
-        }
-        libc::AF_INET6 => Address::Ip(Ipv6Addr::from(socket.address).to_canonical()),
-        libc::AF_UNIX => return Some(unix_endpoint(name)),
-        _ => return None,
-    };
+    if i32::from(socket.family) == libc::AF_UNIX {
+        return Some(unix_endpoint(name));
+    }
+    let address = Address::Ip(ip_address(socket.family, &socket.address)?);
     Some(Endpoint { protocol: transport(socket.protocol), address, port: socket.port })
+}
+
+fn ip_address(family: u16, bytes: &[u8; 16]) -> Option<IpAddr> {
+    match i32::from(family) {
+        libc::AF_INET => {
+            let (v4, _) = bytes.split_first_chunk::<4>()?;
+            Some(IpAddr::V4(Ipv4Addr::from(*v4)))
+        }
+        libc::AF_INET6 => Some(Ipv6Addr::from(*bytes).to_canonical()),
+        _ => None,
+    }
 }
 
 /// `sun_path`: a path up to its NUL, or a NUL and an abstract name.
@@ -287,13 +372,26 @@ mod tests {
         let mut bytes: &[u8] = b"passwd\0etc\0";
         let path =
             file_path(&mut bytes, info(11, abi::PATH_ON_ROOT_MOUNT | abi::PATH_OVERLAY_LOWER)).unwrap();
-        assert_eq!(path, FilePath { path: "/etc/passwd".into(), origin: Origin::Image, truncated: false });
+        assert_eq!(
+            path,
+            FilePath { path: "/etc/passwd".into(), origin: Origin::Image, ..FilePath::default() }
+        );
         let mut bytes: &[u8] = b"passwd\0etc\0";
         let path = file_path(&mut bytes, info(11, abi::PATH_TRUNCATED)).unwrap();
         assert_eq!((path.path, path.truncated), ("etc/passwd".into(), true));
         assert_eq!(path.origin, Origin::Unknown);
         let mut bytes: &[u8] = b"";
         assert_eq!(file_path(&mut bytes, info(0, 0)).unwrap().path, "/".into());
+    }
+
+    #[test]
+    fn names_are_below_their_directories() {
+        let at = |dir: &str, name: &str| String::from_utf8(below(dir.as_bytes(), name.as_bytes())).unwrap();
+        assert_eq!(at("/srv", "a/./b"), "/srv/a/b");
+        assert_eq!(at("/srv/x", "../../../etc//passwd"), "/etc/passwd");
+        assert_eq!(at("/", "/tmp/x"), "/tmp/x");
+        assert_eq!(at("/chroot", "/tmp/x"), "/chroot/tmp/x");
+        assert_eq!(at("/", ".."), "/");
     }
 
     #[test]
@@ -323,15 +421,15 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_decode_or_are_refused(
-            kind in 0_u32..12,
+            kind in 0_u32..15,
             mut bytes in proptest::collection::vec(any::<u8>(), 0..400),
             small_lengths in any::<bool>(),
         ) {
-            if let Some(at) = bytes.get_mut(20..24) {
+            if let Some(at) = bytes.get_mut(28..32) {
                 at.copy_from_slice(&kind.to_ne_bytes());
             }
             if small_lengths {
-                for byte in bytes.iter_mut().skip(24) {
+                for byte in bytes.iter_mut().skip(32) {
                     *byte &= 3;
                 }
             }

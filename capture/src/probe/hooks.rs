@@ -18,11 +18,20 @@ pub enum Sensor {
     Listen,
     /// DNS messages.
     Dns,
+    /// Capabilities that were granted.
+    Capability,
+    /// System calls; runs only where it is asked for.
+    Syscall,
 }
 
 impl Sensor {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Process, Self::File, Self::Connect, Self::Listen, Self::Dns];
+    pub const ALL: [Self; 7] =
+        [Self::Process, Self::File, Self::Connect, Self::Listen, Self::Dns, Self::Capability, Self::Syscall];
+
+    /// Those that run if nobody says: system calls cost every process of the host, and more.
+    pub const DEFAULT: [Self; 6] =
+        [Self::Process, Self::File, Self::Connect, Self::Listen, Self::Dns, Self::Capability];
 
     /// Stable name.
     pub fn name(self) -> &'static str {
@@ -32,6 +41,8 @@ impl Sensor {
             Self::Connect => "connect",
             Self::Listen => "listen",
             Self::Dns => "dns",
+            Self::Capability => "capability",
+            Self::Syscall => "syscall",
         }
     }
 }
@@ -42,26 +53,30 @@ impl fmt::Display for Sensor {
     }
 }
 
-/// Where a program is attached.
+/// Where programs are attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
     /// A BTF tracepoint, for as long as the probe lives.
-    Btf(&'static str),
-    /// The exits of system calls, while anything is tracked. A call that the architecture or kernel does not have is left
-    /// out; the first must be there.
-    SyscallExits(&'static [&'static str]),
+    Lineage(&'static str),
+    /// A BTF tracepoint, while anything is tracked.
+    Tracepoint(&'static str),
+    /// The entry of a kernel function, while anything is tracked.
+    Function(&'static str),
+    /// The exits of system calls, each by a program of its own on the function that serves it (`fexit_<call>`), while anything is
+    /// tracked. A call that the kernel does not have is left out; the first must be there.
+    CallFunctions(&'static [&'static str]),
+    /// The exits of system calls, all by one program on their tracepoints, likewise.
+    CallTracepoints(&'static [&'static str]),
     /// `cgroup/connect*` and `sendmsg*` of each tracked container's cgroup.
     CgroupAddress,
     /// `cgroup_skb/*` of each tracked container's cgroup.
     CgroupPackets,
-    /// A better hook that this version does not have yet.
-    NotInThisVersion,
 }
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Hook {
-    /// The C function; empty where there is none yet.
+    /// The C function; empty where each call has its own.
     pub program: &'static str,
     /// What it serves.
     pub sensor: Sensor,
@@ -77,165 +92,347 @@ pub struct Hook {
     pub fallback: &'static str,
 }
 
-/// The table, in order of preference within a sensor.
-pub const HOOKS: &[Hook] = &[
+impl Hook {
+    /// The C functions.
+    pub fn programs(&self) -> Vec<String> {
+        match self.point {
+            Point::CallFunctions(calls) => calls.iter().map(|call| format!("fexit_{call}")).collect(),
+            _ => vec![self.program.to_owned()],
+        }
+    }
+
+    /// True for a hook on a function of the kernel, which not every kernel allows.
+    pub fn is_on_function(&self) -> bool {
+        matches!(self.point, Point::Function(_) | Point::CallFunctions(_))
+    }
+}
+
+/// What a sensor needs one hook for. The first that the kernel takes serves it.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// In order of preference; all of one sensor.
+    pub hooks: &'static [Hook],
+    /// The sensor runs without it, and sees less.
+    pub optional: bool,
+}
+
+impl Part {
+    /// What it serves.
+    pub fn sensor(&self) -> Sensor {
+        self.hooks.first().map_or(Sensor::Process, |hook| hook.sensor)
+    }
+}
+
+/// All rows.
+pub fn hooks() -> impl Iterator<Item = &'static Hook> {
+    PARTS.iter().flat_map(|part| part.hooks)
+}
+
+const OPENS: &[&str] = &["openat", "openat2", "open", "creat", "open_by_handle_at"];
+const CHANGES: &[&str] = &[
+    "unlinkat",
+    "unlink",
+    "rmdir",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "mkdir",
+    "mkdirat",
+    "mknod",
+    "mknodat",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "chown",
+    "lchown",
+    "fchown",
+    "fchownat",
+    "truncate",
+];
+const ACCEPTS: &[&str] = &["accept4", "accept"];
+
+const CALL_FUNCTION: &str = "(const struct pt_regs *regs), returns long";
+const CALL_FUNCTION_SINCE: &str = "5.15 (bpf_task_pt_regs)";
+const CALL_TRACEPOINT: &str = "{ u64 common; int nr; long ret; }";
+
+const fn lineage(
+    program: &'static str,
+    name: &'static str,
+    event: &'static str,
+    prototype: &'static str,
+) -> Hook {
     Hook {
-        program: "cgroup_made",
+        program,
         sensor: Sensor::Process,
-        name: "tp_btf/cgroup_mkdir",
-        point: Point::Btf("cgroup_mkdir"),
-        prototype: "(struct cgroup *cgrp, const char *path)",
-        since: "5.5",
-        fallback: "none: the probe does not load",
-    },
-    Hook {
-        program: "cgroup_gone",
-        sensor: Sensor::Process,
-        name: "tp_btf/cgroup_rmdir",
-        point: Point::Btf("cgroup_rmdir"),
-        prototype: "(struct cgroup *cgrp, const char *path)",
-        since: "5.5",
-        fallback: "none: the probe does not load",
-    },
-    Hook {
-        program: "process_forked",
-        sensor: Sensor::Process,
-        name: "tp_btf/sched_process_fork",
-        point: Point::Btf("sched_process_fork"),
-        prototype: "(struct task_struct *parent, struct task_struct *child)",
-        since: "5.5",
-        fallback: "none: the probe does not load",
-    },
-    Hook {
-        program: "process_exited",
-        sensor: Sensor::Process,
-        name: "tp_btf/sched_process_exit",
-        point: Point::Btf("sched_process_exit"),
-        prototype: "(struct task_struct *task), 6.16: and (bool group_dead)",
-        since: "5.5",
-        fallback: "none: the probe does not load",
-    },
-    Hook {
-        program: "process_executed",
-        sensor: Sensor::Process,
-        name: "tp_btf/sched_process_exec",
-        point: Point::Btf("sched_process_exec"),
-        prototype: "(struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)",
+        name,
+        point: Point::Lineage(event),
+        prototype,
         since: "5.17 (bpf_loop)",
         fallback: "none: the probe does not load",
-    },
+    }
+}
+
+const fn call_functions(
+    sensor: Sensor,
+    name: &'static str,
+    calls: &'static [&'static str],
+    fallback: &'static str,
+) -> Hook {
     Hook {
         program: "",
-        sensor: Sensor::File,
-        name: "lsm/file_open",
-        point: Point::NotInThisVersion,
-        prototype: "(struct file *file)",
-        since: "5.7, with bpf among the active LSMs",
-        fallback: "fentry/security_file_open",
-    },
+        sensor,
+        name,
+        point: Point::CallFunctions(calls),
+        prototype: CALL_FUNCTION,
+        since: CALL_FUNCTION_SINCE,
+        fallback,
+    }
+}
+
+const fn call_tracepoints(
+    sensor: Sensor,
+    program: &'static str,
+    name: &'static str,
+    calls: &'static [&'static str],
+    fallback: &'static str,
+) -> Hook {
     Hook {
-        program: "",
-        sensor: Sensor::File,
-        name: "fentry/security_file_open",
-        point: Point::NotInThisVersion,
-        prototype: "(struct file *file)",
-        since: "5.5",
-        fallback: "tracepoint/sys_exit_openat",
+        program,
+        sensor,
+        name,
+        point: Point::CallTracepoints(calls),
+        prototype: CALL_TRACEPOINT,
+        since: CALL_FUNCTION_SINCE,
+        fallback,
+    }
+}
+
+const fn cgroup(program: &'static str, name: &'static str, point: Point, since: &'static str) -> Hook {
+    let prototype = match point {
+        Point::CgroupPackets => "(struct __sk_buff *skb)",
+        _ => "(struct bpf_sock_addr *ctx)",
+    };
+    Hook { program, sensor: Sensor::Dns, name, point, prototype, since, fallback: "none: no DNS nodes" }
+}
+
+/// The table.
+pub const PARTS: &[Part] = &[
+    Part {
+        optional: false,
+        hooks: &[lineage(
+            "process_executed",
+            "tp_btf/sched_process_exec",
+            "sched_process_exec",
+            "(struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)",
+        )],
     },
-    Hook {
-        program: "file_opened",
-        sensor: Sensor::File,
-        name: "tracepoint/sys_exit_openat",
-        point: Point::SyscallExits(&[
-            "sys_exit_openat",
-            "sys_exit_openat2",
-            "sys_exit_open",
-            "sys_exit_creat",
-            "sys_exit_open_by_handle_at",
-        ]),
-        prototype: "{ u64 common; int nr; long ret; }",
-        since: "5.17 (bpf_loop)",
-        fallback: "none: no file nodes",
+    Part {
+        optional: false,
+        hooks: &[lineage(
+            "process_forked",
+            "tp_btf/sched_process_fork",
+            "sched_process_fork",
+            "(struct task_struct *parent, struct task_struct *child)",
+        )],
     },
-    Hook {
-        program: "",
-        sensor: Sensor::Connect,
-        name: "lsm/socket_connect",
-        point: Point::NotInThisVersion,
-        prototype: "(struct socket *sock, struct sockaddr *address, int addrlen)",
-        since: "5.7, with bpf among the active LSMs",
-        fallback: "tracepoint/sys_exit_connect",
+    Part {
+        optional: false,
+        hooks: &[lineage(
+            "process_exited",
+            "tp_btf/sched_process_exit",
+            "sched_process_exit",
+            "(struct task_struct *task), 6.16: and (bool group_dead)",
+        )],
     },
-    Hook {
-        program: "socket_connected",
-        sensor: Sensor::Connect,
-        name: "tracepoint/sys_exit_connect",
-        point: Point::SyscallExits(&["sys_exit_connect"]),
-        prototype: "{ u64 common; int nr; long ret; }",
-        since: "5.15 (bpf_task_pt_regs)",
-        fallback: "none: no connect nodes",
+    Part {
+        optional: false,
+        hooks: &[lineage(
+            "cgroup_made",
+            "tp_btf/cgroup_mkdir",
+            "cgroup_mkdir",
+            "(struct cgroup *cgrp, const char *path)",
+        )],
     },
-    Hook {
-        program: "socket_listens",
-        sensor: Sensor::Listen,
-        name: "tracepoint/sys_exit_listen",
-        point: Point::SyscallExits(&["sys_exit_listen"]),
-        prototype: "{ u64 common; int nr; long ret; }",
-        since: "5.15 (bpf_task_pt_regs)",
-        fallback: "none: no listen nodes",
+    Part {
+        optional: false,
+        hooks: &[lineage(
+            "cgroup_gone",
+            "tp_btf/cgroup_rmdir",
+            "cgroup_rmdir",
+            "(struct cgroup *cgrp, const char *path)",
+        )],
     },
-    Hook {
-        program: "dns_connect4",
-        sensor: Sensor::Dns,
-        name: "cgroup/connect4",
-        point: Point::CgroupAddress,
-        prototype: "(struct bpf_sock_addr *ctx)",
-        since: "4.17",
-        fallback: "none: no DNS nodes",
+    Part {
+        optional: false,
+        hooks: &[
+            call_functions(Sensor::File, "fexit/__x64_sys_openat", OPENS, "tracepoint/sys_exit_openat"),
+            call_tracepoints(
+                Sensor::File,
+                "file_opened",
+                "tracepoint/sys_exit_openat",
+                OPENS,
+                "none: no file nodes",
+            ),
+        ],
     },
-    Hook {
-        program: "dns_connect6",
-        sensor: Sensor::Dns,
-        name: "cgroup/connect6",
-        point: Point::CgroupAddress,
-        prototype: "(struct bpf_sock_addr *ctx)",
-        since: "4.17",
-        fallback: "none: no DNS nodes",
+    Part {
+        optional: true,
+        hooks: &[
+            Hook {
+                program: "file_opened_otherwise",
+                sensor: Sensor::File,
+                name: "fentry/security_file_open",
+                point: Point::Function("security_file_open"),
+                prototype: "(struct file *file)",
+                since: "5.15 (bpf_task_pt_regs)",
+                fallback: "tp_btf/io_uring_submit_req",
+            },
+            Hook {
+                program: "request_submitted",
+                sensor: Sensor::File,
+                name: "tp_btf/io_uring_submit_req",
+                point: Point::Tracepoint("io_uring_submit_req"),
+                prototype: "(struct io_kiocb *req)",
+                since: "6.3",
+                fallback: "tp_btf/io_uring_submit_sqe",
+            },
+            Hook {
+                program: "request_submitted_before_6_3",
+                sensor: Sensor::File,
+                name: "tp_btf/io_uring_submit_sqe",
+                point: Point::Tracepoint("io_uring_submit_sqe"),
+                prototype: "(struct io_kiocb *req, bool force_nonblock)",
+                since: "6.0",
+                fallback: "none: opens by io_uring are not seen",
+            },
+        ],
     },
-    Hook {
-        program: "dns_sendmsg4",
-        sensor: Sensor::Dns,
-        name: "cgroup/sendmsg4",
-        point: Point::CgroupAddress,
-        prototype: "(struct bpf_sock_addr *ctx)",
-        since: "4.18",
-        fallback: "none: no DNS nodes",
+    Part {
+        optional: true,
+        hooks: &[
+            call_functions(Sensor::File, "fexit/__x64_sys_unlinkat", CHANGES, "tracepoint/sys_exit_unlinkat"),
+            call_tracepoints(
+                Sensor::File,
+                "name_changed",
+                "tracepoint/sys_exit_unlinkat",
+                CHANGES,
+                "none: names that are changed are not seen",
+            ),
+        ],
     },
-    Hook {
-        program: "dns_sendmsg6",
-        sensor: Sensor::Dns,
-        name: "cgroup/sendmsg6",
-        point: Point::CgroupAddress,
-        prototype: "(struct bpf_sock_addr *ctx)",
-        since: "4.18",
-        fallback: "none: no DNS nodes",
+    Part {
+        optional: true,
+        hooks: &[
+            call_functions(Sensor::File, "fexit/__x64_sys_mmap", &["mmap"], "tracepoint/sys_exit_mmap"),
+            call_tracepoints(
+                Sensor::File,
+                "code_mapped",
+                "tracepoint/sys_exit_mmap",
+                &["mmap"],
+                "none: mapped code is not told from what is read",
+            ),
+        ],
     },
-    Hook {
-        program: "dns_egress",
-        sensor: Sensor::Dns,
-        name: "cgroup_skb/egress",
-        point: Point::CgroupPackets,
-        prototype: "(struct __sk_buff *skb)",
-        since: "4.10",
-        fallback: "none: no DNS nodes",
+    Part {
+        optional: false,
+        hooks: &[
+            call_functions(
+                Sensor::Connect,
+                "fexit/__x64_sys_connect",
+                &["connect"],
+                "tracepoint/sys_exit_connect",
+            ),
+            call_tracepoints(
+                Sensor::Connect,
+                "socket_connected",
+                "tracepoint/sys_exit_connect",
+                &["connect"],
+                "none: no connect nodes",
+            ),
+        ],
     },
-    Hook {
-        program: "dns_ingress",
-        sensor: Sensor::Dns,
-        name: "cgroup_skb/ingress",
-        point: Point::CgroupPackets,
-        prototype: "(struct __sk_buff *skb)",
-        since: "4.10",
-        fallback: "none: no DNS nodes",
+    Part {
+        optional: false,
+        hooks: &[
+            call_functions(
+                Sensor::Listen,
+                "fexit/__x64_sys_listen",
+                &["listen"],
+                "tracepoint/sys_exit_listen",
+            ),
+            call_tracepoints(
+                Sensor::Listen,
+                "socket_listens",
+                "tracepoint/sys_exit_listen",
+                &["listen"],
+                "none: no listen nodes",
+            ),
+        ],
+    },
+    Part {
+        optional: true,
+        hooks: &[
+            call_functions(Sensor::Listen, "fexit/__x64_sys_accept4", ACCEPTS, "tracepoint/sys_exit_accept4"),
+            call_tracepoints(
+                Sensor::Listen,
+                "socket_accepted",
+                "tracepoint/sys_exit_accept4",
+                ACCEPTS,
+                "none: peers are not seen",
+            ),
+        ],
+    },
+    Part {
+        optional: false,
+        hooks: &[cgroup("dns_egress", "cgroup_skb/egress", Point::CgroupPackets, "4.10")],
+    },
+    Part {
+        optional: false,
+        hooks: &[cgroup("dns_ingress", "cgroup_skb/ingress", Point::CgroupPackets, "4.10")],
+    },
+    Part {
+        optional: false,
+        hooks: &[cgroup("dns_connect4", "cgroup/connect4", Point::CgroupAddress, "4.17")],
+    },
+    Part {
+        optional: false,
+        hooks: &[cgroup("dns_connect6", "cgroup/connect6", Point::CgroupAddress, "4.17")],
+    },
+    Part {
+        optional: false,
+        hooks: &[cgroup("dns_sendmsg4", "cgroup/sendmsg4", Point::CgroupAddress, "4.18")],
+    },
+    Part {
+        optional: false,
+        hooks: &[cgroup("dns_sendmsg6", "cgroup/sendmsg6", Point::CgroupAddress, "4.18")],
+    },
+    Part {
+        optional: false,
+        hooks: &[Hook {
+            program: "capability_used",
+            sensor: Sensor::Capability,
+            name: "tp_btf/cap_capable",
+            point: Point::Tracepoint("cap_capable"),
+            prototype: "(const struct cred *cred, struct user_namespace *target_ns, const struct user_namespace *capable_ns, int cap, int ret)",
+            since: "6.14",
+            fallback: "none: no capability nodes",
+        }],
+    },
+    Part {
+        optional: false,
+        hooks: &[Hook {
+            program: "syscall_used",
+            sensor: Sensor::Syscall,
+            name: "tp_btf/sys_enter",
+            point: Point::Tracepoint("sys_enter"),
+            prototype: "(struct pt_regs *regs, long id)",
+            since: "5.5",
+            fallback: "none: no syscall nodes",
+        }],
     },
 ];

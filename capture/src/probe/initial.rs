@@ -14,7 +14,7 @@ use std::path::Path;
 
 use super::process::{self, Process};
 use super::{Probe, ProbeError, abi, cgroup, loss, map_error};
-use crate::event::{Body, CgroupId, Endpoint, Event, Pid};
+use crate::event::{Body, CgroupId, Endpoint, Event, Key, Pid};
 
 const BPF_NOEXIST: u64 = 1;
 
@@ -43,7 +43,7 @@ impl Probe {
             }
         }
         let at = loss::now();
-        let event = |pid: Pid, body: Body| Event { at, cgroup, pid, body };
+        let event = |pid: Pid, body: Body| Event { at, cgroup, pid, key: Key::NONE, body };
         let mut events = Vec::new();
         for pid in parents_first(&processes) {
             let Some(process) = processes.get(&pid) else { continue };
@@ -90,8 +90,10 @@ impl Probe {
                 {
                     continue;
                 }
-                match self.kernel.processes.insert(pid.0, abi::ProcessState { cgroup: cgroup.0 }, BPF_NOEXIST)
-                {
+                // Where /proc shows it to hang may be a guess, so it shares its place with nothing.
+                let state =
+                    abi::ProcessState { cgroup: cgroup.0, place: rand::random(), lineage: rand::random() };
+                match self.kernel.processes.insert(pid.0, state, BPF_NOEXIST) {
                     Ok(()) => {}
                     Err(_) if self.kernel.processes.get(&pid.0, 0).is_ok() => {} // it entered by itself
                     Err(source) => return Err(map_error("processes")(source)),

@@ -9,15 +9,12 @@ use aya::programs::{CgroupAttachMode, Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
 
 use super::abi;
-use super::hooks::{HOOKS, Hook, Point, Sensor};
+use super::hooks::{Hook, PARTS, Part, Point, Sensor, hooks};
 use super::host::KernelVersion;
-use super::{DeadSensor, LiveSensor, ProbeError, ProbeOptions, Tracked};
+use super::{DeadSensor, HookChoice, LiveSensor, ProbeError, ProbeOptions, Tracked};
 use crate::event::CgroupId;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wsp.bpf.o"));
-
-/// What the process sensor is named after in reports.
-pub(super) const LINEAGE_HOOK: &str = "tp_btf/sched_process_exec";
 
 /// The ring buffer.
 pub(super) struct Ring(RingBuf<MapData>);
@@ -54,6 +51,11 @@ impl fmt::Debug for Links {
 unsafe impl aya::Pod for abi::LostKey {}
 // SAFETY: as above.
 unsafe impl aya::Pod for abi::ProcessState {}
+// SAFETY: as above.
+unsafe impl aya::Pod for abi::Seen {}
+
+/// How many seconds' worth of events the token bucket of a container holds.
+const BUCKET_SECONDS: u64 = 2;
 
 /// The loaded object.
 #[derive(Debug)]
@@ -67,52 +69,46 @@ pub(super) struct Kernel {
     pub(super) processes: HashMap<MapData, u32, abi::ProcessState>,
     /// Counts of lost events.
     pub(super) lost: HashMap<MapData, abi::LostKey, u64>,
-    /// Why a hook's program did not load, by the place of the hook in the table.
-    refused: Vec<(&'static Hook, String)>,
+    /// What was told already, and how often it was seen again.
+    pub(super) seen: HashMap<MapData, u64, abi::Seen>,
+    /// The hook that serves each part of the table, or why none does.
+    chosen: Vec<(&'static Part, Result<&'static Hook, String>)>,
 }
 
 impl Kernel {
-    /// Creates the maps and loads every program of the table. Only the process sensor's must load.
+    /// Creates the maps and loads the programs of every part that is wanted. Only the process sensor's must load.
     pub(super) fn load(
         options: &ProbeOptions,
         version: Option<KernelVersion>,
         host_mnt_ns: u64,
     ) -> Result<Self, ProbeError> {
         let (mut ebpf, btf) = open(options, version, host_mnt_ns)?;
-        let mut refused = Vec::new();
-        for hook in HOOKS.iter().filter(|hook| hook.point != Point::NotInThisVersion) {
-            match load_program(&mut ebpf, hook, &btf)? {
-                Ok(()) => {}
-                Err(source) if hook.sensor == Sensor::Process => {
-                    return Err(ProbeError::Hook { hook: hook.name, source: Box::new(source) });
-                }
-                Err(source) => refused.push((hook, describe(&source))),
-            }
+        let mut chosen = Vec::new();
+        for part in PARTS.iter().filter(|part| options.sensors.contains(&part.sensor())) {
+            chosen.push((part, load_part(&mut ebpf, part, options.hooks, &btf)?));
         }
         Ok(Self {
             containers: hash_map(&mut ebpf, "containers")?,
             tracked: hash_map(&mut ebpf, "tracked")?,
             processes: hash_map(&mut ebpf, "processes")?,
             lost: hash_map(&mut ebpf, "lost")?,
+            seen: hash_map(&mut ebpf, "seen")?,
             ebpf,
-            refused,
+            chosen,
         })
     }
 
     /// Takes the ring buffer out; there is one.
     pub(super) fn take_ring(&mut self) -> Result<Ring, ProbeError> {
-        let map = self.ebpf.take_map("events").ok_or(ProbeError::Missing("map events"))?;
+        let map = self.ebpf.take_map("events").ok_or_else(|| ProbeError::Missing("map events".to_owned()))?;
         RingBuf::try_from(map).map(Ring).map_err(|source| ProbeError::Map { map: "events", source })
     }
 
-    /// Attaches the BTF tracepoints; they stay with the programs.
+    /// Attaches the hooks of the lineage; they stay with the programs.
     pub(super) fn attach_lineage(&mut self) -> Result<(), ProbeError> {
-        for hook in HOOKS {
-            if !matches!(hook.point, Point::Btf(_)) {
-                continue;
-            }
-            let Program::BtfTracePoint(program) = program(&mut self.ebpf, hook)? else {
-                return Err(ProbeError::Missing(hook.program));
+        for hook in hooks().filter(|hook| matches!(hook.point, Point::Lineage(_))) {
+            let Program::BtfTracePoint(program) = program(&mut self.ebpf, hook.program)? else {
+                return Err(ProbeError::Missing(hook.program.to_owned()));
             };
             program
                 .attach()
@@ -121,63 +117,54 @@ impl Kernel {
         Ok(())
     }
 
-    /// Attaches the exits of system calls.
-    pub(super) fn attach_syscalls(&mut self) -> (Links, Tracked) {
+    /// Attaches what is shared by all tracked containers.
+    pub(super) fn attach_shared(&mut self) -> (Links, Tracked) {
         let mut links = Links::default();
-        let mut tracked = Tracked::default();
-        for hook in HOOKS {
-            let Point::SyscallExits(calls) = hook.point else { continue };
-            if self.note_refused(hook, &mut tracked) {
-                continue;
-            }
-            match attach_exits(&mut self.ebpf, hook, calls, &mut links) {
-                Ok(()) => tracked.live.push(LiveSensor { sensor: hook.sensor, hook: hook.name }),
-                Err(reason) => tracked.dead.push(DeadSensor { sensor: hook.sensor, hook: hook.name, reason }),
-            }
+        let mut report = Report::default();
+        for (part, chosen) in &self.chosen {
+            let attached = match chosen {
+                Ok(hook) if is_shared(hook) => attach(&mut self.ebpf, hook, None, &mut links).map(|()| *hook),
+                Err(reason) if part.hooks.iter().any(is_shared) => Err(reason.clone()),
+                _ => continue,
+            };
+            report.add(part, attached);
         }
-        (links, tracked)
+        (links, report.tracked())
     }
 
     /// Attaches the network programs of one cgroup: all or none.
     pub(super) fn attach_cgroup(&mut self, cgroup: &File) -> (Links, Tracked) {
         let mut links = Links::default();
-        let mut tracked = Tracked::default();
-        for hook in HOOKS {
-            if !matches!(hook.point, Point::CgroupAddress | Point::CgroupPackets) {
-                continue;
-            }
-            if self.note_refused(hook, &mut tracked) {
-                return (Links::default(), tracked);
-            }
-            if let Err(reason) = attach_to_cgroup(&mut self.ebpf, hook, cgroup, &mut links) {
-                tracked.dead.push(DeadSensor { sensor: hook.sensor, hook: hook.name, reason });
-                return (Links::default(), tracked);
-            }
+        let mut report = Report::default();
+        for (part, chosen) in &self.chosen {
+            let attached = match chosen {
+                Ok(hook) if is_of_cgroup(hook) => {
+                    attach(&mut self.ebpf, hook, Some(cgroup), &mut links).map(|()| *hook)
+                }
+                Err(reason) if part.hooks.iter().any(is_of_cgroup) => Err(reason.clone()),
+                _ => continue,
+            };
+            report.add(part, attached);
         }
-        tracked.live.push(LiveSensor { sensor: Sensor::Dns, hook: "cgroup_skb" });
+        let tracked = report.tracked();
+        if !tracked.dead.is_empty() {
+            links = Links::default();
+        }
         (links, tracked)
     }
 
     /// What loaded, and so can run.
     pub(super) fn sensors(&self) -> Tracked {
-        let mut tracked = Tracked::default();
-        for sensor in Sensor::ALL {
-            let mut hooks =
-                HOOKS.iter().filter(|hook| hook.sensor == sensor && hook.point != Point::NotInThisVersion);
-            let refused = self.refused.iter().find(|(hook, _)| hook.sensor == sensor);
-            let name = match sensor {
-                Sensor::Process => LINEAGE_HOOK,
-                Sensor::Dns => "cgroup_skb",
-                _ => hooks.next().map_or("", |hook| hook.name),
-            };
-            match refused {
-                None => tracked.live.push(LiveSensor { sensor, hook: name }),
-                Some((hook, reason)) => {
-                    tracked.dead.push(DeadSensor { sensor, hook: hook.name, reason: reason.clone() });
-                }
-            }
+        let mut report = Report::default();
+        for (part, chosen) in &self.chosen {
+            report.add(part, chosen.clone());
         }
-        tracked
+        report.tracked()
+    }
+
+    /// What runs for every container that is known.
+    pub(super) fn lineage(&self) -> Vec<LiveSensor> {
+        self.sensors().live.into_iter().filter(|live| live.sensor == Sensor::Process).collect()
     }
 
     /// Removes a container's cgroups from the table.
@@ -194,15 +181,72 @@ impl Kernel {
             let _ = self.containers.remove(&id);
         }
     }
+}
 
-    fn note_refused(&self, hook: &'static Hook, tracked: &mut Tracked) -> bool {
-        let Some((_, reason)) = self.refused.iter().find(|(refused, _)| refused.program == hook.program)
-        else {
-            return false;
-        };
-        tracked.dead.push(DeadSensor { sensor: hook.sensor, hook: hook.name, reason: reason.clone() });
-        true
+fn is_shared(hook: &Hook) -> bool {
+    !matches!(hook.point, Point::Lineage(_)) && !is_of_cgroup(hook)
+}
+
+fn is_of_cgroup(hook: &Hook) -> bool {
+    matches!(hook.point, Point::CgroupAddress | Point::CgroupPackets)
+}
+
+/// Which sensors run, by what became of the parts of each: a sensor is named after the hook of its first part.
+#[derive(Debug, Default)]
+struct Report(Vec<(Sensor, Result<&'static str, DeadSensor>)>);
+
+impl Report {
+    fn add(&mut self, part: &Part, chosen: Result<&'static Hook, String>) {
+        let sensor = part.sensor();
+        let known = self.0.iter().position(|(of, _)| *of == sensor);
+        match (chosen, known) {
+            (Ok(hook), None) => self.0.push((sensor, Ok(hook.name))),
+            (Ok(_), Some(_)) => {}
+            (Err(reason), _) if part.optional => {
+                let hook = part.hooks.last().map_or("", |hook| hook.name);
+                tracing::debug!(%sensor, hook, reason, "a part of a sensor does not run");
+            }
+            (Err(reason), known) => {
+                let hook = part.hooks.last().map_or("", |hook| hook.name);
+                let dead = Err(DeadSensor { sensor, hook, reason });
+                match known {
+                    Some(at) => self.0[at].1 = dead,
+                    None => self.0.push((sensor, dead)),
+                }
+            }
+        }
     }
+
+    fn tracked(self) -> Tracked {
+        let mut tracked = Tracked::default();
+        for (sensor, outcome) in self.0 {
+            match outcome {
+                Ok(hook) => tracked.live.push(LiveSensor { sensor, hook }),
+                Err(dead) => tracked.dead.push(dead),
+            }
+        }
+        tracked
+    }
+}
+
+/// Loads the first hook of a part that the kernel takes.
+fn load_part(
+    ebpf: &mut Ebpf,
+    part: &'static Part,
+    choice: HookChoice,
+    btf: &Btf,
+) -> Result<Result<&'static Hook, String>, ProbeError> {
+    let mut refused = Vec::new();
+    for hook in part.hooks.iter().filter(|hook| choice == HookChoice::Best || !hook.is_on_function()) {
+        match load(ebpf, hook, btf)? {
+            Ok(()) => return Ok(Ok(hook)),
+            Err(source) if hook.sensor == Sensor::Process => {
+                return Err(ProbeError::Hook { hook: hook.name, source: Box::new(source) });
+            }
+            Err(source) => refused.push(format!("{}: {}", hook.name, describe(&source))),
+        }
+    }
+    Ok(Err(refused.join("; ")))
 }
 
 /// Creates the maps; no program is loaded yet.
@@ -217,6 +261,10 @@ fn open(
     let ovl_has_entry = u32::from(version.is_some_and(|version| version >= KernelVersion::OVERLAY_ENTRY));
     let discover = u32::from(options.discover);
     let claim = u32::from(options.track_new_up_to > 0);
+    let [hash_key_0, hash_key_1]: [u64; 2] = rand::random();
+    let token_ns =
+        1_000_000_000_u64.checked_div(u64::from(options.max_events_per_second)).unwrap_or_default();
+    let bucket_ns = BUCKET_SECONDS * 1_000_000_000;
     let ebpf = EbpfLoader::new()
         .btf(Some(&btf))
         .map_max_entries("events", options.ring_bytes)
@@ -225,6 +273,11 @@ fn open(
         .override_global("ovl_has_entry", &ovl_has_entry, true)
         .override_global("discover", &discover, true)
         .override_global("claim", &claim, true)
+        .override_global("hash_key_0", &hash_key_0, true)
+        .override_global("hash_key_1", &hash_key_1, true)
+        .override_global("token_ns", &token_ns, true)
+        .override_global("bucket_ns", &bucket_ns, true)
+        .map_max_entries("seen", options.max_seen)
         .load(OBJECT)
         .map_err(|error| ProbeError::Object(Box::new(error)))?;
     Ok((ebpf, btf))
@@ -233,69 +286,116 @@ fn open(
 /// A hook and what the kernel said to it.
 pub(crate) type Tried = (&'static Hook, Result<(), String>);
 
-/// Loads and attaches every program of the table, one by one, and lets go of them: what each says. `cgroup` is one that may be
-/// attached to. Hooks that this version does not have are left out.
+/// Loads and attaches every hook of the table, one by one, and lets go of them: what each says. `cgroup` is one that may be
+/// attached to.
 pub(crate) fn try_hooks(cgroup: Option<&File>) -> Result<Vec<Tried>, ProbeError> {
     let options =
-        ProbeOptions { ring_bytes: 1 << 16, max_processes: 16, discover: false, track_new_up_to: 0 };
+        ProbeOptions { ring_bytes: 1 << 16, max_processes: 16, discover: false, ..ProbeOptions::default() };
     let (mut ebpf, btf) = open(&options, None, 0)?;
     let mut said = Vec::new();
-    for hook in HOOKS.iter().filter(|hook| hook.point != Point::NotInThisVersion) {
-        let loaded = load_program(&mut ebpf, hook, &btf)?.map_err(|error| describe(&error));
-        let attached = loaded.and_then(|()| try_attach(&mut ebpf, hook, cgroup));
+    for hook in hooks() {
+        let loaded = load(&mut ebpf, hook, &btf)?.map_err(|error| describe(&error));
+        let attached = loaded.and_then(|()| match cgroup {
+            None if is_of_cgroup(hook) => Err("loads; there was no cgroup to attach it to".to_owned()),
+            _ => attach(&mut ebpf, hook, cgroup, &mut Links::default()),
+        });
         said.push((hook, attached));
     }
     Ok(said)
-}
-
-fn try_attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: Option<&File>) -> Result<(), String> {
-    let mut links = Links::default();
-    match (hook.point, cgroup) {
-        (Point::Btf(_), _) => match ebpf.program_mut(hook.program) {
-            Some(Program::BtfTracePoint(program)) => {
-                program.attach().and_then(|id| program.detach(id)).map_err(|error| describe(&error))
-            }
-            _ => Err(format!("the kernel side has no {}", hook.program)),
-        },
-        (Point::SyscallExits(calls), _) => attach_exits(ebpf, hook, calls, &mut links),
-        (Point::CgroupAddress | Point::CgroupPackets, Some(cgroup)) => {
-            attach_to_cgroup(ebpf, hook, cgroup, &mut links)
-        }
-        (Point::CgroupAddress | Point::CgroupPackets, None) => {
-            Err("loads; there was no cgroup to attach it to".to_owned())
-        }
-        (Point::NotInThisVersion, _) => Err("not in this version".to_owned()),
-    }
 }
 
 fn hash_map<K: aya::Pod, V: aya::Pod>(
     ebpf: &mut Ebpf,
     name: &'static str,
 ) -> Result<HashMap<MapData, K, V>, ProbeError> {
-    let map: Map = ebpf.take_map(name).ok_or(ProbeError::Missing(name))?;
+    let map: Map = ebpf.take_map(name).ok_or_else(|| ProbeError::Missing(name.to_owned()))?;
     HashMap::try_from(map).map_err(|source| ProbeError::Map { map: name, source })
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, hook: &Hook) -> Result<&'a mut Program, ProbeError> {
-    ebpf.program_mut(hook.program).ok_or(ProbeError::Missing(hook.program))
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, ProbeError> {
+    ebpf.program_mut(name).ok_or_else(|| ProbeError::Missing(name.to_owned()))
 }
 
-fn load_program(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<Result<(), ProgramError>, ProbeError> {
-    Ok(match (program(ebpf, hook)?, hook.point) {
-        (Program::BtfTracePoint(program), Point::Btf(name)) => program.load(name, btf),
-        (Program::TracePoint(program), Point::SyscallExits(_)) => program.load(),
+/// Loads the programs of a hook. Of several calls the first must be there.
+fn load(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<Result<(), ProgramError>, ProbeError> {
+    if let Point::CallFunctions(calls) = hook.point {
+        for (place, (call, name)) in calls.iter().zip(hook.programs()).enumerate() {
+            let Program::FExit(program) = program(ebpf, &name)? else {
+                return Err(ProbeError::Missing(name));
+            };
+            match program.load(&format!("__x64_sys_{call}"), btf) {
+                Err(error) if place == 0 => return Ok(Err(error)),
+                Err(error) => tracing::debug!(call, error = describe(&error), "a system call is not traced"),
+                Ok(()) => {}
+            }
+        }
+        return Ok(Ok(()));
+    }
+    Ok(match (program(ebpf, hook.program)?, hook.point) {
+        (Program::BtfTracePoint(program), Point::Lineage(name) | Point::Tracepoint(name)) => {
+            program.load(name, btf)
+        }
+        (Program::FEntry(program), Point::Function(name)) => program.load(name, btf),
+        (Program::TracePoint(program), Point::CallTracepoints(_)) => program.load(),
         (Program::CgroupSockAddr(program), Point::CgroupAddress) => program.load(),
         (Program::CgroupSkb(program), Point::CgroupPackets) => program.load(),
-        _ => return Err(ProbeError::Missing(hook.program)),
+        _ => return Err(ProbeError::Missing(hook.program.to_owned())),
     })
 }
 
-fn attach_exits(ebpf: &mut Ebpf, hook: &Hook, calls: &[&str], links: &mut Links) -> Result<(), String> {
+/// Attaches the programs of a hook, to a cgroup where it is of one.
+fn attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: Option<&File>, links: &mut Links) -> Result<(), String> {
+    let missing = || format!("the kernel side has no {}", hook.program);
+    match (hook.point, cgroup) {
+        (Point::CallFunctions(_), _) => {
+            for (place, name) in hook.programs().iter().enumerate() {
+                let Some(Program::FExit(program)) = ebpf.program_mut(name) else { return Err(missing()) };
+                match program.attach().and_then(|id| program.take_link(id)) {
+                    Ok(link) => links.0.push(Box::new(link)),
+                    Err(error) if place == 0 => return Err(describe(&error)),
+                    Err(error) => tracing::debug!(name, error = describe(&error), "a call is not traced"),
+                }
+            }
+            Ok(())
+        }
+        (Point::CallTracepoints(calls), _) => attach_call_tracepoints(ebpf, hook, calls, links),
+        (Point::Lineage(_) | Point::Tracepoint(_), _) => match ebpf.program_mut(hook.program) {
+            Some(Program::BtfTracePoint(program)) => {
+                let link = program.attach().and_then(|id| program.take_link(id));
+                links.0.push(Box::new(link.map_err(|error| describe(&error))?));
+                Ok(())
+            }
+            _ => Err(missing()),
+        },
+        (Point::Function(_), _) => match ebpf.program_mut(hook.program) {
+            Some(Program::FEntry(program)) => {
+                let link = program.attach().and_then(|id| program.take_link(id));
+                links.0.push(Box::new(link.map_err(|error| describe(&error))?));
+                Ok(())
+            }
+            _ => Err(missing()),
+        },
+        (Point::CgroupAddress | Point::CgroupPackets, Some(cgroup)) => {
+            attach_to_cgroup(ebpf, hook, cgroup, links)
+        }
+        (Point::CgroupAddress | Point::CgroupPackets, None) => {
+            Err("there is no cgroup to attach it to".to_owned())
+        }
+    }
+}
+
+fn attach_call_tracepoints(
+    ebpf: &mut Ebpf,
+    hook: &Hook,
+    calls: &[&str],
+    links: &mut Links,
+) -> Result<(), String> {
     let Some(Program::TracePoint(program)) = ebpf.program_mut(hook.program) else {
         return Err(format!("the kernel side has no {}", hook.program));
     };
     for (place, call) in calls.iter().enumerate() {
-        match program.attach("syscalls", call).and_then(|id| program.take_link(id)) {
+        let attached = program.attach("syscalls", &format!("sys_exit_{call}"));
+        match attached.and_then(|id| program.take_link(id)) {
             Ok(link) => links.0.push(Box::new(link)),
             Err(error) if place == 0 => return Err(describe(&error)),
             Err(error) => tracing::debug!(call, error = describe(&error), "a system call is not traced"),

@@ -6,24 +6,24 @@ use aya::maps::{HashMap, MapData};
 
 use super::decode::{Undecodable, lost_kind};
 use super::{ProbeError, abi, map_error};
-use crate::event::{Body, BootTime, CgroupId, Event, LostCause, LostKind, Pid};
+use crate::event::{Body, BootTime, CgroupId, Event, Key, LostCause, LostKind, Pid};
 
 type Table = HashMap<MapData, abi::LostKey, u64>;
-type Key = (CgroupId, LostKind, LostCause);
+type LossKey = (CgroupId, LostKind, LostCause);
 
 /// Turns totals into what is new since the last look.
 #[derive(Debug, Default)]
 pub(super) struct LossReader {
     /// Totals as last seen.
     seen: BTreeMap<(u64, u32, u32), u64>,
-    undecodable: BTreeMap<Key, u64>,
+    undecodable: BTreeMap<LossKey, u64>,
 }
 
 impl LossReader {
     /// Puts in the rows of container 0, which take what finds the table full.
     pub(super) fn new(table: &mut Table) -> Result<Self, ProbeError> {
-        for kind in abi::KIND_CREATED..=abi::KIND_DNS {
-            for cause in [abi::LOST_RING_FULL, abi::LOST_MAP_FULL] {
+        for kind in abi::KIND_CREATED..=abi::KIND_CAPABILITY {
+            for cause in [abi::LOST_RING_FULL, abi::LOST_MAP_FULL, abi::LOST_SHED, abi::LOST_UNREADABLE] {
                 table.insert(abi::LostKey { cgroup: 0, kind, cause }, 0, 0).map_err(map_error("lost"))?;
             }
         }
@@ -55,6 +55,7 @@ impl LossReader {
                 at,
                 cgroup,
                 pid: Pid(0),
+                key: Key::NONE,
                 body: Body::Lost { kind, cause, events },
             })
             .collect())
@@ -75,6 +76,8 @@ fn lost_cause(cause: u32) -> LostCause {
     match cause {
         abi::LOST_RING_FULL => LostCause::RingFull,
         abi::LOST_MAP_FULL => LostCause::MapFull,
+        abi::LOST_SHED => LostCause::Shed,
+        abi::LOST_UNREADABLE => LostCause::Unreadable,
         _ => LostCause::Undecodable,
     }
 }

@@ -236,7 +236,7 @@ fn describe(link: &Path, root_mount: Option<u64>) -> Option<FilePath> {
     }
     let magic = host::filesystem_magic(&own);
     let origin = decode::origin(magic, flags, path);
-    Some(FilePath { path: path.into(), origin, truncated: false })
+    Some(FilePath { path: path.into(), origin, truncated: false, argument: false })
 }
 
 /// Mount id and open flags of a descriptor.

@@ -1,4 +1,6 @@
-//! What was done to a file, from the flags of its open.
+//! What was done to a file, in the words of the column `access`.
+
+use crate::event::Change;
 
 /// Words of the column `access`, sorted. `flags` are those of x86-64; the status flags that matter here are the same on
 /// arm64.
@@ -33,6 +35,32 @@ pub(super) fn words(flags: u32) -> Vec<&'static str> {
     }
     words.sort_unstable();
     words
+}
+
+/// What a change does to its file, or to the old name of two.
+pub(super) fn of_change(change: Change, flags: u32) -> Vec<&'static str> {
+    match change {
+        Change::Open => words(flags),
+        Change::Unlink => vec!["unlink"],
+        Change::Rmdir => vec!["rmdir"],
+        Change::Rename => vec!["rename_from"],
+        Change::Link => vec!["link_from"],
+        Change::Symlink => vec!["symlink"],
+        Change::Mkdir => vec!["mkdir"],
+        Change::Mknod => vec!["mknod"],
+        Change::Chmod => vec!["chmod"],
+        Change::Chown => vec!["chown"],
+        Change::Truncate => vec!["truncate"],
+        Change::Exec => vec!["exec"],
+    }
+}
+
+/// What a change with two names does to the new one.
+pub(super) fn of_new_name(change: Change) -> Vec<&'static str> {
+    match change {
+        Change::Link => vec!["link_to"],
+        _ => vec!["rename_to"],
+    }
 }
 
 /// True where the open allows writing.

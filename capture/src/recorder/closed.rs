@@ -259,10 +259,12 @@ fn kind_of(lost: LostKind) -> Option<Kind> {
     match lost {
         LostKind::Exec | LostKind::Fork => Some(Kind::Process),
         LostKind::Exit => None,
-        LostKind::Open => Some(Kind::File),
+        LostKind::Open | LostKind::Change => Some(Kind::File),
         LostKind::Connect => Some(Kind::Connect),
-        LostKind::Listen => Some(Kind::Listen),
+        LostKind::Listen | LostKind::Accept => Some(Kind::Listen),
         LostKind::Dns => Some(Kind::Dns),
+        LostKind::Syscall => Some(Kind::Syscall),
+        LostKind::Capability => Some(Kind::Capability),
     }
 }
 
@@ -272,6 +274,10 @@ fn lost_name(kind: LostKind) -> &'static str {
         LostKind::Fork => "fork",
         LostKind::Exit => "exit",
         LostKind::Open => "open",
+        LostKind::Change => "change",
+        LostKind::Accept => "accept",
+        LostKind::Syscall => "syscall",
+        LostKind::Capability => "capability",
         LostKind::Connect => "connect",
         LostKind::Listen => "listen",
         LostKind::Dns => "dns",

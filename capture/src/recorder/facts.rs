@@ -1,34 +1,95 @@
 //! Facts about processes: files, sockets, names.
 
+use std::net::IpAddr;
+
 use wsp_schemas::address::is_nameable;
 use wsp_schemas::identity::{self, Kind, NodeId};
 use wsp_schemas::snapshot::{Fact, File, Socket};
+use wsp_schemas::text::RawText;
 
 use super::process::{normal, origin_name};
 use super::window::LIMIT;
 use super::{Recorder, access, cause_name, dns, net};
-use crate::event::{Address, BootTime, Endpoint, FilePath, LostCause, LostKind, Origin, Pid, Transport};
+use crate::event::{
+    Address, BootTime, Change, Endpoint, FilePath, Key, LostCause, LostKind, Origin, Pid, Transport,
+};
 
 /// Addresses that are kept behind a name.
 const REMOTE_IPS: usize = 16;
 
 impl Recorder {
-    pub(super) fn file(&mut self, at: BootTime, pid: Pid, file: &FilePath, flags: u32, initial: bool) {
+    pub(super) fn open(&mut self, at: BootTime, pid: Pid, file: &FilePath, flags: u32, key: Key) {
+        let row = self.file(at, pid, file, access::words(flags), access::writes(flags), None);
+        self.window.note_key(key, [row, None]);
+    }
+
+    pub(super) fn found_open(&mut self, at: BootTime, pid: Pid, file: &FilePath, flags: u32) {
         let path = normal(&file.path);
         let owner = self.owner(pid);
-        if initial && owner.and_then(|id| self.tree.known(id)).is_some_and(|node| node.says(&path)) {
+        if owner.and_then(|id| self.tree.known(id)).is_some_and(|node| node.says(&path)) {
             return;
         }
-        if access::writes(flags) && !initial && self.window.written.len() < self.options.max_nodes {
+        self.file_row((at, true), owner, (path, file), access::words(flags), None);
+    }
+
+    pub(super) fn change(
+        &mut self,
+        at: BootTime,
+        pid: Pid,
+        (change, mode): (Change, u32),
+        (file, to): (&FilePath, Option<&FilePath>),
+        key: Key,
+    ) {
+        let mode_bits = i32::try_from(mode).ok();
+        let done = access::of_change(change, mode);
+        let mode_bits = mode_bits.filter(|_| matches!(change, Change::Mkdir | Change::Mknod | Change::Chmod));
+        let writes = match change {
+            Change::Open => access::writes(mode),
+            Change::Truncate => true,
+            _ => false,
+        };
+        let was_written = self.window.written.contains(&normal(&file.path));
+        let row = self.file(at, pid, file, done, writes, mode_bits);
+        let second = to.and_then(|to| {
+            // What was written under the old name is there under the new one.
+            self.file(at, pid, to, access::of_new_name(change), was_written, None)
+        });
+        self.window.note_key(key, [row, second]);
+    }
+
+    /// Something was done to a file.
+    fn file(
+        &mut self,
+        at: BootTime,
+        pid: Pid,
+        file: &FilePath,
+        done: Vec<&'static str>,
+        writes: bool,
+        mode: Option<i32>,
+    ) -> Option<NodeId> {
+        let path = normal(&file.path);
+        if writes && self.window.written.len() < self.options.max_nodes {
             self.window.written.insert(path.clone());
         }
+        let owner = self.owner(pid);
+        self.file_row((at, false), owner, (path, file), done, mode)
+    }
+
+    fn file_row(
+        &mut self,
+        (at, initial): (BootTime, bool),
+        owner: Option<NodeId>,
+        (path, file): (RawText, &FilePath),
+        access: Vec<&'static str>,
+        mode: Option<i32>,
+    ) -> Option<NodeId> {
         let id = identity::file_id(owner, path.as_bytes());
         let fact = Fact::File(File {
             path_raw: (path != file.path).then(|| file.path.clone()),
             path,
-            access: access::words(flags),
-            mode: None,
-            path_source: if file.truncated { "truncated" } else { "kernel" },
+            access,
+            mode,
+            path_source: source_name(file),
             file_origin: origin_name(file.origin),
         });
         let origin = file.origin;
@@ -42,17 +103,16 @@ impl Recorder {
                 if origin != Origin::Unknown {
                     old.file_origin = new.file_origin;
                 }
+                old.mode = new.mode.or(old.mode);
                 if old.path_raw.is_none() {
                     old.path_raw = new.path_raw;
                 }
             }
         };
-        if !self.window.saw(&self.tree, id, owner, (at, initial), fact, unite) {
-            self.window.lose(LostKind::Open, LIMIT, 1);
-        }
+        self.saw(id, owner, (at, initial), fact, LostKind::Open, unite)
     }
 
-    pub(super) fn connect(&mut self, at: BootTime, pid: Pid, remote: &Endpoint) {
+    pub(super) fn connect(&mut self, at: BootTime, pid: Pid, remote: &Endpoint, key: Key) {
         let owner = self.owner(pid);
         let mut remote_ips = Vec::new();
         let mut name_source = None;
@@ -74,33 +134,59 @@ impl Recorder {
             remote_ips,
             name_source,
         };
-        self.socket(at, Kind::Connect, owner, socket, false, LostKind::Connect);
+        let row = self.socket((at, false), Kind::Connect, owner, socket, LostKind::Connect);
+        self.window.note_key(key, [row, None]);
     }
 
-    pub(super) fn listen(&mut self, at: BootTime, pid: Pid, local: &Endpoint, initial: bool) {
+    /// A socket listens, or a peer came to it: then it listens too.
+    pub(super) fn listen(
+        &mut self,
+        at: BootTime,
+        pid: Pid,
+        local: &Endpoint,
+        peer: Option<IpAddr>,
+        key: Key,
+    ) {
+        let row = self.listening((at, false), pid, local, peer);
+        self.window.note_key(key, [row, None]);
+    }
+
+    pub(super) fn found_listening(&mut self, at: BootTime, pid: Pid, local: &Endpoint) {
+        self.listening((at, true), pid, local, None);
+    }
+
+    fn listening(
+        &mut self,
+        seen: (BootTime, bool),
+        pid: Pid,
+        local: &Endpoint,
+        peer: Option<IpAddr>,
+    ) -> Option<NodeId> {
         let owner = self.owner(pid);
         let socket = Socket {
             protocol: net::protocol(local.protocol),
             address: net::own_address(local),
             port: port(local),
+            remote_ips: peer.map(|peer| peer.to_string()).into_iter().collect(),
             ..Socket::default()
         };
-        self.socket(at, Kind::Listen, owner, socket, initial, LostKind::Listen);
+        self.socket(seen, Kind::Listen, owner, socket, LostKind::Listen)
     }
 
     fn socket(
         &mut self,
-        at: BootTime,
+        seen: (BootTime, bool),
         kind: Kind,
         owner: Option<NodeId>,
         socket: Socket,
-        initial: bool,
         lost: LostKind,
-    ) {
+    ) -> Option<NodeId> {
         let id = identity::socket_id(kind, owner, &socket.protocol, socket.address.as_bytes(), socket.port);
         let fact = if kind == Kind::Listen { Fact::Listen(socket) } else { Fact::Connect(socket) };
         let unite = |old: &mut Fact, new: Fact| {
-            if let (Fact::Connect(old), Fact::Connect(new)) = (old, new) {
+            if let (Fact::Connect(old), Fact::Connect(new)) | (Fact::Listen(old), Fact::Listen(new)) =
+                (old, new)
+            {
                 for ip in new.remote_ips {
                     if old.remote_ips.len() < REMOTE_IPS && !old.remote_ips.contains(&ip) {
                         old.remote_ips.push(ip);
@@ -108,9 +194,39 @@ impl Recorder {
                 }
             }
         };
-        if !self.window.saw(&self.tree, id, owner, (at, initial), fact, unite) {
-            self.window.lose(lost, LIMIT, 1);
+        self.saw(id, owner, seen, fact, lost, unite)
+    }
+
+    /// A system call or a capability was used.
+    pub(super) fn used(&mut self, at: BootTime, pid: Pid, fact: Fact, key: Key) {
+        let owner = self.owner(pid);
+        let (kind, lost) = match &fact {
+            Fact::Capability(_) => (Kind::Capability, LostKind::Capability),
+            _ => (Kind::Syscall, LostKind::Syscall),
+        };
+        let id = match &fact {
+            Fact::Syscall(name) | Fact::Capability(name) => identity::name_id(kind, owner, name),
+            _ => return,
+        };
+        let row = self.saw(id, owner, (at, false), fact, lost, |_, _| {});
+        self.window.note_key(key, [row, None]);
+    }
+
+    /// Adds a sighting; none, and counted, where there is no room for it.
+    fn saw(
+        &mut self,
+        id: NodeId,
+        owner: Option<NodeId>,
+        seen: (BootTime, bool),
+        fact: Fact,
+        lost: LostKind,
+        unite: impl FnOnce(&mut Fact, Fact),
+    ) -> Option<NodeId> {
+        if self.window.saw(&self.tree, id, owner, seen, fact, unite) {
+            return Some(id);
         }
+        self.window.lose(lost, LIMIT, 1);
+        None
     }
 
     /// A search suffix that led nowhere is a node of its own: which name resolved is not joined in this version.
@@ -133,10 +249,17 @@ impl Recorder {
             let rtype = dns::type_name(rtype);
             let id = identity::dns_id(owner, name.as_bytes(), &rtype);
             let fact = Fact::Dns { name, rtype };
-            if !self.window.saw(&self.tree, id, owner, (at, false), fact, |_, _| {}) {
-                self.window.lose(LostKind::Dns, LIMIT, 1);
-            }
+            self.saw(id, owner, (at, false), fact, LostKind::Dns, |_, _| {});
         }
+    }
+}
+
+/// How well a path is known.
+fn source_name(file: &FilePath) -> &'static str {
+    match (file.truncated, file.argument) {
+        (true, _) => "truncated",
+        (false, true) => "argument",
+        (false, false) => "kernel",
     }
 }
 

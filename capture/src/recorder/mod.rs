@@ -16,6 +16,7 @@ mod process;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod used;
 mod window;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub use wsp_schemas::args::{self, ArgsMode};
 use self::process::Sample;
 use self::tree::{Place, Process, Tree};
 use self::window::{LIMIT, Window};
-use crate::event::{Body, BootTime, Event, Exec, LostCause, LostKind, Pid};
+use crate::event::{Body, BootTime, Event, Exec, Key, LostCause, LostKind, Pid};
 
 /// How a container is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +130,11 @@ impl Recorder {
         pids
     }
 
+    /// Under which repeats of the open window are counted.
+    pub fn keys(&self) -> Vec<Key> {
+        self.window.keys.keys().copied().collect()
+    }
+
     /// Takes one event of this container.
     pub fn record(&mut self, event: &Event) {
         let (at, pid) = (event.at, event.pid);
@@ -148,11 +154,18 @@ impl Recorder {
                 }
                 self.tree.exit(pid);
             }
-            Body::Open { file, flags } => self.file(at, pid, file, *flags, false),
-            Body::InitialFile { file, flags } => self.file(at, pid, file, *flags, true),
-            Body::Connect { remote, .. } => self.connect(at, pid, remote),
-            Body::Listen { local } => self.listen(at, pid, local, false),
-            Body::InitialListen { local } => self.listen(at, pid, local, true),
+            Body::Open { file, flags } => self.open(at, pid, file, *flags, event.key),
+            Body::InitialFile { file, flags } => self.found_open(at, pid, file, *flags),
+            Body::Change { change, file, to, mode } => {
+                self.change(at, pid, (*change, *mode), (file, to.as_ref()), event.key);
+            }
+            Body::Connect { remote, .. } => self.connect(at, pid, remote, event.key),
+            Body::Listen { local } => self.listen(at, pid, local, None, event.key),
+            Body::Accept { local, peer } => self.listen(at, pid, local, *peer, event.key),
+            Body::InitialListen { local } => self.found_listening(at, pid, local),
+            Body::Syscall { number } => self.used(at, pid, used::syscall(*number), event.key),
+            Body::Capability { number } => self.used(at, pid, used::capability(*number), event.key),
+            Body::Repeats { events } => self.window.repeat(event.key, *events, at),
             Body::Dns { socket, answer, message, .. } => self.dns(at, pid, *socket, *answer, message),
             Body::Title { argv } => self.title(at, pid, argv),
             Body::Lost { kind, cause, events } => self.window.lose(*kind, cause_name(*cause), *events),
@@ -332,6 +345,8 @@ fn cause_name(cause: LostCause) -> &'static str {
     match cause {
         LostCause::RingFull => "ring_full",
         LostCause::MapFull => "map_full",
+        LostCause::Shed => "shed",
+        LostCause::Unreadable => "unreadable",
         LostCause::Undecodable => "undecodable",
         LostCause::Late => "late",
     }

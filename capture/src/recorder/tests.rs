@@ -14,7 +14,7 @@ use wsp_schemas::snapshot::{
 };
 
 use super::*;
-use crate::event::{Address, CgroupId, Clock, Endpoint, FilePath, Origin, Transport};
+use crate::event::{Address, CgroupId, Clock, Endpoint, FilePath, Key, Origin, Transport};
 
 pub(super) const CGROUP: CgroupId = CgroupId(7);
 /// 2026-01-01T00:00:00Z.
@@ -35,7 +35,7 @@ pub(super) fn at(ms: u64) -> BootTime {
 }
 
 pub(super) fn file(path: &str) -> FilePath {
-    FilePath { path: path.into(), origin: Origin::Image, truncated: false }
+    FilePath { path: path.into(), origin: Origin::Image, ..FilePath::default() }
 }
 
 /// An exec in a private pid namespace.
@@ -54,7 +54,7 @@ pub(super) fn exec(ns_pid: u32, exe: &str, argv: &str) -> Box<Exec> {
 
 impl Script {
     pub(super) fn event(mut self, pid: u32, body: Body) -> Self {
-        self.events.push(Event { at: at(self.ms), cgroup: CGROUP, pid: Pid(pid), body });
+        self.events.push(Event { at: at(self.ms), cgroup: CGROUP, pid: Pid(pid), key: Key::NONE, body });
         self.ms += 1;
         self
     }

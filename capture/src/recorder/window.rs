@@ -8,7 +8,7 @@ use wsp_schemas::text::RawText;
 
 use super::process::Attributes;
 use super::tree::Tree;
-use crate::event::{BootTime, LostKind};
+use crate::event::{BootTime, Key, LostKind};
 
 /// When and how often something was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub(super) struct Window {
     pub(super) opened: BootTime,
     pub(super) processes: HashMap<NodeId, ProcessRow>,
     pub(super) rows: HashMap<NodeId, Row>,
+    /// The rows of what was told under a key: two where something has two names.
+    pub(super) keys: HashMap<Key, [Option<NodeId>; 2]>,
     /// Normalised paths that were opened for writing.
     pub(super) written: HashSet<RawText>,
     /// Events that are not here, by kind and cause.
@@ -83,6 +85,7 @@ impl Window {
             opened,
             processes: HashMap::new(),
             rows: HashMap::new(),
+            keys: HashMap::new(),
             written: HashSet::new(),
             lost: BTreeMap::new(),
             limits_hit: BTreeSet::new(),
@@ -177,6 +180,25 @@ impl Window {
             self.reach(owner, at);
         }
         true
+    }
+
+    /// Notes which rows an event told of.
+    pub(super) fn note_key(&mut self, key: Key, rows: [Option<NodeId>; 2]) {
+        if key != Key::NONE {
+            self.keys.insert(key, rows);
+        }
+    }
+
+    /// What was told under a key was seen again.
+    pub(super) fn repeat(&mut self, key: Key, events: u64, at: BootTime) {
+        for id in self.keys.get(&key).copied().into_iter().flatten().flatten() {
+            let Some(row) = self.rows.get_mut(&id) else { continue };
+            row.span.events = row.span.events.saturating_add(i64::try_from(events).unwrap_or(i64::MAX));
+            row.span.reach(at);
+            if let Some(owner) = row.owner {
+                self.reach(owner, at);
+            }
+        }
     }
 
     pub(super) fn lose(&mut self, kind: LostKind, cause: &'static str, events: u64) {

@@ -1,7 +1,7 @@
 //! A container that was tracked later than it started: lineage is told from the cgroup's creation on, activity only from
 //! the tracking on. What was done in between nobody saw, and the snapshot must say so.
 
-use crate::event::{Body, BootTime, Event, LostCause, LostKind, Pid};
+use crate::event::{Body, BootTime, Event, Key, LostCause, LostKind, Pid};
 
 /// Watches for the first exec of a new container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,16 @@ pub(super) struct Late {
 impl Late {
     /// For a container that was met before its first exec; `tracked` is when its activity was told at the latest.
     pub(super) fn from(tracked: BootTime) -> Self {
-        let kinds = &[LostKind::Open, LostKind::Connect, LostKind::Listen, LostKind::Dns];
+        let kinds = &[
+            LostKind::Open,
+            LostKind::Change,
+            LostKind::Connect,
+            LostKind::Listen,
+            LostKind::Accept,
+            LostKind::Dns,
+            LostKind::Syscall,
+            LostKind::Capability,
+        ];
         Self { tracked, waiting: true, kinds }
     }
 
@@ -40,6 +49,7 @@ impl Late {
         }
         let lost = |kind: &LostKind| Event {
             pid: Pid(0),
+            key: Key::NONE,
             body: Body::Lost { kind: *kind, cause: LostCause::Late, events: 1 },
             ..event.clone()
         };

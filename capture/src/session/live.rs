@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use wsp_schemas::snapshot::Sensor;
 
 use super::{EventSource, SourceError, host};
-use crate::event::{Body, BootTime, CgroupId, Clock, Event, Pid};
+use crate::event::{Body, BootTime, CgroupId, Clock, Event, Key, Pid};
 use crate::probe::hooks::Sensor as Sense;
 use crate::probe::{Probe, ProbeError, ProbeOptions, cgroup};
 
@@ -14,12 +14,12 @@ use crate::probe::{Probe, ProbeError, ProbeOptions, cgroup};
 pub struct Live(Probe);
 
 impl Live {
-    /// Loads the kernel side. `all`: new containers are recognised and tracked on sight. Must be called within a tokio
+    /// Loads the kernel side with these options. `all`: new containers are recognised and tracked on sight. Must be called within a tokio
     /// runtime.
-    pub fn load(all: bool) -> Result<Self, SourceError> {
+    pub fn load(options: ProbeOptions, all: bool) -> Result<Self, SourceError> {
         // Slots and limits are to come in here; until then every container has one.
         let track_new_up_to = if all { usize::MAX } else { 0 };
-        Ok(Self(Probe::load(&ProbeOptions { track_new_up_to, ..ProbeOptions::default() })?))
+        Ok(Self(Probe::load(&ProbeOptions { track_new_up_to, ..options })?))
     }
 }
 
@@ -65,8 +65,14 @@ impl EventSource for Live {
 
     fn titles(&self, cgroup: CgroupId, pids: &[Pid]) -> Vec<Event> {
         let at = host::now();
-        let event = |(pid, argv)| Event { at, cgroup, pid, body: Body::Title { argv } };
+        let event = |(pid, argv)| Event { at, cgroup, pid, key: Key::NONE, body: Body::Title { argv } };
         Probe::titles(pids).into_iter().map(event).collect()
+    }
+
+    fn repeats(&mut self, cgroup: CgroupId, keys: &[Key]) -> Vec<Event> {
+        let event =
+            |(key, events, at)| Event { at, cgroup, pid: Pid(0), key, body: Body::Repeats { events } };
+        self.0.take_repeats(keys.iter().copied()).into_iter().map(event).collect()
     }
 
     fn forget(&mut self, cgroup: CgroupId) {

@@ -201,6 +201,8 @@ pub async fn once<S: EventSource>(
     session.take(&source.take_lost()?)?;
     let titles = source.titles(cgroup, &session.recorder.pids());
     session.take(&titles)?;
+    let repeats = source.repeats(cgroup, &session.recorder.keys());
+    session.take(&repeats)?;
     session.log.write(&Line::Close(CloseLine { cgroup, closed }))?;
     let window = session.recorder.turn(closed);
     session.log.finish()?;

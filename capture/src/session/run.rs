@@ -258,6 +258,7 @@ impl<S: EventSource> Fleet<'_, S> {
         if let Ok(lost) = self.source.take_lost() {
             self.take(&lost);
         }
+        self.complete(cgroup);
         if let Some(mut container) = self.containers.remove(&cgroup) {
             let window = container.recorder.turn(at);
             self.close(container.id, container.identity, window, container.frame);
@@ -275,7 +276,7 @@ impl<S: EventSource> Fleet<'_, S> {
             .map(|(cgroup, _)| *cgroup)
             .collect();
         for cgroup in due {
-            self.add_titles(cgroup);
+            self.complete(cgroup);
             let (frame, at) = (self.frame(cgroup), self.source.now());
             let length = self.config.interval;
             let Some(container) = self.containers.get_mut(&cgroup) else { continue };
@@ -289,13 +290,13 @@ impl<S: EventSource> Fleet<'_, S> {
         }
     }
 
-    fn add_titles(&mut self, cgroup: CgroupId) {
-        let pids =
-            self.containers.get(&cgroup).map(|container| container.recorder.pids()).unwrap_or_default();
-        for event in self.source.titles(cgroup, &pids) {
-            if let Some(container) = self.containers.get_mut(&cgroup) {
-                container.recorder.record(&event);
-            }
+    /// What is read only at the end of a window: present titles, and how often what was told was seen again.
+    fn complete(&mut self, cgroup: CgroupId) {
+        let Some(container) = self.containers.get_mut(&cgroup) else { return };
+        let mut events = self.source.titles(cgroup, &container.recorder.pids());
+        events.extend(self.source.repeats(cgroup, &container.recorder.keys()));
+        for event in events {
+            container.recorder.record(&event);
         }
     }
 
@@ -335,7 +336,7 @@ impl<S: EventSource> Fleet<'_, S> {
         let mut open: Vec<CgroupId> = self.containers.keys().copied().collect();
         open.sort_unstable();
         for cgroup in open {
-            self.add_titles(cgroup);
+            self.complete(cgroup);
             let (at, sensors) = (self.source.now(), self.source.sensors(cgroup));
             let Some(mut container) = self.containers.remove(&cgroup) else { continue };
             let window = container.recorder.turn(at);

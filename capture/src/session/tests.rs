@@ -11,7 +11,7 @@ use wsp_schemas::snapshot::{Completeness, Limits, Verified, decode};
 use wsp_schemas::text::RawText;
 
 use super::*;
-use crate::event::{Body, Exec, FilePath, LostCause, LostKind};
+use crate::event::{Body, Exec, FilePath, Key, LostCause, LostKind};
 use crate::identity::{Identity, Sources, State};
 use crate::recorder::Options;
 use crate::sink::{Direct, Sink, SinkError};
@@ -63,6 +63,11 @@ impl EventSource for Fake {
         pids.iter().map(title).collect()
     }
 
+    fn repeats(&mut self, cgroup: CgroupId, keys: &[Key]) -> Vec<Event> {
+        let again = |key: &Key| Event { key: *key, ..event(cgroup, 0, Body::Repeats { events: 3 }) };
+        keys.iter().map(again).collect()
+    }
+
     fn forget(&mut self, cgroup: CgroupId) {
         self.tracked.retain(|tracked| *tracked != cgroup);
     }
@@ -85,7 +90,7 @@ impl EventSource for Fake {
 }
 
 fn event(cgroup: CgroupId, pid: u32, body: Body) -> Event {
-    Event { at: host::now(), cgroup, pid: Pid(pid), body }
+    Event { at: host::now(), cgroup, pid: Pid(pid), key: Key::NONE, body }
 }
 
 fn exec(cgroup: CgroupId, pid: u32, exe: &str) -> Event {

@@ -138,6 +138,22 @@ fn text(rows: &RecordBatch, column: &str, row: usize) -> Option<String> {
     column.is_valid(row).then(|| column.value(row).to_owned())
 }
 
+/// What was done to the file of a row.
+fn access(rows: &RecordBatch, row: usize) -> BTreeSet<String> {
+    let column = rows["access"].as_list::<i32>();
+    if column.is_null(row) {
+        return BTreeSet::new();
+    }
+    let words = column.value(row);
+    words.as_string::<i32>().iter().flatten().map(str::to_owned).collect()
+}
+
+/// Paths with what was done to each, in the order of the rows.
+fn accesses(snapshot: &Verified) -> Vec<(String, BTreeSet<String>)> {
+    let rows = &snapshot.rows;
+    (0..rows.num_rows()).filter_map(|row| Some((text(rows, "path", row)?, access(rows, row)))).collect()
+}
+
 /// Rows of one kind, as texts of some columns.
 fn of_kind(snapshot: &Verified, kind: &str, columns: &[&str]) -> BTreeSet<Vec<String>> {
     let rows = &snapshot.rows;

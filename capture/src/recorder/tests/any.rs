@@ -13,7 +13,12 @@ fn path() -> impl Strategy<Value = FilePath> {
         proptest::collection::vec(1_u8.., 0..12).prop_map(RawText::from),
         Just(RawText::from("/bin/busybox")),
     ];
-    (text, origins, any::<bool>()).prop_map(|(path, origin, truncated)| FilePath { path, origin, truncated })
+    (text, origins, any::<bool>()).prop_map(|(path, origin, truncated)| FilePath {
+        path,
+        origin,
+        truncated,
+        argument: false,
+    })
 }
 
 fn exec() -> impl Strategy<Value = Box<Exec>> {
@@ -99,7 +104,7 @@ proptest! {
                 let tree = snapshot(recorder.turn(at(1100 + n as u64)));
                 prop_assert!(tree.nodes.len() <= max_nodes);
             }
-            recorder.record(&Event { at: at(1000 + ms), cgroup: CGROUP, pid, body });
+            recorder.record(&Event { at: at(1000 + ms), cgroup: CGROUP, pid, key: Key::NONE, body });
         }
         let tree = snapshot(recorder.turn(at(1400)));
         prop_assert!(tree.nodes.len() <= max_nodes);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* System calls and capabilities that processes of a tracked container use. */
+#ifndef WSP_USE_H
+#define WSP_USE_H
+
+#include "common.h"
+#include "file.h"
+#include "hash.h"
+
+static __always_inline void tell_use(struct actor *actor, u32 kind, u32 number)
+{
+	struct scratch *scratch = get_scratch();
+	struct wsp_used *used;
+
+	if (!scratch)
+		return;
+	used = front_of(scratch, struct wsp_used);
+	fill(&used->record, kind, actor->cgroup, actor->tgid);
+	used->number = number;
+	used->reserved = 0;
+	begin_key(scratch, actor, kind, number);
+	if (!seen_before(&used->record, hash_end(scratch)))
+		submit_once(scratch, &used->record, sizeof(*used));
+}
+
+/*
+ * void sys_enter(struct pt_regs *regs, long id), before the call. Since 2.6.32; as BTF tracepoint 5.5. On the way of every
+ * system call of the host: attached where it is asked for only.
+ */
+SEC("tp_btf/sys_enter")
+int syscall_used(u64 *ctx)
+{
+	struct actor actor;
+	long id = ctx[1];
+
+	if (id < 0 || !is_actor(&actor))
+		return 0;
+	if (BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), thread_info.status) & TS_COMPAT)
+		return 0;
+	tell_use(&actor, WSP_KIND_SYSCALL, id);
+	return 0;
+}
+
+/*
+ * void cap_capable(const struct cred *cred, struct user_namespace *target_ns, const struct user_namespace *capable_ns,
+ * int cap, int ret), after the check. Since 6.14. Fallback: none. Only what was granted is told.
+ */
+SEC("tp_btf/cap_capable")
+int capability_used(u64 *ctx)
+{
+	struct actor actor;
+	int cap = ctx[3], ret = ctx[4];
+
+	if (ret || !is_actor(&actor))
+		return 0;
+	tell_use(&actor, WSP_KIND_CAPABILITY, cap);
+	return 0;
+}
+
+#endif
