@@ -103,8 +103,19 @@ static __always_inline void tell_change(struct actor *actor, struct named *named
 		submit_once(scratch, &changed->record, sizeof(*changed));
 }
 
+/*
+ * What overlayfs maps is the file below it (`struct backing_file`, 6.5 and later), which knows its place in the overlay beside its own.
+ * Before 6.5 it has the overlay's place for its own.
+ */
+static __always_inline struct path *mapped_path(struct file *file)
+{
+	if (bpf_core_type_exists(struct backing_file) && BPF_CORE_READ(file, f_mode) & fmode_backing)
+		return (void *)file + bpf_core_field_offset(struct backing_file, user_path);
+	return (void *)file + bpf_core_field_offset(struct file, f_path);
+}
+
 /* Tells that the code of a file is mapped, once. */
-static __always_inline void tell_exec_mapping(struct actor *actor, struct file *file)
+static __always_inline void tell_exec_mapping(struct actor *actor, struct path *path)
 {
 	struct wsp_changed *changed;
 	struct scratch *scratch = get_scratch();
@@ -115,7 +126,7 @@ static __always_inline void tell_exec_mapping(struct actor *actor, struct file *
 	__builtin_memset(changed, 0, sizeof(*changed));
 	fill(&changed->record, WSP_KIND_CHANGE, actor->cgroup, actor->tgid);
 	changed->op = WSP_OP_EXEC;
-	append_file_path(scratch, file, &changed->dirs[0]);
+	append_path(scratch, BPF_CORE_READ(path, mnt), BPF_CORE_READ(path, dentry), &changed->dirs[0]);
 	begin_key(scratch, actor, WSP_KIND_CHANGE, WSP_OP_EXEC);
 	add_path_to_key(scratch, 0, &changed->dirs[0]);
 	if (!seen_before(&changed->record, hash_end(scratch)))
@@ -160,7 +171,7 @@ static __always_inline void tell_loader(struct actor *actor)
 	scratch->walk.dentry = 0;
 	if (!base || bpf_find_vma(task, base, take_mapping, NULL, 0) || !scratch->walk.dentry)
 		return;
-	tell_exec_mapping(actor, (void *)scratch->walk.dentry);
+	tell_exec_mapping(actor, mapped_path((void *)scratch->walk.dentry));
 }
 
 /* x86-64 numbers of the calls (arch/x86/entry/syscalls/syscall_64.tbl). */
@@ -331,7 +342,7 @@ static __always_inline int mapped_at(long address)
 		return 0;
 	file = file_of_fd(task, BPF_CORE_READ(regs, r8));
 	if (file)
-		tell_exec_mapping(&actor, file);
+		tell_exec_mapping(&actor, mapped_path(file));
 	return 0;
 }
 

@@ -30,6 +30,8 @@ const volatile u64 token_ns = 0;
 const volatile u64 bucket_ns = 0;
 /* Overlay inodes hold a counted `struct ovl_entry *` (Linux 6.5 and later) instead of a `struct ovl_path`. */
 const volatile u32 ovl_has_entry = 0;
+/* FMODE_BACKING (include/linux/fs.h), which moved in 6.14: a file that overlayfs opened below itself. 0 before 6.5. */
+const volatile u32 fmode_backing = 0;
 
 /* A component with its NUL; the walk may write this much beyond what it then accepts. */
 #define NAME_BYTES 256

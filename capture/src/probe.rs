@@ -67,7 +67,7 @@ impl Default for ProbeOptions {
             hooks: HookChoice::default(),
             max_events_per_second: 50_000,
             max_seen: 131_072,
-            ring_bytes: 32 << 20,
+            ring_bytes: 8 << 20,
             max_processes: 65_536,
             discover: true,
             track_new_up_to: 0,

@@ -101,6 +101,10 @@ struct file {
 	struct path f_path;
 };
 
+struct backing_file {
+	struct path user_path;
+};
+
 struct fdtable {
 	unsigned int max_fds;
 	struct file **fd;

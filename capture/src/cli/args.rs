@@ -85,7 +85,7 @@ pub(super) struct ProbeArgs {
     #[arg(long, value_name = "N", env = "WSP_MAX_EVENTS", default_value_t = 50_000)]
     pub(super) max_events: u32,
     /// KiB of the buffer that events come through, a power of two; what finds it full is lost, and counted
-    #[arg(long, value_name = "KIB", env = "WSP_RING_BUFFER", default_value = "32768", value_parser = ring_buffer)]
+    #[arg(long, value_name = "KIB", env = "WSP_RING_BUFFER", default_value = "8192", value_parser = ring_buffer)]
     pub(super) ring_buffer: u32,
 }
 

@@ -24,6 +24,8 @@ impl KernelVersion {
     pub const FLOOR: Self = Self { major: 6, minor: 1 };
     /// Overlay inodes hold a counted entry since.
     pub(super) const OVERLAY_ENTRY: Self = Self { major: 6, minor: 5 };
+    /// `FMODE_BACKING` is another bit since.
+    pub(super) const BACKING_BIT_24: Self = Self { major: 6, minor: 14 };
 
     /// Reads `6.1.0-28-cloud-amd64` and the like.
     pub fn parse(release: &str) -> Option<Self> {

@@ -271,6 +271,7 @@ fn open(
         .map_max_entries("processes", options.max_processes)
         .override_global("host_mnt_ns", &host_mnt_ns, true)
         .override_global("ovl_has_entry", &ovl_has_entry, true)
+        .override_global("fmode_backing", &fmode_backing(version), true)
         .override_global("discover", &discover, true)
         .override_global("claim", &claim, true)
         .override_global("hash_key_0", &hash_key_0, true)
@@ -281,6 +282,15 @@ fn open(
         .load(OBJECT)
         .map_err(|error| ProbeError::Object(Box::new(error)))?;
     Ok((ebpf, btf))
+}
+
+/// The bit of `f_mode` by which a file that overlayfs opened below itself is known.
+fn fmode_backing(version: Option<KernelVersion>) -> u32 {
+    match version {
+        Some(version) if version >= KernelVersion::BACKING_BIT_24 => 1 << 24,
+        Some(version) if version >= KernelVersion::OVERLAY_ENTRY => 1 << 25,
+        _ => 0,
+    }
 }
 
 /// A hook and what the kernel said to it.

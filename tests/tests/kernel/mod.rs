@@ -4,6 +4,7 @@ mod faults;
 mod ground_truth;
 mod lifecycle;
 mod pipeline;
+mod tricks;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -134,8 +135,14 @@ fn files(folder: &Path) -> Vec<Verified> {
 
 /// The values of a text column where another has a value.
 fn text(rows: &RecordBatch, column: &str, row: usize) -> Option<String> {
-    let column = rows[column].as_string::<i32>();
-    column.is_valid(row).then(|| column.value(row).to_owned())
+    let column = &rows[column];
+    if column.is_null(row) {
+        return None;
+    }
+    match column.as_boolean_opt() {
+        Some(flags) => Some(flags.value(row).to_string()),
+        None => Some(column.as_string::<i32>().value(row).to_owned()),
+    }
 }
 
 /// What was done to the file of a row.
