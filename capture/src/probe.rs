@@ -13,9 +13,11 @@ pub mod initial;
 mod kernel;
 mod loss;
 mod process;
+mod ring;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use tokio::io::Interest;
@@ -27,6 +29,7 @@ pub(crate) use self::kernel::try_hooks;
 use self::kernel::{Kernel, Links};
 use self::loss::LossReader;
 use crate::event::{Body, CgroupId, Event};
+use crate::session::SourceStats;
 
 /// How the kernel side is set up.
 #[derive(Debug, Clone)]
@@ -166,6 +169,11 @@ pub struct Probe {
     tracked: BTreeMap<CgroupId, (Links, Tracked)>,
     /// Containers that this side put in, or that the kernel side told of.
     known: BTreeSet<CgroupId>,
+    ring_bytes: u64,
+    /// The most that ever waited in the ring buffer when it was looked at.
+    ring_peak: u64,
+    /// Run times are counted as long as this is open.
+    run_times: Option<OwnedFd>,
 }
 
 /// How many records one batch holds at most.
@@ -213,6 +221,9 @@ impl Probe {
             syscalls,
             tracked: BTreeMap::new(),
             known: BTreeSet::new(),
+            ring_bytes: options.ring_bytes.into(),
+            ring_peak: 0,
+            run_times: None,
         })
     }
 
@@ -309,6 +320,7 @@ impl Probe {
                     .readable_mut()
                     .await
                     .map_err(|source| ProbeError::Host { what: "the ring buffer", source })?;
+                self.ring_peak = self.ring_peak.max(ready.get_inner().used());
                 let drained = drain(ready.get_inner_mut(), &mut self.loss, &mut events);
                 if drained {
                     ready.clear_ready();
@@ -334,6 +346,34 @@ impl Probe {
     /// Events lost since the last call, as events. Call it after the batch that the counts should follow.
     pub fn take_lost(&mut self) -> Result<Vec<Event>, ProbeError> {
         self.loss.take(&self.kernel.lost)
+    }
+
+    /// How it fares.
+    pub fn stats(&self) -> SourceStats {
+        let Tracked { live, dead } = self.sensors();
+        let live = live.iter().map(|live| (live.sensor.name(), true));
+        let ring_used = self.ring.get_ref().used();
+        SourceStats {
+            ring_used,
+            ring_peak: self.ring_peak.max(ring_used),
+            ring_bytes: self.ring_bytes,
+            known: self.known.len() as u64,
+            tracked: self.tracked.len() as u64,
+            sensors: live.chain(dead.iter().map(|dead| (dead.sensor.name(), false))).collect(),
+            programs: self.kernel.costs(),
+        }
+    }
+
+    /// Has the kernel count how often and how long all programs of the host run, as long as the probe lives. It costs each
+    /// run some tens of nanoseconds.
+    pub fn count_run_times(&mut self) -> Result<(), ProbeError> {
+        let counted = aya::sys::enable_stats(aya::sys::Stats::RunTime);
+        let run_times = counted.map_err(|error| ProbeError::Host {
+            what: "the run times of programs",
+            source: error.io_error,
+        })?;
+        self.run_times = Some(run_times);
+        Ok(())
     }
 
     /// Tracks what is new while there is room.

@@ -11,8 +11,10 @@ use aya::{Btf, Ebpf, EbpfLoader};
 use super::abi;
 use super::hooks::{HOOKS, Hook, Point, Sensor};
 use super::host::KernelVersion;
+use super::ring::RingFill;
 use super::{DeadSensor, LiveSensor, ProbeError, ProbeOptions, Tracked};
 use crate::event::CgroupId;
+use crate::session::ProgramStats;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wsp.bpf.o"));
 
@@ -20,17 +22,26 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ws
 pub(super) const LINEAGE_HOOK: &str = "tp_btf/sched_process_exec";
 
 /// The ring buffer.
-pub(super) struct Ring(RingBuf<MapData>);
+pub(super) struct Ring {
+    ring: RingBuf<MapData>,
+    /// Where it is read and written; none where the kernel does not show them.
+    fill: Option<RingFill>,
+}
 
 impl Ring {
     pub(super) fn next(&mut self) -> Option<aya::maps::ring_buf::RingBufItem<'_>> {
-        self.0.next()
+        self.ring.next()
+    }
+
+    /// Bytes that wait to be read.
+    pub(super) fn used(&self) -> u64 {
+        self.fill.as_ref().map_or(0, RingFill::used)
     }
 }
 
 impl std::os::fd::AsRawFd for Ring {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
+        self.ring.as_raw_fd()
     }
 }
 
@@ -102,7 +113,9 @@ impl Kernel {
     /// Takes the ring buffer out; there is one.
     pub(super) fn take_ring(&mut self) -> Result<Ring, ProbeError> {
         let map = self.ebpf.take_map("events").ok_or(ProbeError::Missing("map events"))?;
-        RingBuf::try_from(map).map(Ring).map_err(|source| ProbeError::Map { map: "events", source })
+        let ring = RingBuf::try_from(map).map_err(|source| ProbeError::Map { map: "events", source })?;
+        let fill = RingFill::of(&ring).ok();
+        Ok(Ring { ring, fill })
     }
 
     /// Attaches the BTF tracepoints; they stay with the programs.
@@ -193,6 +206,16 @@ impl Kernel {
             // The kernel side may have removed it meanwhile.
             let _ = self.containers.remove(&id);
         }
+    }
+
+    /// What each program cost, of those that ran while run times were counted.
+    pub(super) fn costs(&self) -> Vec<ProgramStats> {
+        let cost = |hook: &Hook| {
+            let info = self.ebpf.program(hook.program)?.info().ok()?;
+            Some(ProgramStats { program: hook.program, runs: info.run_count(), time: info.run_time() })
+        };
+        let hooks = HOOKS.iter().filter(|hook| hook.point != Point::NotInThisVersion);
+        hooks.filter_map(cost).filter(|cost| cost.runs > 0).collect()
     }
 
     fn note_refused(&self, hook: &'static Hook, tracked: &mut Tracked) -> bool {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use wsp_schemas::identity::{NodeId, Parent, RootKind};
 use wsp_schemas::text::RawText;
 
+pub(crate) use self::closed::lost_name;
 pub use self::closed::{ClosedWindow, Setting};
 pub use self::tree::MAX_DEPTH;
 pub use wsp_schemas::args::{self, ArgsMode};
@@ -328,7 +329,7 @@ fn executed(id: NodeId, place: Place, exec: &Exec, started: Option<BootTime>) ->
 }
 
 /// Name of a cause of loss in snapshot files.
-fn cause_name(cause: LostCause) -> &'static str {
+pub(crate) fn cause_name(cause: LostCause) -> &'static str {
     match cause {
         LostCause::RingFull => "ring_full",
         LostCause::MapFull => "map_full",
