@@ -62,7 +62,7 @@ fn start_log(command: &Command) {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     match command {
         Command::Run(args) if args.watch.log_format == LogFormat::Json => {
-            log.json().flatten_event(true).init()
+            log.json().flatten_event(true).init();
         }
         _ => log.with_ansi(io::stderr().is_terminal()).init(),
     }
@@ -261,11 +261,17 @@ async fn nth(mut signals: watch::Receiver<u32>, number: u32) {
 
 #[cfg(feature = "ebpf")]
 async fn doctor(args: args::DoctorArgs) -> Result<Exit, Error> {
-    let mut report = crate::doctor::examine();
+    use crate::doctor;
+
+    let mut report = doctor::examine();
+    report.checks.push(doctor::clock());
+    report.checks.push(doctor::spool(&args.spool.unwrap_or_else(spool_folder)));
+    if let Some(url) = &args.store {
+        report.checks.push(doctor::store(url).await);
+    }
     report.checks.push(container_runtime(crate::identity::Sources::open(None).await));
     let text = if args.json {
-        serde_json::to_string_pretty(&report)
-            .map_err(|error| Error::Io { what: "the report".to_owned(), source: error.into() })?
+        report.to_json().map_err(|error| Error::Io { what: "the report".to_owned(), source: error.into() })?
     } else {
         report.to_string()
     };

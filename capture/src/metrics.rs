@@ -19,7 +19,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::event::{Body, Event, LostCause, LostKind};
-use crate::recorder::{ClosedWindow, cause_name, lost_name};
+use crate::recorder::{ClosedWindow, LIMIT, cause_name, lost_name};
 use crate::session::SourceStats;
 use crate::spool::Spool;
 
@@ -52,10 +52,14 @@ impl Default for Metrics {
             source: Arc::default(),
         };
         // A series that begins with its first loss would hide it from `increase`.
-        for (kind, cause) in
-            LostKind::ALL.into_iter().flat_map(|kind| LostCause::ALL.map(|cause| (kind, cause)))
-        {
-            let _ = metrics.events_lost.get_or_create(&loss(lost_name(kind), cause_name(cause)));
+        for kind in LostKind::ALL.map(lost_name) {
+            for cause in LostCause::ALL.map(cause_name).into_iter().chain([LIMIT]) {
+                let _ = metrics.snapshot_events_lost.get_or_create(&loss(kind, cause));
+            }
+            // The others are found out on this side.
+            for cause in [LostCause::RingFull, LostCause::MapFull, LostCause::Undecodable] {
+                let _ = metrics.events_lost.get_or_create(&loss(kind, cause_name(cause)));
+            }
         }
         metrics
     }
@@ -316,6 +320,7 @@ mod tests {
             ("wsp_capture_events_total{kind=\"container_gone\"}", 1.0),
             ("wsp_capture_events_lost_total{kind=\"open\",cause=\"ring_full\"}", 5.0),
             ("wsp_capture_events_lost_total{kind=\"dns\",cause=\"map_full\"}", 0.0),
+            ("wsp_capture_snapshot_events_lost_total{kind=\"open\",cause=\"late\"}", 0.0),
             ("wsp_capture_windows_open", 3.0),
             ("wsp_capture_windows_closed_total", 0.0),
             ("wsp_capture_starts_missed_total", 1.0),

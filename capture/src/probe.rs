@@ -74,6 +74,9 @@ pub enum ProbeError {
         /// By name.
         missing: Vec<&'static str>,
     },
+    /// The kernel side tells processes by other numbers than /proc has.
+    #[error("this is not the host's pid namespace: run with hostPID: true, or --pid=host")]
+    PidNamespace,
     /// No cgroup v2.
     #[error(
         "no cgroup v2 file system is mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1"
@@ -192,6 +195,14 @@ impl Probe {
             return Err(ProbeError::NoBtf);
         }
         check_capabilities()?;
+        for missing in missing_capabilities()? {
+            tracing::warn!(capability = missing.name, without = missing.without, "a capability is missing");
+        }
+        if !host::sees_all_processes()
+            .map_err(|source| ProbeError::Host { what: "/proc/self/ns/pid", source })?
+        {
+            return Err(ProbeError::PidNamespace);
+        }
         let cgroup_mount = host::cgroup2_mount()
             .map_err(|source| ProbeError::Host { what: "/proc/self/mountinfo", source })?
             .ok_or(ProbeError::NoCgroup2)?;
@@ -415,15 +426,16 @@ fn drain(ring: &mut kernel::Ring, loss: &mut LossReader, events: &mut Vec<Event>
 
 /// Refuses where the process may not load the probe.
 pub fn check_capabilities() -> Result<(), ProbeError> {
-    let effective = host::effective_capabilities()
-        .map_err(|source| ProbeError::Host { what: "/proc/self/status", source })?;
-    let missing: Vec<&'static str> = host::CAPABILITIES
+    let missing: Vec<&'static str> = missing_capabilities()?
         .iter()
         .filter(|capability| capability.is_essential())
-        .filter(|capability| !host::holds(effective, capability))
         .map(|capability| capability.name)
         .collect();
     if missing.is_empty() { Ok(()) } else { Err(ProbeError::MissingCapabilities { missing }) }
+}
+
+fn missing_capabilities() -> Result<Vec<&'static host::Capability>, ProbeError> {
+    host::missing_capabilities().map_err(|source| ProbeError::Host { what: "/proc/self/status", source })
 }
 
 fn map_error(map: &'static str) -> impl Fn(aya::maps::MapError) -> ProbeError {

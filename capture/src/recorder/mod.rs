@@ -30,7 +30,8 @@ pub use wsp_schemas::args::{self, ArgsMode};
 
 use self::process::Sample;
 use self::tree::{Place, Process, Tree};
-use self::window::{LIMIT, Window};
+pub(crate) use self::window::LIMIT;
+use self::window::Window;
 use crate::event::{Body, BootTime, Event, Exec, LostCause, LostKind, Pid};
 
 /// How a container is recorded.
