@@ -3,6 +3,8 @@
 
 mod args;
 mod config;
+#[cfg(all(test, feature = "ebpf"))]
+mod deploy;
 mod duration;
 mod report;
 

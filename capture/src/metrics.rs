@@ -291,6 +291,21 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_every_metric() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = text(&Metrics::default().registry(&spool(folder.path())));
+        let readme = include_str!("../deploy/README.md");
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (name, kind) = line.split_once(' ').unwrap();
+            let short = name.strip_prefix("wsp_capture").unwrap_or(name);
+            let suffix = [("counter", "_total"), ("info", "_info"), ("gauge", "")];
+            let suffix = suffix.iter().find(|(of, _)| *of == kind).unwrap().1;
+            let told = ["`", "{"].iter().any(|end| readme.contains(&format!("{short}{suffix}{end}")));
+            assert!(told, "the README does not have {name}{suffix}");
+        }
+    }
+
+    #[test]
     fn what_was_counted_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let spool = spool(folder.path());

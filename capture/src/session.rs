@@ -24,6 +24,8 @@ pub use self::host::{host_name, kernel_release};
 pub use self::live::Live;
 pub use self::once::{Once, OnceError, Target, once};
 pub use self::replay::{Replay, ReplayError, replay};
+#[cfg(all(test, feature = "ebpf"))]
+pub(crate) use self::run::CLOSING;
 pub use self::run::{Run, RunError, Summary, run};
 pub use self::snapshot::{Outcome, Recorded};
 use crate::event::{BootTime, CgroupId, Clock, Event, Pid};

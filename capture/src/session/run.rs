@@ -29,7 +29,7 @@ use crate::recorder::{ClosedWindow, Met, Options, Recorder};
 use crate::spool::{Counts, Spool, SpoolError};
 
 /// How long windows may take to get to the disk at the end: their names have to be known.
-const CLOSING: Duration = Duration::from_secs(20);
+pub(crate) const CLOSING: Duration = Duration::from_secs(20);
 /// How long the start waits for the names of the containers that run already.
 const NAMES_AT_START: Duration = Duration::from_secs(3);
 
