@@ -4,6 +4,7 @@ mod faults;
 mod ground_truth;
 mod lifecycle;
 mod pipeline;
+mod privileges;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
