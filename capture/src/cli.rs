@@ -3,7 +3,7 @@
 
 mod args;
 mod config;
-#[cfg(all(test, feature = "ebpf"))]
+#[cfg(test)]
 mod deploy;
 mod duration;
 mod report;

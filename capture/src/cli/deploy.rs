@@ -1,4 +1,5 @@
 //! The files of `deploy/` say what the program understands and needs.
+#![cfg(feature = "ebpf")]
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
