@@ -116,6 +116,10 @@ pub fn check_watchdog() {
 mod tests {
     use std::os::unix::net::UnixDatagram;
 
+    use uuid::Uuid;
+    use wsp_schemas::image::WorkloadKey;
+    use wsp_schemas::keys::{SnapshotId, SnapshotKey};
+
     use super::*;
     use crate::sink::Sink;
 
@@ -140,6 +144,29 @@ mod tests {
     }
 
     #[test]
+    fn a_spool_that_is_nearly_full_is_told_before_it_drops_anything() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(spool(folder.path(), 1000));
+        let key = SnapshotKey {
+            uploaded: "2026-01-02T03:00:00Z".parse().unwrap(),
+            workload: WorkloadKey::UNKEYED,
+            window_end_ms: 1_767_322_800_000,
+            id: SnapshotId::new(Uuid::now_v7()),
+        };
+        let waiting = folder.path().join("spool/waiting").join(key.path().replace('/', "~"));
+        for (bytes, full) in [(899, false), (900, true)] {
+            std::fs::write(&waiting, vec![0; bytes]).unwrap();
+            let (pulse, spool) = (Pulse::default(), spool(folder.path(), 1000));
+            pulse.ready("");
+            let wrong = pulse.health(&spool);
+            assert_eq!(wrong.iter().any(|wrong| wrong.contains("nearly full (900 of 1000 bytes)")), full);
+            // A restart would not help.
+            assert_eq!(pulse.liveness(), None);
+            assert_eq!(spool.oldest_waiting_ms(), Some(key.window_end_ms));
+        }
+    }
+
+    #[test]
     fn a_loop_that_is_silent_is_hung_until_it_beats_again() {
         let pulse = Pulse::default();
         let now = Instant::now();
@@ -161,16 +188,16 @@ mod tests {
         // SAFETY: nextest runs each test in a process of its own, and this one has no other thread that reads variables.
         unsafe { std::env::set_var("NOTIFY_SOCKET", &path) };
         let pulse = Pulse::default();
-        pulse.ready("recording 3 containers");
-        pulse.beat("recording 4 containers");
+        pulse.ready("containers: 3");
+        pulse.beat("containers: 4");
         pulse.stopping();
         let heard = || {
             let mut buffer = [0; 200];
             let length = socket.recv(&mut buffer).unwrap();
             String::from_utf8(buffer[..length].to_vec()).unwrap()
         };
-        assert_eq!(heard(), "READY=1\nSTATUS=recording 3 containers\n");
-        assert_eq!(heard(), "WATCHDOG=1\nSTATUS=recording 4 containers\n");
+        assert_eq!(heard(), "READY=1\nSTATUS=containers: 3\n");
+        assert_eq!(heard(), "WATCHDOG=1\nSTATUS=containers: 4\n");
         assert!(heard().starts_with("STOPPING=1\n"));
     }
 }

@@ -243,11 +243,7 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     fn status(&self) -> String {
-        format!(
-            "recording {} containers, {} snapshots wait",
-            self.containers.len(),
-            self.spool.counts().waiting
-        )
+        format!("containers: {}, snapshots waiting: {}", self.containers.len(), self.spool.counts().waiting)
     }
 
     fn take(&mut self, events: &[Event]) {
