@@ -2,22 +2,25 @@
 //! an exit code and text on stderr ([`report`]).
 
 mod args;
+mod config;
+#[cfg(test)]
+mod deploy;
 mod duration;
 mod report;
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 #[cfg(feature = "ebpf")]
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 #[cfg(feature = "ebpf")]
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use self::args::{Args, Command, RecordArgs, ReplayArgs, UnsentArgs};
+use self::args::{Args, Command, LogFormat, RecordArgs, ReplayArgs, UnsentArgs};
 #[cfg(feature = "ebpf")]
 use self::args::{OnceArgs, ProbeArgs, RunArgs};
 use self::report::{Error, Exit};
@@ -31,12 +34,17 @@ use crate::spool::{Counts, Spool};
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let typed: Vec<_> = std::env::args_os().collect();
+    let args = match config::parse(&typed, Path::new(config::USUAL_FILE)) {
         Ok(args) => args,
-        Err(error) => {
+        Err(config::ParseError::Arguments(error)) => {
             // Help and version come this way too; there is nobody left to tell that it cannot be printed.
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+        Err(config::ParseError::File(error)) => {
+            report::print(&error.into());
+            return Exit::Usage.into();
         }
     };
     start_log(&args.command);
@@ -55,8 +63,13 @@ fn start_log(command: &Command) {
     let level = if matches!(command, Command::Run(_)) { "info" } else { "warn" };
     let filter = EnvFilter::try_from_env("WSP_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("wsp_capture={level},warn")));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    log.with_ansi(io::stderr().is_terminal()).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    match command {
+        Command::Run(args) if args.watch.log_format == LogFormat::Json => {
+            log.json().flatten_event(true).init();
+        }
+        _ => log.with_ansi(io::stderr().is_terminal()).init(),
+    }
 }
 
 fn execute(args: Args) -> Result<Exit, Error> {
@@ -163,6 +176,9 @@ async fn once(args: OnceArgs) -> Result<Exit, Error> {
 #[cfg(feature = "ebpf")]
 async fn run(args: RunArgs) -> Result<Exit, Error> {
     use crate::identity::Sources;
+    use crate::metrics::Metrics;
+    use crate::pulse::{self, Pulse};
+    use crate::serve::Server;
     use crate::session::Run;
 
     crate::probe::check_capabilities().map_err(session::SourceError::from)?;
@@ -174,6 +190,13 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
         tracing::warn!(%error, cause, "snapshots wait in the spool until it can be");
     }
     let spool = Spool::open(&folder, args.spool_limit << 20, sink)?;
+    let (metrics, pulse) = (Metrics::default(), Pulse::default());
+    if let Some(address) = args.watch.listen {
+        let server = Server::bind(address, &metrics, pulse.clone(), spool.clone()).await?;
+        tracing::info!(%address, "metrics and health");
+        tokio::spawn(server.serve());
+    }
+    pulse::check_watchdog();
     let mut sources = Sources::open(args.runtime.runtime_socket.as_deref()).await?;
     sources.listen();
     let config = Run {
@@ -182,9 +205,17 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
         upload_at_end: args.stop_timeout,
         host: host(&args.record),
         kernel: session::kernel_release(),
+        metrics,
+        pulse,
     };
     let signals = signals()?;
     let mut source = session::Live::load(probe(&args.probe), true)?;
+    if args.watch.bpf_stats
+        && let Err(error) = source.count_run_times()
+    {
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(%error, cause, "grant CAP_SYS_ADMIN, or have them counted by `sysctl kernel.bpf_stats_enabled=1`");
+    }
     let attached = |running: usize| say(&format!("capturing all containers; {running} are there"));
     let running =
         session::run(config, &mut source, sources, spool.clone(), attached, nth(signals.clone(), 1));
@@ -248,11 +279,17 @@ async fn nth(mut signals: watch::Receiver<u32>, number: u32) {
 
 #[cfg(feature = "ebpf")]
 async fn doctor(args: args::DoctorArgs) -> Result<Exit, Error> {
-    let mut report = crate::doctor::examine();
+    use crate::doctor;
+
+    let mut report = doctor::examine();
+    report.checks.push(doctor::clock());
+    report.checks.push(doctor::spool(&args.spool.unwrap_or_else(spool_folder)));
+    if let Some(url) = &args.store {
+        report.checks.push(doctor::store(url).await);
+    }
     report.checks.push(container_runtime(crate::identity::Sources::open(None).await));
     let text = if args.json {
-        serde_json::to_string_pretty(&report)
-            .map_err(|error| Error::Io { what: "the report".to_owned(), source: error.into() })?
+        report.to_json().map_err(|error| Error::Io { what: "the report".to_owned(), source: error.into() })?
     } else {
         report.to_string()
     };

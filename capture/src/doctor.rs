@@ -1,11 +1,14 @@
 //! What this host can do for the probe, and what to do about the rest. Never fails: what cannot be found out is reported.
 
+mod place;
+
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use self::place::{clock, spool, store};
 use crate::probe::hooks::{self, PARTS, Sensor};
 use crate::probe::host::{self, KernelVersion};
 use crate::probe::try_hooks;
@@ -87,24 +90,67 @@ pub struct Report {
     pub sensors: Vec<SensorReport>,
 }
 
+/// What it comes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "verdict", content = "because")]
+pub enum Verdict {
+    /// Everything runs.
+    Ready,
+    /// It runs, but not all of it, or not well.
+    Limited(Vec<String>),
+    /// It does not run.
+    CannotRun(Vec<String>),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => f.write_str("ready: all sensors run"),
+            Self::Limited(limits) => write!(f, "ready with limits: {}", limits.join("; ")),
+            Self::CannotRun(reasons) => write!(f, "cannot run: {}", reasons.join("; ")),
+        }
+    }
+}
+
 impl Report {
+    /// What it comes to.
+    pub fn verdict(&self) -> Verdict {
+        let said = |check: &Check| format!("{}: {}", check.name, check.found);
+        let failed = |check: &&Check| matches!(check.status, Status::Failed { .. });
+        let dead =
+            |report: &SensorReport| report.hook.is_none().then(|| format!("no {} sensor", report.sensor));
+        if !self.can_run() {
+            let reasons: Vec<_> = self.checks.iter().filter(failed).map(said).collect();
+            let sensor = || self.sensors.iter().find_map(dead).into_iter().collect();
+            return Verdict::CannotRun(if reasons.is_empty() { sensor() } else { reasons });
+        }
+        let degraded = self.checks.iter().filter(|check| check.status != Status::Ok).map(said);
+        let limits: Vec<_> = self.sensors.iter().filter_map(dead).chain(degraded).collect();
+        if limits.is_empty() { Verdict::Ready } else { Verdict::Limited(limits) }
+    }
+
+    /// All of it, the verdict too.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            #[serde(flatten)]
+            report: &'a Report,
+            #[serde(flatten)]
+            verdict: Verdict,
+        }
+        serde_json::to_string_pretty(&Whole { report: self, verdict: self.verdict() })
+    }
+
     /// True where the probe runs, if perhaps not with every sensor.
     pub fn can_run(&self) -> bool {
         self.sensors.iter().any(|report| report.sensor == Sensor::Process && report.hook.is_some())
             && !self.checks.iter().any(|check| matches!(check.status, Status::Failed { .. }))
     }
-
-    /// True where every sensor runs and nothing is to be done.
-    pub fn is_complete(&self) -> bool {
-        self.can_run()
-            && self.checks.iter().all(|check| check.status == Status::Ok)
-            && self.sensors.iter().all(|report| report.hook.is_some())
-    }
 }
 
 /// Examines this host. Loads and attaches every hook for a moment where that is allowed; mounts tracefs where it is not.
 pub fn examine() -> Report {
-    let mut checks = vec![kernel(), btf(), capabilities()];
+    let mut checks = vec![kernel(), btf(), capabilities(), processes()];
     let (cgroups, mount) = cgroups();
     checks.push(cgroups);
     checks.push(tracefs());
@@ -118,12 +164,19 @@ pub fn examine() -> Report {
 }
 
 fn kernel() -> Check {
-    let release = host::kernel_release().unwrap_or_else(|error| format!("unknown ({error})"));
-    let status = match KernelVersion::parse(&release) {
-        Some(version) if version >= KernelVersion::FLOOR => Status::Ok,
-        _ => Status::Failed { fix: format!("run a kernel of at least {}", KernelVersion::FLOOR) },
-    };
-    Check { name: "kernel", found: release, status }
+    kernel_of(host::kernel_release().unwrap_or_else(|error| format!("unknown ({error})")))
+}
+
+fn kernel_of(release: String) -> Check {
+    let name = "kernel";
+    let floor = KernelVersion::FLOOR;
+    let fix = format!("run a kernel of at least {floor}");
+    match KernelVersion::parse(&release) {
+        Some(version) if version >= floor => Check { name, found: release, status: Status::Ok },
+        _ => {
+            Check { name, found: format!("{release} is older than {floor}"), status: Status::Failed { fix } }
+        }
+    }
 }
 
 fn btf() -> Check {
@@ -150,8 +203,9 @@ fn capabilities() -> Check {
         (true, false) => "none of those needed".to_owned(),
         (false, false) => format!("{}; not {}", names(&held), names(&missing)),
     };
-    let fix: Vec<String> = missing.iter().map(|c| format!("{} {}", c.name, c.purpose)).collect();
-    let fix = format!("run as root, or grant {}", fix.join(", "));
+    let fix: Vec<String> =
+        missing.iter().map(|c| format!("{} {} (without it {})", c.name, c.purpose, c.without)).collect();
+    let fix = format!("run as root, or grant {}", fix.join("; "));
     let status = if missing.is_empty() {
         Status::Ok
     } else if missing.iter().any(|capability| capability.is_essential()) {
@@ -160,6 +214,20 @@ fn capabilities() -> Check {
         Status::Degraded { fix }
     };
     Check { name, found, status }
+}
+
+fn processes() -> Check {
+    let name = "processes";
+    let fix = "run in the host's pid namespace: hostPID: true, or --pid=host".to_owned();
+    match host::sees_all_processes() {
+        Ok(true) => Check { name, found: "all of the host's are in /proc".to_owned(), status: Status::Ok },
+        Ok(false) => Check {
+            name,
+            found: "only those of a pid namespace are in /proc".to_owned(),
+            status: Status::Failed { fix },
+        },
+        Err(error) => Check { name, found: format!("unknown ({error})"), status: Status::Failed { fix } },
+    }
 }
 
 fn cgroups() -> (Check, Option<PathBuf>) {
@@ -215,7 +283,9 @@ fn not_tried() -> Vec<HookReport> {
 fn tried(mount: Option<&Path>, checks: &mut Vec<Check>) -> Vec<HookReport> {
     let mut reports = not_tried();
     let scratch = mount.and_then(ScratchCgroup::make);
-    let said = match try_hooks(scratch.as_ref().map(|scratch| &scratch.directory)) {
+    // Where none can be made, our own is as good: the programs let everything pass.
+    let own = mount.and_then(host::own_cgroup).and_then(|own| File::open(own).ok());
+    let said = match try_hooks(scratch.as_ref().map(|scratch| &scratch.directory).or(own.as_ref())) {
         Ok(said) => said,
         Err(error) => {
             let found = with_causes(&error);
@@ -251,7 +321,11 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        let more = error.to_string();
+        // Some libraries repeat their source in their own message.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
         cause = error.source();
     }
     text
@@ -316,7 +390,7 @@ impl fmt::Display for Report {
                 None => writeln!(f, "  {:<11}does not run", report.sensor.name())?,
             }
         }
-        Ok(())
+        writeln!(f, "\n{}", self.verdict())
     }
 }
 
@@ -328,7 +402,37 @@ mod tests {
     fn a_report_is_made_whoever_asks() {
         let report = examine();
         assert_eq!(report.sensors.len(), Sensor::ALL.len());
-        assert!(report.to_string().contains("tp_btf/sched_process_exec"));
-        assert!(serde_json::to_value(&report).is_ok());
+        let text = report.to_string();
+        assert!(text.contains("tp_btf/sched_process_exec"));
+        assert!(text.trim_end().ends_with(&format!("\n{}", report.verdict())));
+        let json: serde_json::Value = serde_json::from_str(&report.to_json().unwrap()).unwrap();
+        assert!(["ready", "limited", "cannot_run"].contains(&json["verdict"].as_str().unwrap()));
+    }
+
+    fn report(checks: Vec<Check>, dead: &[Sensor]) -> Report {
+        let hook = |sensor: Sensor| (!dead.contains(&sensor)).then_some("x");
+        let sensors = Sensor::ALL.map(|sensor| SensorReport { sensor, hook: hook(sensor) }).into();
+        Report { checks, hooks: Vec::new(), sensors }
+    }
+
+    #[test]
+    fn the_verdict_follows_from_checks_and_sensors() {
+        let check = |name, found: &str, status| Check { name, found: found.to_owned(), status };
+        let fix = || "do it".to_owned();
+        let fine = || check("btf", "is there", Status::Ok);
+        let old = || kernel_of("5.10.0-30-amd64".to_owned());
+        let slow = || check("spool", "has no room", Status::Degraded { fix: fix() });
+        let said = |checks, dead: &[Sensor]| report(checks, dead).verdict().to_string();
+        assert_eq!(said(vec![fine()], &[]), "ready: all sensors run");
+        assert_eq!(
+            said(vec![fine(), slow()], &[Sensor::Dns]),
+            "ready with limits: no dns sensor; spool: has no room"
+        );
+        assert_eq!(
+            said(vec![old(), slow()], &Sensor::ALL),
+            "cannot run: kernel: 5.10.0-30-amd64 is older than 6.1"
+        );
+        assert_eq!(said(vec![fine()], &[Sensor::Process]), "cannot run: no process sensor");
+        assert_eq!(kernel_of("6.1.0-28-cloud-amd64".to_owned()).status, Status::Ok);
     }
 }

@@ -212,6 +212,33 @@ pub enum Body {
     },
 }
 
+impl Body {
+    /// What kind of event it is, as the log names it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ContainerCreated { .. } => "container_created",
+            Self::ContainerGone => "container_gone",
+            Self::Fork { .. } => "fork",
+            Self::Exec(_) => "exec",
+            Self::Exit => "exit",
+            Self::Open { .. } => "open",
+            Self::Change { .. } => "change",
+            Self::Accept { .. } => "accept",
+            Self::Syscall { .. } => "syscall",
+            Self::Capability { .. } => "capability",
+            Self::Repeats { .. } => "repeats",
+            Self::Connect { .. } => "connect",
+            Self::Listen { .. } => "listen",
+            Self::Dns { .. } => "dns",
+            Self::InitialProcess { .. } => "initial_process",
+            Self::InitialFile { .. } => "initial_file",
+            Self::InitialListen { .. } => "initial_listen",
+            Self::Title { .. } => "title",
+            Self::Lost { .. } => "lost",
+        }
+    }
+}
+
 /// A new program image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exec {
@@ -393,6 +420,23 @@ pub enum LostKind {
     Accept,
 }
 
+impl LostKind {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Exec,
+        Self::Fork,
+        Self::Exit,
+        Self::Open,
+        Self::Change,
+        Self::Syscall,
+        Self::Capability,
+        Self::Dns,
+        Self::Connect,
+        Self::Listen,
+        Self::Accept,
+    ];
+}
+
 /// Why events were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -409,6 +453,12 @@ pub enum LostCause {
     Undecodable,
     /// It happened before the container's activity was told: how much is not known, it counts as one.
     Late,
+}
+
+impl LostCause {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::RingFull, Self::MapFull, Self::Shed, Self::Unreadable, Self::Undecodable, Self::Late];
 }
 
 mod hex {

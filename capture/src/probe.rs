@@ -13,9 +13,11 @@ pub mod initial;
 mod kernel;
 mod loss;
 mod process;
+mod ring;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use tokio::io::Interest;
@@ -27,6 +29,7 @@ pub(crate) use self::kernel::try_hooks;
 use self::kernel::{Kernel, Links};
 use self::loss::LossReader;
 use crate::event::{Body, BootTime, CgroupId, Event, Key};
+use crate::session::SourceStats;
 
 /// Which hooks may be used, where there is a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,6 +102,9 @@ pub enum ProbeError {
         /// By name.
         missing: Vec<&'static str>,
     },
+    /// The kernel side tells processes by other numbers than /proc has.
+    #[error("this is not the host's pid namespace: run with hostPID: true, or --pid=host")]
+    PidNamespace,
     /// No cgroup v2.
     #[error(
         "no cgroup v2 file system is mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1"
@@ -194,6 +200,11 @@ pub struct Probe {
     tracked: BTreeMap<CgroupId, (Links, Tracked)>,
     /// Containers that this side put in, or that the kernel side told of.
     known: BTreeSet<CgroupId>,
+    ring_bytes: u64,
+    /// The most that ever waited in the ring buffer when it was looked at.
+    ring_peak: u64,
+    /// Run times are counted as long as this is open.
+    run_times: Option<OwnedFd>,
 }
 
 /// How many records one batch holds at most.
@@ -212,6 +223,14 @@ impl Probe {
             return Err(ProbeError::NoBtf);
         }
         check_capabilities()?;
+        for missing in missing_capabilities()? {
+            tracing::warn!(capability = missing.name, without = missing.without, "a capability is missing");
+        }
+        if !host::sees_all_processes()
+            .map_err(|source| ProbeError::Host { what: "/proc/self/ns/pid", source })?
+        {
+            return Err(ProbeError::PidNamespace);
+        }
         let cgroup_mount = host::cgroup2_mount()
             .map_err(|source| ProbeError::Host { what: "/proc/self/mountinfo", source })?
             .ok_or(ProbeError::NoCgroup2)?;
@@ -241,6 +260,9 @@ impl Probe {
             shared,
             tracked: BTreeMap::new(),
             known: BTreeSet::new(),
+            ring_bytes: options.ring_bytes.into(),
+            ring_peak: 0,
+            run_times: None,
         })
     }
 
@@ -336,6 +358,7 @@ impl Probe {
                     .readable_mut()
                     .await
                     .map_err(|source| ProbeError::Host { what: "the ring buffer", source })?;
+                self.ring_peak = self.ring_peak.max(ready.get_inner().used());
                 let drained = drain(ready.get_inner_mut(), &mut self.loss, &mut events);
                 if drained {
                     ready.clear_ready();
@@ -378,6 +401,34 @@ impl Probe {
         self.loss.take(&self.kernel.lost)
     }
 
+    /// How it fares.
+    pub fn stats(&self) -> SourceStats {
+        let Tracked { live, dead } = self.sensors();
+        let live = live.iter().map(|live| (live.sensor.name(), true));
+        let ring_used = self.ring.get_ref().used();
+        SourceStats {
+            ring_used,
+            ring_peak: self.ring_peak.max(ring_used),
+            ring_bytes: self.ring_bytes,
+            known: self.known.len() as u64,
+            tracked: self.tracked.len() as u64,
+            sensors: live.chain(dead.iter().map(|dead| (dead.sensor.name(), false))).collect(),
+            programs: self.kernel.costs(),
+        }
+    }
+
+    /// Has the kernel count how often and how long all programs of the host run, as long as the probe lives. It costs each
+    /// run some tens of nanoseconds.
+    pub fn count_run_times(&mut self) -> Result<(), ProbeError> {
+        let counted = aya::sys::enable_stats(aya::sys::Stats::RunTime);
+        let run_times = counted.map_err(|error| ProbeError::Host {
+            what: "the run times of programs",
+            source: error.io_error,
+        })?;
+        self.run_times = Some(run_times);
+        Ok(())
+    }
+
     /// Tracks what is new while there is room.
     fn follow_containers(&mut self, events: &[Event]) {
         for event in events {
@@ -417,15 +468,16 @@ fn drain(ring: &mut kernel::Ring, loss: &mut LossReader, events: &mut Vec<Event>
 
 /// Refuses where the process may not load the probe.
 pub fn check_capabilities() -> Result<(), ProbeError> {
-    let effective = host::effective_capabilities()
-        .map_err(|source| ProbeError::Host { what: "/proc/self/status", source })?;
-    let missing: Vec<&'static str> = host::CAPABILITIES
+    let missing: Vec<&'static str> = missing_capabilities()?
         .iter()
         .filter(|capability| capability.is_essential())
-        .filter(|capability| !host::holds(effective, capability))
         .map(|capability| capability.name)
         .collect();
     if missing.is_empty() { Ok(()) } else { Err(ProbeError::MissingCapabilities { missing }) }
+}
+
+fn missing_capabilities() -> Result<Vec<&'static host::Capability>, ProbeError> {
+    host::missing_capabilities().map_err(|source| ProbeError::Host { what: "/proc/self/status", source })
 }
 
 fn map_error(map: &'static str) -> impl Fn(aya::maps::MapError) -> ProbeError {

@@ -15,6 +15,7 @@ mod tests;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wsp_schemas::snapshot::Sensor;
 
@@ -23,6 +24,8 @@ pub use self::host::{host_name, kernel_release};
 pub use self::live::Live;
 pub use self::once::{Once, OnceError, Target, once};
 pub use self::replay::{Replay, ReplayError, replay};
+#[cfg(all(test, feature = "ebpf"))]
+pub(crate) use self::run::CLOSING;
 pub use self::run::{Run, RunError, Summary, run};
 pub use self::snapshot::{Outcome, Recorded};
 use crate::event::{BootTime, CgroupId, Clock, Event, Key, Pid};
@@ -31,6 +34,36 @@ use crate::event::{BootTime, CgroupId, Clock, Event, Key, Pid};
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct SourceError(#[from] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// How a source fares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceStats {
+    /// Bytes of the ring buffer that wait to be read.
+    pub ring_used: u64,
+    /// The most that ever waited.
+    pub ring_peak: u64,
+    /// Bytes of the ring buffer.
+    pub ring_bytes: u64,
+    /// Containers whose lineage is told.
+    pub known: u64,
+    /// Containers whose activity is told too.
+    pub tracked: u64,
+    /// Sensors by name, and whether their programs are loaded.
+    pub sensors: Vec<(&'static str, bool)>,
+    /// Programs that ran, while run times are counted.
+    pub programs: Vec<ProgramStats>,
+}
+
+/// What a hook of the kernel side cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramStats {
+    /// By its name in the attach table.
+    pub program: &'static str,
+    /// How often it ran.
+    pub runs: u64,
+    /// For how long, on all CPUs together.
+    pub time: Duration,
+}
 
 /// Where events come from: the probe, or a stand-in in tests.
 pub trait EventSource {
@@ -57,6 +90,10 @@ pub trait EventSource {
     fn existing(&self) -> Vec<(CgroupId, PathBuf)>;
     /// The id of a cgroup by its path; none where it is not there.
     fn cgroup_id(&self, path: &Path) -> Option<CgroupId>;
+    /// How it fares.
+    fn stats(&self) -> SourceStats {
+        SourceStats::default()
+    }
     /// Present kernel time.
     fn now(&self) -> BootTime;
     /// Present relation to wall time.

@@ -69,6 +69,7 @@ struct Inner {
     uploaded: AtomicU64,
     dropped: AtomicU64,
     taken: AtomicU64,
+    failed: AtomicU64,
 }
 
 /// Files that wait, by name, which is in the order of their hours.
@@ -164,6 +165,7 @@ impl Spool {
             uploaded: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             taken: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         };
         Ok(Self(Arc::new(spool)))
     }
@@ -184,6 +186,31 @@ impl Spool {
             waiting: waiting.files.len() as u64,
             waiting_bytes: waiting.bytes,
         }
+    }
+
+    /// Bytes that may wait.
+    pub fn limit(&self) -> u64 {
+        self.0.limit
+    }
+
+    /// Uploads that failed and are tried again.
+    pub fn failed(&self) -> u64 {
+        self.0.failed.load(Ordering::Relaxed)
+    }
+
+    /// When the window of the oldest snapshot closed that waits, milliseconds since the epoch.
+    pub fn oldest_waiting_ms(&self) -> Option<i64> {
+        self.0.waiting().files.keys().map(|key| key.window_end_ms).min()
+    }
+
+    /// Files in `taken/` and their bytes, from this and earlier runs.
+    pub fn taken(&self) -> io::Result<(u64, u64)> {
+        self.0.folder.taken()
+    }
+
+    /// Writes a small file and removes it.
+    pub fn try_writing(&self) -> io::Result<()> {
+        self.0.folder.try_writing()
     }
 
     /// Writes a snapshot to disk; what [`Spool::upload`] then does may take as long as it takes. Where the disk does not
@@ -306,6 +333,7 @@ impl Inner {
     async fn send(&self, mut key: SnapshotKey, now: DateTime<Utc>) -> Option<SnapshotKey> {
         let sent = self.try_send(&mut key, now).await;
         let error = sent.err()?;
+        self.failed.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(key = key.path(), store = self.sink.url(), %error, "upload failed, trying again");
         Some(key)
     }

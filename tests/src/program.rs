@@ -58,7 +58,17 @@ impl Ended {
 
 /// A program with an environment that holds nothing of the developer's own settings.
 pub fn command(name: &str) -> Command {
-    let mut command = Command::new(path(name));
+    clean(Command::new(path(name)))
+}
+
+/// The same, started by another program.
+pub fn command_by(starter: &str, arguments: &[&str], name: &str) -> Command {
+    let mut command = clean(Command::new(starter));
+    command.args(arguments).arg(path(name));
+    command
+}
+
+fn clean(mut command: Command) -> Command {
     command.stdin(Stdio::null()).env_remove("WSP_STORE").env_remove("WSP_LOG");
     for (key, _) in std::env::vars_os() {
         let key = key.to_string_lossy().into_owned();

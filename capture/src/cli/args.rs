@@ -1,8 +1,10 @@
 //! What can be typed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 
 use super::duration;
@@ -136,11 +138,43 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "TIME", env = "WSP_STOP_TIMEOUT", default_value = "20s", value_parser = duration::parse)]
     pub(super) stop_timeout: Duration,
     #[command(flatten)]
+    pub(super) watch: WatchArgs,
+    #[command(flatten)]
     pub(super) record: RecordArgs,
     #[command(flatten)]
     pub(super) probe: ProbeArgs,
     #[command(flatten)]
     pub(super) runtime: RuntimeArgs,
+}
+
+/// How a daemon is configured and watched.
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "see Command"))]
+pub(super) struct WatchArgs {
+    /// TOML file with options by their long names, `interval = "30m"`; options and environment variables go before it
+    /// [default: /etc/wsp-capture/config.toml, where it exists]
+    #[arg(long, value_name = "FILE", env = "WSP_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// Answer /metrics, /healthz and /livez there, without encryption or passwords, for example 127.0.0.1:9464
+    /// [default: nowhere]
+    #[arg(long, value_name = "IP:PORT", env = "WSP_LISTEN")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Count runs and CPU time of the eBPF programs in /metrics; slows all eBPF programs of the host a little
+    #[arg(long, env = "WSP_BPF_STATS", value_parser = BoolishValueParser::new())]
+    pub(super) bpf_stats: bool,
+    /// Form of the log lines
+    #[arg(long, value_name = "FORM", env = "WSP_LOG_FORMAT", value_enum, default_value_t)]
+    pub(super) log_format: LogFormat,
+}
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 #[derive(Debug, clap::Args)]
@@ -163,6 +197,12 @@ pub(super) struct DoctorArgs {
     /// For programs
     #[arg(long)]
     pub(super) json: bool,
+    /// Also try this store
+    #[arg(long, value_name = "URL", env = "WSP_STORE")]
+    pub(super) store: Option<String>,
+    /// The spool to try [default: as `run` has it]
+    #[arg(long, value_name = "FOLDER", env = "WSP_SPOOL")]
+    pub(super) spool: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use wsp_schemas::text::for_display;
 
+use super::config::FileError;
 use crate::identity::IdentityError;
+use crate::serve::ListenError;
 use crate::session::{OnceError, ReplayError, RunError, SourceError};
 use crate::sink::SinkError;
 use crate::spool::SpoolError;
@@ -80,6 +82,10 @@ pub(super) enum Error {
     StoppedAtOnce { waiting: u64, spool: PathBuf },
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Config(#[from] FileError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[cfg(not(feature = "ebpf"))]
     #[error("this program was built without eBPF: build it with the feature `ebpf`; `replay` works without")]
     NotBuilt,
@@ -128,6 +134,13 @@ impl Error {
             Self::Spool(SpoolError::Folder { .. }) => {
                 Some("give a folder that this user can write with --spool")
             }
+            Self::Config(FileError::Read { .. }) => {
+                Some("name a file that this user can read with --config or WSP_CONFIG")
+            }
+            Self::Config(FileError::Line { .. }) => Some(
+                "`wsp-capture run --help` has all options; each is a key by its long name, without the dashes in front",
+            ),
+            Self::Listen(_) => Some("give another address with --listen, or find who has it with `ss -ltnp`"),
             Self::Spool(SpoolError::InUse { .. }) => Some("stop the other one, or give each its own --spool"),
             _ => None,
         }

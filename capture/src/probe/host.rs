@@ -58,25 +58,73 @@ pub struct Capability {
     pub bit: u32,
     /// What for.
     pub purpose: &'static str,
+    /// What happens without it.
+    pub without: &'static str,
+    /// Another one that holds it too.
+    #[serde(skip)]
+    instead: Option<u32>,
+    essential: bool,
 }
 
 impl Capability {
-    /// Without it nothing runs; without the others a sensor less.
+    /// Without it nothing runs; without the others something is missing.
     pub fn is_essential(&self) -> bool {
-        matches!(self.bit, 38 | 39)
+        self.essential
     }
 }
 
-/// What the probe needs. `CAP_SYS_ADMIN` stands in for the first two.
+/// What the probe needs, and all that it needs.
 pub const CAPABILITIES: &[Capability] = &[
-    Capability { name: "CAP_BPF", bit: 39, purpose: "to load programs and maps" },
-    Capability { name: "CAP_PERFMON", bit: 38, purpose: "to read kernel memory and attach tracepoints" },
-    Capability { name: "CAP_NET_ADMIN", bit: 12, purpose: "to attach cgroup network programs (dns)" },
-    Capability { name: "CAP_SYS_PTRACE", bit: 19, purpose: "to read /proc of running containers" },
+    Capability {
+        name: "CAP_BPF",
+        bit: 39,
+        purpose: "to load programs and maps",
+        without: "nothing runs",
+        instead: Some(CAP_SYS_ADMIN),
+        essential: true,
+    },
+    Capability {
+        name: "CAP_PERFMON",
+        bit: 38,
+        purpose: "to read kernel memory and attach tracepoints",
+        without: "nothing runs",
+        instead: Some(CAP_SYS_ADMIN),
+        essential: true,
+    },
+    Capability {
+        name: "CAP_SYS_PTRACE",
+        bit: 19,
+        purpose: "to read /proc of running containers, and which mount namespace is the host's",
+        without: "snapshots of containers that ran before would look empty: nothing runs",
+        instead: None,
+        essential: true,
+    },
+    Capability {
+        name: "CAP_NET_ADMIN",
+        bit: 12,
+        purpose: "to attach programs to the network of cgroups",
+        without: "there are no dns nodes, and connections have no names",
+        instead: Some(CAP_SYS_ADMIN),
+        essential: false,
+    },
+    Capability {
+        name: "CAP_DAC_READ_SEARCH",
+        bit: 2,
+        purpose: "to read tracefs, and /proc of containers that run as another user",
+        without: "files and listening sockets that such containers had open before are missing; without root, so are all system calls",
+        instead: Some(CAP_DAC_OVERRIDE),
+        essential: false,
+    },
 ];
 
-/// Bit of `CAP_SYS_ADMIN`.
-pub const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_DAC_OVERRIDE: u32 = 1;
+
+/// Those that this process does not have.
+pub fn missing_capabilities() -> io::Result<Vec<&'static Capability>> {
+    let effective = effective_capabilities()?;
+    Ok(CAPABILITIES.iter().filter(|capability| !holds(effective, capability)).collect())
+}
 
 /// Effective capabilities of this process, one bit each.
 pub fn effective_capabilities() -> io::Result<u64> {
@@ -88,10 +136,25 @@ pub fn effective_capabilities() -> io::Result<u64> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no CapEff in /proc/self/status"))
 }
 
-/// True where `capability` is held, or `CAP_SYS_ADMIN` in its place where that counts.
+/// True where `capability` is held, or another that holds it too.
 pub fn holds(effective: u64, capability: &Capability) -> bool {
     let bit = |bit: u32| effective >> bit & 1 == 1;
-    bit(capability.bit) || (capability.is_essential() && bit(CAP_SYS_ADMIN))
+    bit(capability.bit) || capability.instead.is_some_and(bit)
+}
+
+/// Inode number that the initial pid namespace has (`PROC_PID_INIT_INO`).
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// True where this process sees all processes of the host, by the numbers that the kernel side tells.
+pub fn sees_all_processes() -> io::Result<bool> {
+    Ok(fs::metadata("/proc/self/ns/pid")?.ino() == INITIAL_PID_NAMESPACE)
+}
+
+/// The directory of this process's own cgroup.
+pub fn own_cgroup(mount: &Path) -> Option<PathBuf> {
+    let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = cgroups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    Some(super::cgroup::below(mount, Path::new(own)))
 }
 
 /// Where cgroup v2 is mounted, as this process sees it: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` on hybrid hosts.

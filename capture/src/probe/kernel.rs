@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::fs::File;
+use std::time::Duration;
 
 use aya::maps::{HashMap, Map, MapData, RingBuf};
 use aya::programs::{CgroupAttachMode, Program, ProgramError};
@@ -11,23 +12,34 @@ use aya::{Btf, Ebpf, EbpfLoader};
 use super::abi;
 use super::hooks::{Hook, PARTS, Part, Point, Sensor, hooks};
 use super::host::KernelVersion;
+use super::ring::RingFill;
 use super::{DeadSensor, HookChoice, LiveSensor, ProbeError, ProbeOptions, Tracked};
 use crate::event::CgroupId;
+use crate::session::ProgramStats;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wsp.bpf.o"));
 
 /// The ring buffer.
-pub(super) struct Ring(RingBuf<MapData>);
+pub(super) struct Ring {
+    ring: RingBuf<MapData>,
+    /// Where it is read and written; none where the kernel does not show them.
+    fill: Option<RingFill>,
+}
 
 impl Ring {
     pub(super) fn next(&mut self) -> Option<aya::maps::ring_buf::RingBufItem<'_>> {
-        self.0.next()
+        self.ring.next()
+    }
+
+    /// Bytes that wait to be read.
+    pub(super) fn used(&self) -> u64 {
+        self.fill.as_ref().map_or(0, RingFill::used)
     }
 }
 
 impl std::os::fd::AsRawFd for Ring {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
+        self.ring.as_raw_fd()
     }
 }
 
@@ -101,7 +113,9 @@ impl Kernel {
     /// Takes the ring buffer out; there is one.
     pub(super) fn take_ring(&mut self) -> Result<Ring, ProbeError> {
         let map = self.ebpf.take_map("events").ok_or_else(|| ProbeError::Missing("map events".to_owned()))?;
-        RingBuf::try_from(map).map(Ring).map_err(|source| ProbeError::Map { map: "events", source })
+        let ring = RingBuf::try_from(map).map_err(|source| ProbeError::Map { map: "events", source })?;
+        let fill = RingFill::of(&ring).ok();
+        Ok(Ring { ring, fill })
     }
 
     /// Attaches the hooks of the lineage; they stay with the programs.
@@ -165,6 +179,21 @@ impl Kernel {
     /// What runs for every container that is known.
     pub(super) fn lineage(&self) -> Vec<LiveSensor> {
         self.sensors().live.into_iter().filter(|live| live.sensor == Sensor::Process).collect()
+    }
+
+    /// What each hook cost, of those that ran while run times were counted.
+    pub(super) fn costs(&self) -> Vec<ProgramStats> {
+        let cost = |hook: &Hook| {
+            let mut cost = ProgramStats { program: hook.name, runs: 0, time: Duration::ZERO };
+            for name in hook.programs() {
+                // What was not loaded cost nothing.
+                let Some(Ok(info)) = self.ebpf.program(&name).map(Program::info) else { continue };
+                cost.runs = cost.runs.saturating_add(info.run_count());
+                cost.time = cost.time.saturating_add(info.run_time());
+            }
+            cost
+        };
+        hooks().map(cost).filter(|cost| cost.runs > 0).collect()
     }
 
     /// Removes a container's cgroups from the table.

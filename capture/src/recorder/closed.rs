@@ -94,6 +94,11 @@ impl ClosedWindow {
         self.lost.values().fold(0, |sum, events| sum.saturating_add(*events))
     }
 
+    /// Events that are not in it, by kind and cause as the snapshot names them.
+    pub fn lost(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
+        self.lost.iter().map(|((kind, cause), events)| (lost_name(*kind), *cause, *events))
+    }
+
     /// The snapshot: metadata and rows, processes as a tree, what a process owns behind it and before its children. The
     /// same window and setting give the same rows in the same order.
     pub fn into_snapshot(self, setting: &Setting) -> (SnapshotMeta, Vec<Node>) {
@@ -268,7 +273,8 @@ fn kind_of(lost: LostKind) -> Option<Kind> {
     }
 }
 
-fn lost_name(kind: LostKind) -> &'static str {
+/// Name of a kind of lost event in snapshot files.
+pub(crate) fn lost_name(kind: LostKind) -> &'static str {
     match kind {
         LostKind::Exec => "exec",
         LostKind::Fork => "fork",

@@ -24,13 +24,15 @@ use std::sync::Arc;
 use wsp_schemas::identity::{NodeId, Parent, RootKind};
 use wsp_schemas::text::RawText;
 
+pub(crate) use self::closed::lost_name;
 pub use self::closed::{ClosedWindow, Setting};
 pub use self::tree::MAX_DEPTH;
 pub use wsp_schemas::args::{self, ArgsMode};
 
 use self::process::Sample;
 use self::tree::{Place, Process, Tree};
-use self::window::{LIMIT, Window};
+pub(crate) use self::window::LIMIT;
+use self::window::Window;
 use crate::event::{Body, BootTime, Event, Exec, Key, LostCause, LostKind, Pid};
 
 /// How a container is recorded.
@@ -341,7 +343,7 @@ fn executed(id: NodeId, place: Place, exec: &Exec, started: Option<BootTime>) ->
 }
 
 /// Name of a cause of loss in snapshot files.
-fn cause_name(cause: LostCause) -> &'static str {
+pub(crate) fn cause_name(cause: LostCause) -> &'static str {
     match cause {
         LostCause::RingFull => "ring_full",
         LostCause::MapFull => "map_full",

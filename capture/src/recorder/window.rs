@@ -54,7 +54,7 @@ pub(super) struct ProcessRow {
 }
 
 /// Why something that was seen is not kept.
-pub(super) const LIMIT: &str = "limit";
+pub(crate) const LIMIT: &str = "limit";
 
 /// Everything seen since the window opened.
 #[derive(Debug)]

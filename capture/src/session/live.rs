@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use wsp_schemas::snapshot::Sensor;
 
-use super::{EventSource, SourceError, host};
+use super::{EventSource, SourceError, SourceStats, host};
 use crate::event::{Body, BootTime, CgroupId, Clock, Event, Key, Pid};
 use crate::probe::hooks::Sensor as Sense;
 use crate::probe::{Probe, ProbeError, ProbeOptions, cgroup};
@@ -20,6 +20,11 @@ impl Live {
         // Slots and limits are to come in here; until then every container has one.
         let track_new_up_to = if all { usize::MAX } else { 0 };
         Ok(Self(Probe::load(&ProbeOptions { track_new_up_to, ..options })?))
+    }
+
+    /// Has the kernel count how often and how long its programs run, for as long as the process lives.
+    pub fn count_run_times(&mut self) -> Result<(), SourceError> {
+        Ok(self.0.count_run_times()?)
     }
 }
 
@@ -86,6 +91,10 @@ impl EventSource for Live {
     fn cgroup_id(&self, path: &Path) -> Option<CgroupId> {
         let path = self.0.cgroup_mount().join(path.strip_prefix("/").unwrap_or(path));
         cgroup::id_of(&path).ok()
+    }
+
+    fn stats(&self) -> SourceStats {
+        self.0.stats()
     }
 
     fn now(&self) -> BootTime {

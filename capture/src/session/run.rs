@@ -23,11 +23,13 @@ use super::snapshot::{Frame, Host, new_id, snapshot};
 use super::{EventSource, SourceError};
 use crate::event::{Body, BootTime, CgroupId, Event};
 use crate::identity::{Identity, Pending, Sources, State, container_of, resolve, short_id};
+use crate::metrics::Metrics;
+use crate::pulse::{self, Pulse};
 use crate::recorder::{ClosedWindow, Met, Options, Recorder};
 use crate::spool::{Counts, Spool, SpoolError};
 
 /// How long windows may take to get to the disk at the end: their names have to be known.
-const CLOSING: Duration = Duration::from_secs(20);
+pub(crate) const CLOSING: Duration = Duration::from_secs(20);
 /// How long the start waits for the names of the containers that run already.
 const NAMES_AT_START: Duration = Duration::from_secs(3);
 
@@ -44,6 +46,10 @@ pub struct Run {
     pub host: String,
     /// `uname -r`.
     pub kernel: String,
+    /// What it counts.
+    pub metrics: Metrics,
+    /// Where it tells that it lives.
+    pub pulse: Pulse,
 }
 
 /// What a run did.
@@ -114,10 +120,11 @@ pub async fn run<S: EventSource>(
     };
     fleet.meet_existing().await?;
     attached(fleet.containers.len());
+    fleet.config.pulse.ready(&fleet.status());
     let uploading = fleet.spool.clone();
     let uploading = AbortOnDropHandle::new(tokio::spawn(async move { uploading.upload().await }));
     let mut stop = std::pin::pin!(stop);
-    let mut ticks = interval(Duration::from_secs(1));
+    let mut ticks = interval(pulse::BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let result = loop {
         let due = fleet.containers.values().map(|container| container.due).min();
@@ -127,15 +134,19 @@ pub async fn run<S: EventSource>(
                 Ok(events) => fleet.take(&events),
                 Err(error) => break Err(error),
             },
-            _ = ticks.tick() => match fleet.source.take_lost() {
-                Ok(events) => fleet.take(&events),
-                Err(error) => break Err(error),
-            },
+            _ = ticks.tick() => {
+                fleet.beat();
+                match fleet.source.take_lost() {
+                    Ok(events) => fleet.take(&events),
+                    Err(error) => break Err(error),
+                }
+            }
             () = sleep_until(due) => fleet.turn_due(),
             Some(done) = fleet.closing.join_next(), if !fleet.closing.is_empty() => fleet.closed(done),
             () = &mut stop => break Ok(()),
         }
     };
+    fleet.config.pulse.stopping();
     // Also after an error: what was seen until then is kept.
     let closed_in_time = timeout(CLOSING, fleet.close_all()).await.is_ok();
     if !closed_in_time {
@@ -224,7 +235,19 @@ impl<S: EventSource> Fleet<'_, S> {
         Frame { snapshot: new_id(), clock: self.source.clock(), sensors: self.source.sensors(cgroup) }
     }
 
+    /// Tells that it lives, and how it fares.
+    fn beat(&self) {
+        self.config.metrics.windows_open(self.containers.len());
+        self.config.metrics.source(self.source.stats());
+        self.config.pulse.beat(&self.status());
+    }
+
+    fn status(&self) -> String {
+        format!("containers: {}, snapshots waiting: {}", self.containers.len(), self.spool.counts().waiting)
+    }
+
     fn take(&mut self, events: &[Event]) {
+        self.config.metrics.events(events);
         for event in events {
             if let Body::ContainerCreated { path } = &event.body {
                 self.created(event, path.as_bytes());
@@ -301,6 +324,7 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     fn close(&mut self, id: String, mut identity: Pending, window: ClosedWindow, frame: Frame) {
+        self.config.metrics.window_closed(&window);
         let spool = self.spool.clone();
         let host = Host { name: self.config.host.clone(), kernel: self.config.kernel.clone() };
         self.closing.spawn(async move {

@@ -13,6 +13,8 @@ use wsp_schemas::text::RawText;
 use super::*;
 use crate::event::{Body, Exec, FilePath, Key, LostCause, LostKind};
 use crate::identity::{Identity, Sources, State};
+use crate::metrics::{self, Metrics};
+use crate::pulse::Pulse;
 use crate::recorder::Options;
 use crate::sink::{Direct, Sink, SinkError};
 use crate::spool::{Counts, Spool};
@@ -319,19 +321,27 @@ async fn all_containers_have_windows_one_after_the_other() {
         upload_at_end: Duration::from_secs(20),
         host: "h".to_owned(),
         kernel: "6.1".to_owned(),
+        metrics: Metrics::default(),
+        pulse: Pulse::default(),
     };
     let stop = tokio::time::sleep(Duration::from_millis(400));
+    let (metrics, pulse) = (config.metrics.clone(), config.pulse.clone());
+    let spool = Spool::open(&folder.path().join("spool"), 1 << 30, store(folder.path())).unwrap();
     // Nobody to ask: the snapshots are kept without a workload.
     let summary = timeless(run(
         config,
         &mut source,
         Sources::none(),
-        Spool::open(&folder.path().join("spool"), 1 << 30, store(folder.path())).unwrap(),
+        spool.clone(),
         |running| assert_eq!(running, 1),
         stop,
     ))
     .await
     .unwrap();
+    let counted = metrics::text(&metrics.registry(&spool));
+    let closed = format!("wsp_capture_windows_closed_total {}\n", summary.snapshots);
+    assert!(counted.contains(&closed) && counted.contains("events_total{kind=\"exec\"} 1\n"), "{counted}");
+    assert!(pulse.health(&spool)[0].contains("stopping"));
     let snapshots = snapshots(folder.path());
     let of =
         |letter: &str| snapshots.iter().filter(|s| s.meta.container.id == id(letter)).collect::<Vec<_>>();

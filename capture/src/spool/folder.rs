@@ -84,6 +84,23 @@ impl Folder {
         written
     }
 
+    /// Writes a page, which a full disk does not take, and removes it.
+    pub(super) fn try_writing(&self) -> io::Result<()> {
+        let trial = self.path.join(PARTIAL).join("trial");
+        let written = fs::write(&trial, [0; 4096]);
+        let removed = fs::remove_file(&trial);
+        written.and(removed)
+    }
+
+    /// How many files are set aside, and their bytes.
+    pub(super) fn taken(&self) -> io::Result<(u64, u64)> {
+        let mut sum = (0, 0);
+        for entry in fs::read_dir(self.path.join(TAKEN))? {
+            sum = (sum.0 + 1, sum.1 + entry?.metadata()?.len());
+        }
+        Ok(sum)
+    }
+
     pub(super) fn read(&self, key: &SnapshotKey) -> io::Result<Vec<u8>> {
         fs::read(self.waiting(key))
     }

@@ -4,6 +4,7 @@ mod faults;
 mod ground_truth;
 mod lifecycle;
 mod pipeline;
+mod privileges;
 mod tricks;
 
 use std::collections::BTreeSet;
