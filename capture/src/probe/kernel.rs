@@ -4,14 +4,14 @@ use std::any::Any;
 use std::fmt;
 use std::fs::File;
 
-use aya::maps::{HashMap, Map, MapData, RingBuf};
+use aya::maps::{HashMap, Map, MapData, MapError, RingBuf, Stack};
 use aya::programs::{CgroupAttachMode, Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
 
 use super::abi;
 use super::hooks::{HOOKS, Hook, Point, Sensor};
 use super::host::KernelVersion;
-use super::{DeadSensor, LiveSensor, ProbeError, ProbeOptions, Tracked};
+use super::{DeadSensor, LiveSensor, ProbeError, ProbeOptions, Tracked, map_error};
 use crate::event::CgroupId;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wsp.bpf.o"));
@@ -40,6 +40,29 @@ impl fmt::Debug for Ring {
     }
 }
 
+/// Slots that no container has.
+pub(super) struct Free(Stack<MapData, u32>);
+
+impl Free {
+    pub(super) fn take(&mut self) -> Result<Option<u32>, ProbeError> {
+        match self.0.pop(0) {
+            Ok(slot) => Ok(Some(slot)),
+            Err(MapError::ElementNotFound) => Ok(None),
+            Err(source) => Err(map_error("slots")(source)),
+        }
+    }
+
+    pub(super) fn put(&mut self, slot: u32) -> Result<(), ProbeError> {
+        self.0.push(slot, 0).map_err(map_error("slots"))
+    }
+}
+
+impl fmt::Debug for Free {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Free")
+    }
+}
+
 /// Attachments that end when this is dropped.
 #[derive(Default)]
 pub(super) struct Links(Vec<Box<dyn Any + Send + Sync>>);
@@ -61,8 +84,10 @@ pub(super) struct Kernel {
     ebpf: Ebpf,
     /// Cgroup id of a container or a descendant → top cgroup id.
     pub(super) containers: HashMap<MapData, u64, u64>,
-    /// Top cgroup id → 1.
+    /// Top cgroup id → the slot that it holds.
     pub(super) tracked: HashMap<MapData, u64, u32>,
+    /// Free slots.
+    pub(super) slots: Free,
     /// Thread group id → container.
     pub(super) processes: HashMap<MapData, u32, abi::ProcessState>,
     /// Counts of lost events.
@@ -89,9 +114,15 @@ impl Kernel {
                 Err(source) => refused.push((hook, describe(&source))),
             }
         }
+        let map = ebpf.take_map("slots").ok_or(ProbeError::Missing("map slots"))?;
+        let mut slots = Free(Stack::try_from(map).map_err(map_error("slots"))?);
+        for slot in 0..options.slots {
+            slots.put(slot)?;
+        }
         Ok(Self {
             containers: hash_map(&mut ebpf, "containers")?,
             tracked: hash_map(&mut ebpf, "tracked")?,
+            slots,
             processes: hash_map(&mut ebpf, "processes")?,
             lost: hash_map(&mut ebpf, "lost")?,
             ebpf,
@@ -216,11 +247,13 @@ fn open(
     let host_mnt_ns = u32::try_from(host_mnt_ns).unwrap_or(0);
     let ovl_has_entry = u32::from(version.is_some_and(|version| version >= KernelVersion::OVERLAY_ENTRY));
     let discover = u32::from(options.discover);
-    let claim = u32::from(options.track_new_up_to > 0);
+    let claim = u32::from(options.claim);
     let ebpf = EbpfLoader::new()
         .btf(Some(&btf))
         .map_max_entries("events", options.ring_bytes)
         .map_max_entries("processes", options.max_processes)
+        .map_max_entries("tracked", options.slots.max(1))
+        .map_max_entries("slots", options.slots.max(1))
         .override_global("host_mnt_ns", &host_mnt_ns, true)
         .override_global("ovl_has_entry", &ovl_has_entry, true)
         .override_global("discover", &discover, true)
@@ -237,7 +270,7 @@ pub(crate) type Tried = (&'static Hook, Result<(), String>);
 /// attached to. Hooks that this version does not have are left out.
 pub(crate) fn try_hooks(cgroup: Option<&File>) -> Result<Vec<Tried>, ProbeError> {
     let options =
-        ProbeOptions { ring_bytes: 1 << 16, max_processes: 16, discover: false, track_new_up_to: 0 };
+        ProbeOptions { ring_bytes: 1 << 16, max_processes: 16, discover: false, slots: 0, claim: false };
     let (mut ebpf, btf) = open(&options, None, 0)?;
     let mut said = Vec::new();
     for hook in HOOKS.iter().filter(|hook| hook.point != Point::NotInThisVersion) {

@@ -14,12 +14,14 @@ use crate::probe::{Probe, ProbeError, ProbeOptions, cgroup};
 pub struct Live(Probe);
 
 impl Live {
-    /// Loads the kernel side. `all`: new containers are recognised and tracked on sight. Must be called within a tokio
-    /// runtime.
-    pub fn load(all: bool) -> Result<Self, SourceError> {
-        // Slots and limits are to come in here; until then every container has one.
-        let track_new_up_to = if all { usize::MAX } else { 0 };
-        Ok(Self(Probe::load(&ProbeOptions { track_new_up_to, ..ProbeOptions::default() })?))
+    /// Loads the kernel side for one container that will be named. Must be called within a tokio runtime.
+    pub fn load() -> Result<Self, SourceError> {
+        Ok(Self(Probe::load(&ProbeOptions::default())?))
+    }
+
+    /// Loads it for all containers, of which so many are recorded at once. Must be called within a tokio runtime.
+    pub fn load_for_all(slots: u32) -> Result<Self, SourceError> {
+        Ok(Self(Probe::load(&ProbeOptions { slots, claim: true, ..ProbeOptions::default() })?))
     }
 }
 
@@ -42,11 +44,20 @@ impl EventSource for Live {
         Ok(self.0.take_lost()?)
     }
 
-    fn track(&mut self, cgroup: CgroupId, path: &Path) -> Result<(), SourceError> {
-        for dead in self.0.track(cgroup, path)?.dead {
+    fn track(&mut self, cgroup: CgroupId, path: &Path) -> Result<bool, SourceError> {
+        let Some(tracked) = self.0.track(cgroup, path)? else { return Ok(false) };
+        for dead in tracked.dead {
             tracing::warn!(sensor = %dead.sensor, hook = dead.hook, reason = dead.reason, "a sensor does not run");
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn untrack(&mut self, cgroup: CgroupId) {
+        self.0.untrack(cgroup);
+    }
+
+    fn holders(&self) -> Vec<CgroupId> {
+        self.0.holders()
     }
 
     fn sensors(&self, cgroup: CgroupId) -> Vec<Sensor> {

@@ -45,9 +45,17 @@ impl EventSource for Fake {
         Ok(self.lost.take())
     }
 
-    fn track(&mut self, cgroup: CgroupId, _path: &Path) -> Result<(), SourceError> {
+    fn track(&mut self, cgroup: CgroupId, _path: &Path) -> Result<bool, SourceError> {
         self.tracked.push(cgroup);
-        Ok(())
+        Ok(true)
+    }
+
+    fn untrack(&mut self, cgroup: CgroupId) {
+        self.tracked.retain(|tracked| *tracked != cgroup);
+    }
+
+    fn holders(&self) -> Vec<CgroupId> {
+        self.tracked.clone()
     }
 
     fn sensors(&self, _cgroup: CgroupId) -> Vec<Sensor> {
@@ -310,7 +318,12 @@ async fn all_containers_have_windows_one_after_the_other() {
     };
     let config = Run {
         options: Options::default(),
-        interval: Duration::from_millis(150),
+        slots: SlotOptions {
+            slots: 5,
+            kept_for_starts: 2,
+            interval: Duration::from_millis(150),
+            recapture_wait: Duration::from_millis(150),
+        },
         upload_at_end: Duration::from_secs(20),
         host: "h".to_owned(),
         kernel: "6.1".to_owned(),
@@ -339,7 +352,8 @@ async fn all_containers_have_windows_one_after_the_other() {
     }
     let stored = snapshots.len() as u64;
     let spool = Counts { uploaded: stored, ..Counts::default() };
-    assert_eq!(summary, Summary { snapshots: stored, lost: 0, spool });
+    let slots = SlotCounts { starts: 1, ..SlotCounts::default() };
+    assert_eq!(summary, Summary { snapshots: stored, lost: 4, slots, spool });
 }
 
 /// A session that hangs fails its test.
