@@ -172,7 +172,7 @@ impl Recorder {
 
     /// True once a program of the container has run.
     pub fn has_started(&self) -> bool {
-        self.any_root || !self.initial.is_empty()
+        self.met == Met::Running || self.any_root
     }
 
     /// When the window was opened.

@@ -86,8 +86,8 @@ struct Container {
     /// Its slot is given back: its window closes as of then, once all that was told until then is taken in.
     given_back: Option<BootTime>,
     late: Late,
-    /// All that ran in it is a program that only holds a pod's namespaces.
-    only_pauses: bool,
+    /// Whether all that was seen to run in it are programs that only hold a pod's namespaces.
+    only_pauses: Option<bool>,
 }
 
 struct Fleet<'a, S> {
@@ -242,7 +242,7 @@ impl<S: EventSource> Fleet<'_, S> {
             frame: None,
             given_back: None,
             late: Late::never(),
-            only_pauses: true,
+            only_pauses: None,
         };
         self.containers.insert(cgroup, container);
         self.slots.met(cgroup, met == Met::Running, Instant::now());

@@ -53,9 +53,13 @@ impl<S: EventSource> Fleet<'_, S> {
     /// one, so that the image has a say too: [`Fleet::leave_pauses`].
     pub(super) fn pauses(&mut self, cgroup: CgroupId, exec: &Exec) {
         let Some(container) = self.containers.get_mut(&cgroup) else { return };
-        if container.only_pauses && !is_pause(exec) {
-            container.only_pauses = false;
-            self.slots.wanted(cgroup, Instant::now());
+        match (container.only_pauses, is_pause(exec)) {
+            (None, pause) => container.only_pauses = Some(pause),
+            (Some(true), false) => {
+                container.only_pauses = Some(false);
+                self.slots.wanted(cgroup, Instant::now());
+            }
+            _ => {}
         }
     }
 
@@ -240,12 +244,12 @@ impl<S: EventSource> Fleet<'_, S> {
     /// Pods' pause containers are no workloads.
     fn leave_pauses(&mut self) {
         for (cgroup, container) in &mut self.containers {
-            if !container.only_pauses || !container.recorder.has_started() {
+            if container.only_pauses != Some(true) {
                 continue;
             }
             match container.identity.peek() {
                 Some(Identity { image: Some(image), .. }) if !image.contains("pause") => {
-                    container.only_pauses = false;
+                    container.only_pauses = Some(false);
                 }
                 Some(_) => self.slots.unwanted(*cgroup),
                 None => {}
