@@ -333,11 +333,7 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     async fn close_all(&mut self) {
-        let rest = self.source.drain();
-        self.take(&rest);
-        if let Ok(lost) = self.source.take_lost() {
-            self.take(&lost);
-        }
+        self.catch_up();
         let mut open: Vec<CgroupId> = self.containers.keys().copied().collect();
         open.sort_unstable();
         for cgroup in open {

@@ -1,11 +1,12 @@
 //! Sessions over a stand-in for the probe, to files that are read back and verified.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
 use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot::{Completeness, Limits, Verified, decode};
 use wsp_schemas::text::RawText;
@@ -19,11 +20,19 @@ use crate::spool::{Counts, Spool};
 
 const CGROUP: CgroupId = CgroupId(7);
 
+mod turns;
+
 /// Gives one batch after the other, then nothing.
 #[derive(Default)]
 struct Fake {
     batches: VecDeque<Vec<Event>>,
+    /// Batches that come later than those.
+    later: VecDeque<(Instant, Vec<Event>)>,
     initial: Vec<Event>,
+    /// What /proc shows of some containers, each time that it is read.
+    initials: HashMap<CgroupId, VecDeque<Vec<Event>>>,
+    /// How many containers may be tracked, where that is bounded.
+    slots: Option<usize>,
     existing: Vec<(CgroupId, PathBuf)>,
     lost: RefCell<Vec<Event>>,
     tracked: Vec<CgroupId>,
@@ -31,14 +40,22 @@ struct Fake {
 
 impl EventSource for Fake {
     async fn next_batch(&mut self) -> Result<Vec<Event>, SourceError> {
-        match self.batches.pop_front() {
-            Some(batch) => Ok(batch),
+        if let Some(batch) = self.batches.pop_front() {
+            return Ok(batch);
+        }
+        match self.later.front() {
+            Some((at, _)) => sleep_until(*at).await,
             None => std::future::pending().await,
         }
+        Ok(self.later.pop_front().map(|(_, batch)| batch).unwrap_or_default())
     }
 
     fn drain(&mut self) -> Vec<Event> {
-        self.batches.drain(..).flatten().collect()
+        let mut events: Vec<Event> = self.batches.drain(..).flatten().collect();
+        while self.later.front().is_some_and(|(at, _)| *at <= Instant::now()) {
+            events.extend(self.later.pop_front().into_iter().flat_map(|(_, batch)| batch));
+        }
+        events
     }
 
     fn take_lost(&mut self) -> Result<Vec<Event>, SourceError> {
@@ -46,6 +63,10 @@ impl EventSource for Fake {
     }
 
     fn track(&mut self, cgroup: CgroupId, _path: &Path) -> Result<bool, SourceError> {
+        if self.slots.is_some_and(|slots| self.tracked.len() >= slots) {
+            return Ok(self.tracked.contains(&cgroup));
+        }
+        self.untrack(cgroup);
         self.tracked.push(cgroup);
         Ok(true)
     }
@@ -62,8 +83,9 @@ impl EventSource for Fake {
         ["process", "file"].map(|kind| Sensor { kind: kind.to_owned(), hook: "fake".to_owned() }).to_vec()
     }
 
-    fn initial_state(&mut self, _cgroup: CgroupId, _path: &Path) -> Result<Vec<Event>, SourceError> {
-        Ok(std::mem::take(&mut self.initial))
+    fn initial_state(&mut self, cgroup: CgroupId, _path: &Path) -> Result<Vec<Event>, SourceError> {
+        let initial = self.initials.get_mut(&cgroup).and_then(VecDeque::pop_front);
+        Ok(initial.unwrap_or_else(|| std::mem::take(&mut self.initial)))
     }
 
     fn titles(&self, cgroup: CgroupId, pids: &[Pid]) -> Vec<Event> {
@@ -79,8 +101,9 @@ impl EventSource for Fake {
         self.existing.clone()
     }
 
-    fn cgroup_id(&self, _path: &Path) -> Option<CgroupId> {
-        Some(CGROUP)
+    fn cgroup_id(&self, path: &Path) -> Option<CgroupId> {
+        let found = self.existing.iter().find(|(_, existing)| existing == path);
+        Some(found.map_or(CGROUP, |(cgroup, _)| *cgroup))
     }
 
     fn now(&self) -> BootTime {

@@ -1,9 +1,11 @@
 //! Real kernel, real containers, real eBPF. Needs root, podman and the images of `datasets/images/build.sh`.
 
+mod facts;
 mod faults;
 mod ground_truth;
 mod lifecycle;
 mod pipeline;
+mod slots;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -119,8 +119,7 @@ impl<S: EventSource> Fleet<'_, S> {
     /// Opens the window of a container that runs. False where no slot is free after all.
     fn join(&mut self, cgroup: CgroupId) -> bool {
         // Its lineage first, as it was seen: what /proc shows of it later may be the worse account.
-        let rest = self.source.drain();
-        self.take(&rest);
+        self.catch_up();
         let Some(path) = self.containers.get(&cgroup).map(|container| container.path.clone()) else {
             return true;
         };
@@ -162,15 +161,21 @@ impl<S: EventSource> Fleet<'_, S> {
         self.ending.push(cgroup);
     }
 
+    /// Takes in what was told until now.
+    pub(super) fn catch_up(&mut self) {
+        let rest = self.source.drain();
+        self.take(&rest);
+        // Where it cannot be read it is still to be read later.
+        if let Ok(lost) = self.source.take_lost() {
+            self.take(&lost);
+        }
+    }
+
     /// Closes the windows whose slots were given back.
     fn settle(&mut self) {
         while !self.ending.is_empty() {
             let ending = std::mem::take(&mut self.ending);
-            let rest = self.source.drain();
-            self.take(&rest);
-            if let Ok(lost) = self.source.take_lost() {
-                self.take(&lost);
-            }
+            self.catch_up();
             for cgroup in ending {
                 // One that is gone by now has closed its window itself.
                 let Some(container) = self.containers.get_mut(&cgroup) else { continue };
@@ -192,7 +197,9 @@ impl<S: EventSource> Fleet<'_, S> {
                 self.assign();
             } else {
                 self.add_titles(cgroup);
-                self.turn(cgroup, self.source.now());
+                let at = self.source.now();
+                self.catch_up();
+                self.turn(cgroup, at);
                 self.slots.turned(cgroup, Instant::now());
             }
         }
@@ -218,8 +225,7 @@ impl<S: EventSource> Fleet<'_, S> {
 
     /// What is to be seen to from time to time.
     pub(super) fn look_after(&mut self) {
-        let rest = self.source.drain();
-        self.take(&rest);
+        self.catch_up();
         self.learn_names();
         self.leave_pauses();
         for cgroup in self.slots.idle(Instant::now()) {
