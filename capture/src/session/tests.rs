@@ -26,6 +26,8 @@ mod turns;
 #[derive(Default)]
 struct Fake {
     batches: VecDeque<Vec<Event>>,
+    /// It was waited for events: until then there are none.
+    awaited: bool,
     /// Batches that come later than those.
     later: VecDeque<(Instant, Vec<Event>)>,
     initial: Vec<Event>,
@@ -34,12 +36,15 @@ struct Fake {
     /// How many containers may be tracked, where that is bounded.
     slots: Option<usize>,
     existing: Vec<(CgroupId, PathBuf)>,
+    /// Containers that come later.
+    coming: Vec<(CgroupId, PathBuf)>,
     lost: RefCell<Vec<Event>>,
     tracked: Vec<CgroupId>,
 }
 
 impl EventSource for Fake {
     async fn next_batch(&mut self) -> Result<Vec<Event>, SourceError> {
+        self.awaited = true;
         if let Some(batch) = self.batches.pop_front() {
             return Ok(batch);
         }
@@ -51,6 +56,9 @@ impl EventSource for Fake {
     }
 
     fn drain(&mut self) -> Vec<Event> {
+        if !self.awaited {
+            return Vec::new();
+        }
         let mut events: Vec<Event> = self.batches.drain(..).flatten().collect();
         while self.later.front().is_some_and(|(at, _)| *at <= Instant::now()) {
             events.extend(self.later.pop_front().into_iter().flat_map(|(_, batch)| batch));
@@ -102,7 +110,7 @@ impl EventSource for Fake {
     }
 
     fn cgroup_id(&self, path: &Path) -> Option<CgroupId> {
-        let found = self.existing.iter().find(|(_, existing)| existing == path);
+        let found = self.existing.iter().chain(&self.coming).find(|(_, existing)| existing == path);
         Some(found.map_or(CGROUP, |(cgroup, _)| *cgroup))
     }
 
