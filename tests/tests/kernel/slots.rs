@@ -80,7 +80,7 @@ fn twelve_containers_take_turns_in_five_slots() {
     let missed = starts_missed(&said);
     println!("{} snapshots; {from_start} starts recorded, {missed} missed", all.len());
     assert_eq!(from_start + missed, ALL - BEFORE, "{said}");
-    assert!(most_at_once(&all) <= SLOTS);
+    assert!(most_at_once(&all) <= SLOTS, "{:?}", all.iter().map(span).collect::<Vec<_>>());
     let mut differences = Vec::new();
     let mut facts = 0;
     for (number, (container, image)) in containers.iter().enumerate() {

@@ -33,7 +33,7 @@ impl<S: EventSource> Fleet<'_, S> {
         if self.source.holders().contains(&event.cgroup) {
             self.start(event.cgroup, event.at, true);
         } else {
-            self.find_start(event.cgroup, event.at);
+            self.find_start(event.cgroup);
         }
     }
 
@@ -41,7 +41,7 @@ impl<S: EventSource> Fleet<'_, S> {
     pub(super) fn ran(&mut self, event: &Event, exec: &Exec) {
         let cgroup = event.cgroup;
         self.pauses(cgroup, exec);
-        if !self.slots.ran(cgroup, Instant::now()) || self.find_start(cgroup, event.at) {
+        if !self.slots.ran(cgroup, Instant::now()) || self.find_start(cgroup) {
             return;
         }
         self.slots.missed();
@@ -64,7 +64,7 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     /// Opens the window of a container that starts, wherever a slot can be had.
-    fn find_start(&mut self, cgroup: CgroupId, opened: BootTime) -> bool {
+    fn find_start(&mut self, cgroup: CgroupId) -> bool {
         match self.slots.for_start(Instant::now()) {
             ForStart::Free => {}
             ForStart::Instead(other) => {
@@ -73,11 +73,12 @@ impl<S: EventSource> Fleet<'_, S> {
             }
             ForStart::None => return false,
         }
-        self.start(cgroup, opened, false)
+        let now = self.source.now();
+        self.start(cgroup, now, false)
     }
 
-    /// Opens the window of a container that starts. `claimed`: it took its slot when its cgroup was made.
-    fn start(&mut self, cgroup: CgroupId, opened: BootTime, claimed: bool) -> bool {
+    /// Opens the window of a container that starts. `claimed`: it took its slot when its cgroup was made, `made`.
+    fn start(&mut self, cgroup: CgroupId, made: BootTime, claimed: bool) -> bool {
         let Some(container) = self.containers.get_mut(&cgroup) else { return false };
         match self.source.track(cgroup, &container.path) {
             Ok(true) => {}
@@ -92,7 +93,8 @@ impl<S: EventSource> Fleet<'_, S> {
         }
         let tracked = self.source.now();
         container.late = if claimed { Late::claimed(tracked) } else { Late::from(tracked) };
-        self.open(cgroup, opened, true);
+        // Not earlier than its slot was free.
+        self.open(cgroup, if claimed { made } else { tracked }, true);
         true
     }
 
