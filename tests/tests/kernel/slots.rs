@@ -1,6 +1,6 @@
 //! More containers than slots: each has its turn, and what a window says is the truth of that window.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use wsp_tests::program::root;
 use wsp_tests::traced::Traced;
 
 use super::facts::{Facts, of_snapshot, of_truth};
-use super::{Api, Capture, image, lost, snapshots};
+use super::{Api, Capture, image, snapshots};
 
 const SLOTS: usize = 5;
 const IMAGES: [(&str, &str); 5] = [
@@ -85,19 +85,24 @@ fn twelve_containers_take_turns_in_five_slots() {
     let mut facts = 0;
     for (number, (container, image)) in containers.iter().enumerate() {
         for snapshot in mine(number) {
-            assert_eq!(snapshot.meta.image.workload.as_ref().map(ToString::to_string).as_ref(), Some(image));
-            assert_eq!(lost(snapshot), 0, "{:?}", snapshot.meta.lost);
+            let name = name(number);
+            let workload = snapshot.meta.image.workload.as_ref().map(ToString::to_string);
+            assert_eq!(workload.as_ref(), Some(image), "{name}");
+            // What a start did before it had a slot nobody saw, and the snapshot says so.
+            let lost: Vec<_> = snapshot.meta.lost.iter().filter(|loss| loss.cause != "late").collect();
+            assert!(lost.is_empty(), "{name}: {lost:?}");
             let (within, ever) = container.truth(span(snapshot));
-            assert_eq!(ever.unresolved, [].into());
+            differences.extend(ever.unresolved.iter().map(|what| format!("{name} unresolved {what}")));
             let (within, ever, seen) = (of_truth(&within), of_truth(&ever), of_snapshot(snapshot));
-            facts += within.values().map(std::collections::BTreeSet::len).sum::<usize>();
-            differences.extend(beyond(&within, &seen).map(|what| format!("{} missing {what}", name(number))));
-            differences.extend(beyond(&seen, &ever).map(|what| format!("{} foreign {what}", name(number))));
+            facts += within.values().map(BTreeSet::len).sum::<usize>();
+            differences.extend(beyond(&within, &seen).map(|what| format!("{name} missing {what}")));
+            differences.extend(beyond(&seen, &ever).map(|what| format!("{name} foreign {what}")));
         }
     }
     println!("{facts} facts compared");
-    assert!(facts > 100 * ALL / 2, "the workloads did little");
-    assert_eq!(differences, Vec::<String>::new());
+    differences.iter().for_each(|difference| println!("  {difference}"));
+    assert!(facts > 50 * ALL, "the workloads did little");
+    assert!(differences.is_empty(), "{} differences", differences.len());
 }
 
 fn name(number: usize) -> String {
