@@ -71,10 +71,21 @@ impl Traced {
         self.container.start();
     }
 
-    /// Ends its program, and waits until strace has seen that.
+    /// Has its program end, by a file `/stop`, and waits until strace has seen that. A call that a signal ends may not tell
+    /// what it did.
+    ///
+    /// # Panics
+    ///
+    /// Where podman refuses.
     pub fn end(&mut self) {
-        // It may have ended by itself.
-        let _ = podman(&["kill", &self.container.name]);
+        let (empty, stop) = (self.log.with_extension("stop"), format!("{}:/stop", self.container.name));
+        // Where it cannot be written, it cannot be copied.
+        let _ = std::fs::write(&empty, "");
+        let _ = podman(&["cp", &empty.display().to_string(), &stop]).ok();
+        self.wait();
+    }
+
+    fn wait(&mut self) {
         if let Some(mut strace) = self.strace.take() {
             let _ = strace.wait();
         }
@@ -95,7 +106,9 @@ impl Traced {
 
 impl Drop for Traced {
     fn drop(&mut self) {
-        self.end();
+        // It may have ended by itself.
+        let _ = podman(&["kill", &self.container.name]);
+        self.wait();
     }
 }
 

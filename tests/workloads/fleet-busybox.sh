@@ -5,7 +5,7 @@
 set -u
 
 round=1
-while [ "$round" -le "${ROUNDS:-100000}" ]; do
+while [ "$round" -le "${ROUNDS:-100000}" ] && ! [ -e /stop ]; do
   echo "$round" >"/tmp/round-$round"
   cat "/tmp/round-$round" /etc/passwd | sort >"/tmp/sorted-$round"
   nc 127.0.0.1 "$((6000 + round))" </dev/null 2>/dev/null

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Rounds of what containers do, each with names and ports of its own: so many as ROUNDS says, or until it is killed.
+# Rounds of what containers do, each with names and ports of its own: so many as ROUNDS says, or until there is a file /stop.
 #
 # usage: fleet.sh, in any image with bash; it serves with what the image has of nc, redis-server and nginx
 set -u
@@ -30,6 +30,7 @@ ask() {
 }
 
 for ((round = 1; round <= ${ROUNDS:-100000}; round++)); do
+  [[ -e /stop ]] && break
   echo "$round" >"/tmp/round-$round"
   cat "/tmp/round-$round" /etc/passwd | sort >"/tmp/sorted-$round"
   ask "$(printf 'r%07d' "$round")"

@@ -171,8 +171,21 @@ impl Slots {
         }
         container.phase = Phase::Running;
         container.waits_since = now;
-        self.counts.starts += u64::from(container.window.is_some());
-        container.window.is_none()
+        if container.window.is_none() {
+            return true;
+        }
+        self.counts.starts += 1;
+        self.count_anew(cgroup, now);
+        false
+    }
+
+    /// A window's time counts from the start of its container.
+    fn count_anew(&mut self, cgroup: CgroupId, now: Instant) {
+        let ends = now + self.length();
+        if let Some(window) = self.containers.get_mut(&cgroup).and_then(|container| container.window.as_mut())
+        {
+            window.ends = ends;
+        }
     }
 
     /// It is wanted again.
@@ -280,13 +293,13 @@ impl Slots {
 
     /// When the next window ends.
     pub(super) fn next_end(&self) -> Option<Instant> {
-        self.windows().map(|(_, window)| window.ends).min()
+        self.ending().map(|(_, window)| window.ends).min()
     }
 
     /// The window that ended first, and whether its slot goes to somebody else.
     pub(super) fn ended(&self, now: Instant) -> Option<(CgroupId, bool)> {
         let (cgroup, window) =
-            self.windows().filter(|(_, window)| window.ends <= now).min_by_key(|(_, window)| window.ends)?;
+            self.ending().filter(|(_, window)| window.ends <= now).min_by_key(|(_, window)| window.ends)?;
         let others_wait = self.waiting().any(|(_, container)| container.gives_way_until <= now);
         // One that was recorded from its start on goes on as one like the others.
         let stays = !others_wait && (!window.start || self.has_room());
@@ -320,6 +333,14 @@ impl Slots {
 
     fn windows(&self) -> impl Iterator<Item = (CgroupId, Window)> + '_ {
         self.containers.iter().filter_map(|(cgroup, container)| Some((*cgroup, container.window?)))
+    }
+
+    /// Windows that end by their time. Who has not started yet gives its slot back in another way: [`Slots::idle`].
+    fn ending(&self) -> impl Iterator<Item = (CgroupId, Window)> + '_ {
+        let started = |cgroup: &CgroupId| {
+            self.containers.get(cgroup).is_some_and(|container| container.phase != Phase::Unstarted)
+        };
+        self.windows().filter(move |(cgroup, _)| started(cgroup))
     }
 
     fn slots(&self) -> usize {

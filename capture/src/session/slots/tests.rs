@@ -287,6 +287,19 @@ fn who_does_not_start_gives_its_slot_back() {
 }
 
 #[test]
+fn a_windows_time_counts_from_the_start_of_its_container() {
+    let mut slots = Slots::new(SlotOptions { interval: UNSTARTED / 2, ..options(2, 1) }, 1);
+    let (cgroup, now) = (CgroupId(1), Instant::now());
+    slots.met(cgroup, false, now);
+    slots.opened(cgroup, true, now);
+    let later = now + UNSTARTED - Duration::from_secs(1);
+    assert_eq!((slots.next_end(), slots.ended(later)), (None, None));
+    assert!(!slots.ran(cgroup, later));
+    assert!(slots.next_end().unwrap() > later && slots.ended(later).is_none());
+    assert_eq!(slots.counts().starts, 1);
+}
+
+#[test]
 fn who_is_unwanted_has_no_slot() {
     let mut session = Session::new(options(2, 1));
     session.found(CgroupId(1), 1);
