@@ -20,7 +20,7 @@
 const volatile u32 host_mnt_ns = 0;
 /* Containers are recognised by the names of new cgroups. */
 const volatile u32 discover = 0;
-/* What a container does is told from its cgroup's creation on: it is tracked here, before userspace hears of it. */
+/* A new container takes a free slot at its cgroup's creation, before userspace hears of it: its first exec is in. */
 const volatile u32 claim = 0;
 /* Key of the hashes by which what was seen already is known: a container cannot make two of its paths meet. */
 const volatile u64 hash_key_0 = 0;
@@ -100,13 +100,24 @@ struct {
 	__type(value, u64);
 } containers SEC(".maps");
 
-/* Top cgroups whose activity is emitted, and not only their lineage. */
+/* Top cgroups whose activity is emitted, and not only their lineage. Userspace sizes it: no more than there are slots. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
 	__type(key, u64);
 	__type(value, u32);
 } tracked SEC(".maps");
+
+/*
+ * Free slots. Who takes one out, this side or userspace, may put one container into `tracked`; who takes that out again
+ * puts the slot back. So both together never hold more than userspace put in here at first.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(max_entries, 1024);
+	__uint(key_size, 0);
+	__uint(value_size, sizeof(u32));
+} slots SEC(".maps");
 
 /*
  * Thread group id -> the container whose tree the process is in. Not task storage, although that needs no bound: a

@@ -59,7 +59,7 @@ int BPF_PROG(cgroup_made, struct cgroup *cgrp, const char *path)
 	struct id_search *search;
 	struct wsp_created *created;
 	struct scratch *scratch;
-	u32 claimed = 1;
+	u32 slot;
 	long len;
 
 	/* Hierarchy 0 is cgroup v2. */
@@ -95,8 +95,8 @@ int BPF_PROG(cgroup_made, struct cgroup *cgrp, const char *path)
 		count_lost(id, WSP_KIND_CREATED, WSP_LOST_MAP_FULL);
 		return 0;
 	}
-	if (claim && bpf_map_update_elem(&tracked, &id, &claimed, BPF_ANY))
-		count_lost(id, WSP_KIND_CREATED, WSP_LOST_MAP_FULL);
+	if (claim && !bpf_map_pop_elem(&slots, &slot) && bpf_map_update_elem(&tracked, &id, &slot, BPF_NOEXIST))
+		bpf_map_push_elem(&slots, &slot, BPF_ANY);
 	scratch->pos = len - 1;
 	created = front_of(scratch, struct wsp_created);
 	fill(&created->record, WSP_KIND_CREATED, id, 0);

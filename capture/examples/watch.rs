@@ -9,11 +9,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     use std::time::Duration;
 
     use tokio::time::{Instant, timeout_at};
-    use wsp_capture::probe::{Probe, ProbeOptions};
+    use wsp_capture::event::Body;
+    use wsp_capture::probe::{Probe, ProbeOptions, cgroup};
 
     print!("{}", wsp_capture::doctor::examine());
     let seconds = std::env::args().nth(1).map_or(Ok(10), |text| text.parse())?;
-    let mut options = ProbeOptions { track_new_up_to: 5, ..ProbeOptions::default() };
+    let mut options = ProbeOptions { slots: 5, claim: true, ..ProbeOptions::default() };
     if let Ok(bytes) = std::env::var("WATCH_RING_BYTES") {
         options.ring_bytes = bytes.parse()?;
     }
@@ -21,9 +22,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     writeln!(out, "{}", serde_json::to_string(&probe.sensors())?)?;
     let mount = probe.cgroup_mount().to_path_buf();
-    for (cgroup, path) in wsp_capture::probe::cgroup::containers(&mount) {
-        probe.track(cgroup, &path)?;
-        for event in probe.initial_state(cgroup, &path)? {
+    for (of, path) in cgroup::containers(&mount) {
+        probe.track(of, &path)?;
+        for event in probe.initial_state(of, &path)? {
             writeln!(out, "{}", serde_json::to_string(&event)?)?;
         }
     }
@@ -32,12 +33,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     while let Ok(batch) = timeout_at(end, probe.next_batch()).await {
         for event in batch?.into_iter().chain(probe.take_lost()?) {
             writeln!(out, "{}", serde_json::to_string(&event)?)?;
+            match &event.body {
+                Body::ContainerCreated { path } if probe.holds_slot(event.cgroup) => {
+                    // It may be gone already.
+                    let _ = probe.track(event.cgroup, &cgroup::path_of(path));
+                }
+                Body::ContainerGone => probe.forget(event.cgroup),
+                _ => {}
+            }
         }
-        for cgroup in probe.tracked() {
-            if let Some(tracked) = probe.tracking(cgroup)
+        for of in probe.tracked() {
+            if let Some(tracked) = probe.tracking(of)
                 && !tracked.dead.is_empty()
             {
-                writeln!(out, "# {cgroup:?} {}", serde_json::to_string(&tracked.dead)?)?;
+                writeln!(out, "# {of:?} {}", serde_json::to_string(&tracked.dead)?)?;
             }
         }
         out.flush()?;

@@ -94,8 +94,24 @@ fn execute(args: Args) -> Result<Exit, Error> {
     done
 }
 
+/// Nodes that one event and what it hangs from can bring, with room to spare.
+#[cfg(feature = "ebpf")]
+const SPARE_NODES: usize = 1024;
+
 fn options(args: &RecordArgs) -> Options {
-    Options { args: args.args, max_nodes: args.max_nodes }
+    Options { args: args.args, max_nodes: args.max_nodes, ..Options::default() }
+}
+
+/// How a run shares out its slots.
+#[cfg(feature = "ebpf")]
+fn slots(args: &RunArgs) -> Result<session::SlotOptions, Error> {
+    let slots = args.max_containers;
+    let kept_for_starts = args.start_slots.unwrap_or_else(|| 2.min(slots - 1));
+    if kept_for_starts >= slots {
+        return Err(Error::StartSlots { slots });
+    }
+    let recapture_wait = args.recapture_wait.unwrap_or(args.interval);
+    Ok(session::SlotOptions { slots, kept_for_starts, interval: args.interval, recapture_wait })
 }
 
 #[cfg(feature = "ebpf")]
@@ -166,7 +182,7 @@ async fn once(args: OnceArgs) -> Result<Exit, Error> {
         kernel: session::kernel_release(),
     };
     // A container without a cgroup is recognised when it is initialised.
-    let mut source = session::Live::load(probe(&args.probe), false)?;
+    let mut source = session::Live::load(&probe(&args.probe))?;
     let name = target.identity.display().to_string();
     let attached = || say(&format!("capturing {name}"));
     let recorded = session::once(config, &mut source, target, &sink, attached, nth(signals()?, 1)).await?;
@@ -199,9 +215,16 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
     pulse::check_watchdog();
     let mut sources = Sources::open(args.runtime.runtime_socket.as_deref()).await?;
     sources.listen();
+    let slots = slots(&args)?;
     let config = Run {
-        options: options(&args.record),
-        interval: args.interval,
+        // A window is turned between two events, which may bring a few nodes more.
+        options: Options {
+            max_bytes: usize::try_from(args.max_bytes).unwrap_or(usize::MAX),
+            max_nodes: args.record.max_nodes.saturating_add(SPARE_NODES),
+            spare_nodes: SPARE_NODES,
+            ..options(&args.record)
+        },
+        slots,
         upload_at_end: args.stop_timeout,
         host: host(&args.record),
         kernel: session::kernel_release(),
@@ -209,7 +232,8 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
         pulse,
     };
     let signals = signals()?;
-    let mut source = session::Live::load(probe(&args.probe), true)?;
+    let mut source =
+        session::Live::load(&ProbeOptions { slots: slots.slots, claim: true, ..probe(&args.probe) })?;
     if args.watch.bpf_stats
         && let Err(error) = source.count_run_times()
     {
@@ -229,6 +253,9 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
     for (count, what) in [(waiting, "waiting"), (taken, "taken")].into_iter().filter(|(count, _)| *count > 0)
     {
         said += &format!(", {count} snapshots in {folder}/{what}");
+    }
+    if summary.slots.missed_starts > 0 {
+        said += &format!(", {} starts missed", summary.slots.missed_starts);
     }
     if dropped > 0 {
         said += &format!(", {dropped} snapshots lost");

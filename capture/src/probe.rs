@@ -28,7 +28,7 @@ use self::host::KernelVersion;
 pub(crate) use self::kernel::try_hooks;
 use self::kernel::{Kernel, Links};
 use self::loss::LossReader;
-use crate::event::{Body, BootTime, CgroupId, Event, Key};
+use crate::event::{BootTime, CgroupId, Event, Key};
 use crate::session::SourceStats;
 
 /// Which hooks may be used, where there is a choice.
@@ -59,8 +59,10 @@ pub struct ProbeOptions {
     pub max_processes: u32,
     /// Recognise new containers by the names of their cgroups (a run of 64 hex digits).
     pub discover: bool,
-    /// Track new containers on sight, as long as fewer than this many are tracked.
-    pub track_new_up_to: usize,
+    /// How many containers may be tracked at once.
+    pub slots: u32,
+    /// A new container takes a free slot by itself, at its cgroup's creation: see [`Probe::holders`].
+    pub claim: bool,
 }
 
 impl Default for ProbeOptions {
@@ -73,7 +75,8 @@ impl Default for ProbeOptions {
             ring_bytes: 8 << 20,
             max_processes: 65_536,
             discover: true,
-            track_new_up_to: 0,
+            slots: 1,
+            claim: false,
         }
     }
 }
@@ -194,12 +197,10 @@ pub struct Probe {
     loss: LossReader,
     cgroup_mount: PathBuf,
     host_mnt_ns: u64,
-    track_new_up_to: usize,
+    claim: bool,
     /// Links of what all tracked containers share, while anything is tracked or a new container would be.
     shared: Option<(Links, Tracked)>,
     tracked: BTreeMap<CgroupId, (Links, Tracked)>,
-    /// Containers that this side put in, or that the kernel side told of.
-    known: BTreeSet<CgroupId>,
     ring_bytes: u64,
     /// The most that ever waited in the ring buffer when it was looked at.
     ring_peak: u64,
@@ -249,17 +250,16 @@ impl Probe {
         // The consumer is in place: from here on events may come.
         kernel.attach_lineage()?;
         // A container that starts is told from its first exec only where the tracepoints are there already.
-        let shared = (options.track_new_up_to > 0).then(|| kernel.attach_shared());
+        let shared = options.claim.then(|| kernel.attach_shared());
         Ok(Self {
             kernel,
             ring,
             loss,
             cgroup_mount,
             host_mnt_ns,
-            track_new_up_to: options.track_new_up_to,
+            claim: options.claim,
             shared,
             tracked: BTreeMap::new(),
-            known: BTreeSet::new(),
             ring_bytes: options.ring_bytes.into(),
             ring_peak: 0,
             run_times: None,
@@ -286,7 +286,6 @@ impl Probe {
     pub fn adopt(&mut self, cgroup: CgroupId, path: &Path) -> Result<(), ProbeError> {
         // Own id first: a descendant made meanwhile is then recognised by its parent.
         self.kernel.containers.insert(cgroup.0, cgroup.0, 0).map_err(map_error("containers"))?;
-        self.known.insert(cgroup);
         let top = cgroup::below(&self.cgroup_mount, path);
         for (id, _) in cgroup::descendants(&top) {
             self.kernel.containers.insert(id.0, cgroup.0, 0).map_err(map_error("containers"))?;
@@ -294,16 +293,19 @@ impl Probe {
         Ok(())
     }
 
-    /// Has a container's activity told too, and says which sensors run for it. Adopts it first. Twice is the same as once.
-    pub fn track(&mut self, cgroup: CgroupId, path: &Path) -> Result<Tracked, ProbeError> {
+    /// Has a container's activity told too, and says which sensors run for it; none where no slot is free. Adopts it first.
+    /// Twice is the same as once.
+    pub fn track(&mut self, cgroup: CgroupId, path: &Path) -> Result<Option<Tracked>, ProbeError> {
         if let Some((_, tracked)) = self.tracked.get(&cgroup) {
-            return Ok(tracked.clone());
+            return Ok(Some(tracked.clone()));
         }
         self.adopt(cgroup, path)?;
         let top = cgroup::below(&self.cgroup_mount, path);
         let directory =
             std::fs::File::open(&top).map_err(|source| ProbeError::Cgroup { path: top.clone(), source })?;
-        self.kernel.tracked.insert(cgroup.0, 1, 0).map_err(map_error("tracked"))?;
+        if !self.take_slot(cgroup)? {
+            return Ok(None);
+        }
         let mut tracked = Tracked { live: self.kernel.lineage(), dead: Vec::new() };
         let (_, shared) = self.shared.get_or_insert_with(|| self.kernel.attach_shared());
         tracked.live.extend(shared.live.iter().cloned());
@@ -312,18 +314,43 @@ impl Probe {
         tracked.live.extend(dns.live);
         tracked.dead.extend(dns.dead);
         self.tracked.insert(cgroup, (links, tracked.clone()));
-        Ok(tracked)
+        Ok(Some(tracked))
     }
 
-    /// Has a container's lineage alone told from here on. The tracepoints go with the last one, unless new ones are tracked:
-    /// detaching takes half a second, in which the next container would start unseen.
-    pub fn untrack(&mut self, cgroup: CgroupId) {
-        // The kernel side may have claimed what could not be tracked here; gone already is as good.
-        let _ = self.kernel.tracked.remove(&cgroup.0);
-        if self.tracked.remove(&cgroup).is_none() {
-            return;
+    /// False where there is none. A container that the kernel side gave one has it.
+    fn take_slot(&mut self, cgroup: CgroupId) -> Result<bool, ProbeError> {
+        if self.kernel.tracked.get(&cgroup.0, 0).is_ok() {
+            return Ok(true);
         }
-        if self.tracked.is_empty() && self.track_new_up_to == 0 {
+        let Some(slot) = self.kernel.slots.take()? else { return Ok(false) };
+        if let Err(source) = self.kernel.tracked.insert(cgroup.0, slot, 0) {
+            self.kernel.slots.put(slot)?;
+            return Err(map_error("tracked")(source));
+        }
+        Ok(true)
+    }
+
+    /// Containers that hold a slot in the kernel: those that were tracked, and those that took one by themselves.
+    pub fn holders(&self) -> Vec<CgroupId> {
+        self.kernel.tracked.keys().filter_map(Result::ok).map(CgroupId).collect()
+    }
+
+    /// True for one of those.
+    pub fn holds_slot(&self, cgroup: CgroupId) -> bool {
+        self.kernel.tracked.get(&cgroup.0, 0).is_ok()
+    }
+
+    /// Has a container's lineage alone told from here on; its slot is free. The tracepoints go with the last one, unless new
+    /// ones take slots by themselves: detaching takes half a second, in which the next container would start unseen.
+    pub fn untrack(&mut self, cgroup: CgroupId) {
+        if let Ok(slot) = self.kernel.tracked.get(&cgroup.0, 0)
+            && self.kernel.tracked.remove(&cgroup.0).is_ok()
+            && let Err(error) = self.kernel.slots.put(slot)
+        {
+            tracing::error!(%error, "a slot is lost: this is a bug");
+        }
+        self.tracked.remove(&cgroup);
+        if self.tracked.is_empty() && !self.claim {
             self.shared = None;
         }
     }
@@ -331,7 +358,6 @@ impl Probe {
     /// Forgets a container and its counts of lost events (read them first). What still runs in it stays in the tree.
     pub fn forget(&mut self, cgroup: CgroupId) {
         self.untrack(cgroup);
-        self.known.remove(&cgroup);
         self.kernel.forget_container(cgroup);
         self.loss.forget(&mut self.kernel.lost, cgroup);
     }
@@ -347,8 +373,7 @@ impl Probe {
     }
 
     /// Waits for events and takes what is there, at most a few thousand, in kernel order. Never empty. Cancelling loses
-    /// nothing. Call it again soon: the time between is what the ring buffer must bridge, and new containers are tracked
-    /// from in here.
+    /// nothing. Call it again soon: the time between is what the ring buffer must bridge.
     pub async fn next_batch(&mut self) -> Result<Vec<Event>, ProbeError> {
         loop {
             let mut events = Vec::new();
@@ -366,7 +391,6 @@ impl Probe {
                     drain(ready.get_inner_mut(), &mut self.loss, &mut events);
                 }
             }
-            self.follow_containers(&events);
             if !events.is_empty() {
                 return Ok(events);
             }
@@ -392,7 +416,6 @@ impl Probe {
     pub fn drain(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while !drain(self.ring.get_mut(), &mut self.loss, &mut events) {}
-        self.follow_containers(&events);
         events
     }
 
@@ -410,10 +433,10 @@ impl Probe {
             ring_used,
             ring_peak: self.ring_peak.max(ring_used),
             ring_bytes: self.ring_bytes,
-            known: self.known.len() as u64,
             tracked: self.tracked.len() as u64,
             sensors: live.chain(dead.iter().map(|dead| (dead.sensor.name(), false))).collect(),
             programs: self.kernel.costs(),
+            ..SourceStats::default()
         }
     }
 
@@ -427,29 +450,6 @@ impl Probe {
         })?;
         self.run_times = Some(run_times);
         Ok(())
-    }
-
-    /// Tracks what is new while there is room.
-    fn follow_containers(&mut self, events: &[Event]) {
-        for event in events {
-            match &event.body {
-                Body::ContainerCreated { path } => {
-                    self.known.insert(event.cgroup);
-                    if self.tracked.len() >= self.track_new_up_to {
-                        continue;
-                    }
-                    let path = cgroup::path_of(path);
-                    if let Err(error) = self.track(event.cgroup, &path) {
-                        tracing::warn!(path = %path.display(), %error, "a new container is not tracked");
-                    }
-                }
-                Body::ContainerGone => {
-                    self.untrack(event.cgroup);
-                    self.known.remove(&event.cgroup);
-                }
-                _ => {}
-            }
-        }
     }
 }
 

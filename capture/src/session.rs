@@ -9,6 +9,7 @@ mod live;
 mod once;
 mod replay;
 mod run;
+mod slots;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use self::replay::{Replay, ReplayError, replay};
 #[cfg(all(test, feature = "ebpf"))]
 pub(crate) use self::run::CLOSING;
 pub use self::run::{Run, RunError, Summary, run};
+pub use self::slots::{SlotCounts, SlotOptions};
 pub use self::snapshot::{Outcome, Recorded};
 use crate::event::{BootTime, CgroupId, Clock, Event, Key, Pid};
 
@@ -73,11 +75,15 @@ pub trait EventSource {
     fn drain(&mut self) -> Vec<Event>;
     /// Events that were lost since the last call. Those of cgroup 0 are of no known container.
     fn take_lost(&mut self) -> Result<Vec<Event>, SourceError>;
-    /// Has all of a container told from here on. `path` is below the cgroup mount.
-    fn track(&mut self, cgroup: CgroupId, path: &Path) -> Result<(), SourceError>;
+    /// Has all of a container told from here on; false where no slot is free. `path` is below the cgroup mount.
+    fn track(&mut self, cgroup: CgroupId, path: &Path) -> Result<bool, SourceError>;
+    /// Has its lineage alone told from here on, and its slot is free.
+    fn untrack(&mut self, cgroup: CgroupId);
+    /// Containers that hold a slot: those that were tracked, and new ones that took one by themselves.
+    fn holders(&self) -> Vec<CgroupId>;
     /// What runs for a container.
     fn sensors(&self, cgroup: CgroupId) -> Vec<Sensor>;
-    /// What a running container is and has open. Track it before.
+    /// What a running container is and has open; its lineage is told from here on. To miss nothing else, track it before.
     fn initial_state(&mut self, cgroup: CgroupId, path: &Path) -> Result<Vec<Event>, SourceError>;
     /// Present titles of processes.
     fn titles(&self, cgroup: CgroupId, pids: &[Pid]) -> Vec<Event>;

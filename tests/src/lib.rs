@@ -9,4 +9,5 @@ pub mod podman;
 pub mod program;
 pub mod s3;
 pub mod strace;
+pub mod traced;
 pub mod value;

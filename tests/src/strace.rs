@@ -18,6 +18,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::ops::Range;
 use std::path::Path;
 
 use serde::Serialize;
@@ -73,8 +74,20 @@ pub enum Address {
 /// Reads a log. `rootfs` is the container's root file system on this host, as the container left it.
 pub fn parse(trace: &[u8], rootfs: &Path) -> Truth {
     let mut reader = calls::Reader::new(rootfs);
-    for entry in lines::join(trace) {
-        reader.take(&entry);
+    for timed in lines::join(trace) {
+        reader.take(&timed.entry);
+    }
+    reader.finish().1
+}
+
+/// Reads a log with times (`-ttt`): what was begun and over in a span of time (microseconds since the epoch), and everything.
+/// What is before the span is needed to understand what is in it.
+pub fn parse_within(trace: &[u8], rootfs: &Path, span: Range<u64>) -> (Truth, Truth) {
+    let mut reader = calls::Reader::new(rootfs);
+    for timed in lines::join(trace) {
+        let from = timed.from.is_some_and(|from| span.contains(&from));
+        reader.count(from && timed.until.is_some_and(|until| span.contains(&until)));
+        reader.take(&timed.entry);
     }
     reader.finish()
 }
@@ -104,6 +117,16 @@ impl Address {
 }
 
 impl Truth {
+    fn extend(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.execs.extend(other.execs);
+        self.scripts.extend(other.scripts);
+        self.connects.extend(other.connects);
+        self.listens.extend(other.listens);
+        self.dns.extend(other.dns);
+        self.unresolved.extend(other.unresolved);
+    }
+
     /// Writes one JSON object a line, sorted.
     pub fn write_json_lines(&self, mut out: impl Write) -> io::Result<()> {
         let connects = self.connects.iter().map(|e| Line::Connect {

@@ -49,7 +49,7 @@ pub(super) struct RecordArgs {
     /// What is kept of command lines: scrubbed, hashed or off
     #[arg(long, value_name = "MODE", env = "WSP_ARGS", default_value = "scrubbed")]
     pub(super) args: ArgsMode,
-    /// Most nodes of one snapshot; what would be more is counted as lost
+    /// Most nodes of one snapshot: `run` goes on in another one, elsewhere what would be more is counted as lost
     #[arg(long, value_name = "N", env = "WSP_MAX_NODES", default_value_t = 100_000)]
     pub(super) max_nodes: usize,
 }
@@ -127,6 +127,18 @@ pub(super) struct RunArgs {
     /// Length of a snapshot's window
     #[arg(long, value_name = "TIME", env = "WSP_INTERVAL", default_value = "30m", value_parser = duration::window)]
     pub(super) interval: Duration,
+    /// How many containers are recorded at once; the others take turns
+    #[arg(long, value_name = "N", env = "WSP_MAX_CONTAINERS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(super) max_containers: u32,
+    /// How many of them are kept for containers that start: less than all [default: 2, where there are more]
+    #[arg(long, value_name = "N", env = "WSP_START_SLOTS")]
+    pub(super) start_slots: Option<u32>,
+    /// How long a container that was recorded gives way to others that wait [default: as long as a window]
+    #[arg(long, value_name = "TIME", env = "WSP_RECAPTURE_WAIT", value_parser = duration::parse)]
+    pub(super) recapture_wait: Option<Duration>,
+    /// Most bytes of text of one snapshot in memory, about: it goes on in another one
+    #[arg(long, value_name = "BYTES", env = "WSP_MAX_BYTES", default_value_t = 16 << 20, value_parser = clap::value_parser!(u64).range(1 << 16..))]
+    pub(super) max_bytes: u64,
     /// Folder where snapshots wait for the store, this daemon's alone; what waits there is uploaded at the next start
     /// [default: STATE_DIRECTORY, which systemd sets, or /var/lib/wsp-capture]
     #[arg(long, value_name = "FOLDER", env = "WSP_SPOOL")]

@@ -86,6 +86,10 @@ pub(super) enum Error {
     Config(#[from] FileError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(
+        "all {slots} slots cannot be kept for starts, or what runs already would never be recorded: give --start-slots less than --max-containers"
+    )]
+    StartSlots { slots: u32 },
     #[cfg(not(feature = "ebpf"))]
     #[error("this program was built without eBPF: build it with the feature `ebpf`; `replay` works without")]
     NotBuilt,
@@ -95,6 +99,7 @@ impl Error {
     pub(super) fn exit(&self) -> Exit {
         match self.sink() {
             Some(SinkError::Encode(_)) => Exit::Bug,
+            _ if matches!(self, Self::StartSlots { .. }) => Exit::Usage,
             _ => Exit::Failed,
         }
     }

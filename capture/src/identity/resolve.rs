@@ -27,6 +27,11 @@ impl Pending {
         Self(watch::channel(Some(identity)).1)
     }
 
+    /// What is known by now: none where it is still being found out.
+    pub fn peek(&self) -> Option<Identity> {
+        self.0.borrow().clone()
+    }
+
     /// Waits until it is known, or until it cannot be.
     pub async fn get(&mut self, id: &str) -> Identity {
         match self.0.wait_for(Option::is_some).await {

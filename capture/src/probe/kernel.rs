@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::time::Duration;
 
-use aya::maps::{HashMap, Map, MapData, RingBuf};
+use aya::maps::{HashMap, Map, MapData, MapError, RingBuf, Stack};
 use aya::programs::{CgroupAttachMode, Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
 
@@ -13,7 +13,7 @@ use super::abi;
 use super::hooks::{Hook, PARTS, Part, Point, Sensor, hooks};
 use super::host::KernelVersion;
 use super::ring::RingFill;
-use super::{DeadSensor, HookChoice, LiveSensor, ProbeError, ProbeOptions, Tracked};
+use super::{DeadSensor, HookChoice, LiveSensor, ProbeError, ProbeOptions, Tracked, map_error};
 use crate::event::CgroupId;
 use crate::session::ProgramStats;
 
@@ -49,6 +49,29 @@ impl fmt::Debug for Ring {
     }
 }
 
+/// Slots that no container has.
+pub(super) struct Free(Stack<MapData, u32>);
+
+impl Free {
+    pub(super) fn take(&mut self) -> Result<Option<u32>, ProbeError> {
+        match self.0.pop(0) {
+            Ok(slot) => Ok(Some(slot)),
+            Err(MapError::ElementNotFound) => Ok(None),
+            Err(source) => Err(map_error("slots")(source)),
+        }
+    }
+
+    pub(super) fn put(&mut self, slot: u32) -> Result<(), ProbeError> {
+        self.0.push(slot, 0).map_err(map_error("slots"))
+    }
+}
+
+impl fmt::Debug for Free {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Free")
+    }
+}
+
 /// Attachments that end when this is dropped.
 #[derive(Default)]
 pub(super) struct Links(Vec<Box<dyn Any + Send + Sync>>);
@@ -75,8 +98,10 @@ pub(super) struct Kernel {
     ebpf: Ebpf,
     /// Cgroup id of a container or a descendant → top cgroup id.
     pub(super) containers: HashMap<MapData, u64, u64>,
-    /// Top cgroup id → 1.
+    /// Top cgroup id → the slot that it holds.
     pub(super) tracked: HashMap<MapData, u64, u32>,
+    /// Free slots.
+    pub(super) slots: Free,
     /// Thread group id → container.
     pub(super) processes: HashMap<MapData, u32, abi::ProcessState>,
     /// Counts of lost events.
@@ -99,9 +124,15 @@ impl Kernel {
         for part in PARTS.iter().filter(|part| options.sensors.contains(&part.sensor())) {
             chosen.push((part, load_part(&mut ebpf, part, options.hooks, &btf)?));
         }
+        let map = ebpf.take_map("slots").ok_or_else(|| ProbeError::Missing("map slots".to_owned()))?;
+        let mut slots = Free(Stack::try_from(map).map_err(map_error("slots"))?);
+        for slot in 0..options.slots {
+            slots.put(slot)?;
+        }
         Ok(Self {
             containers: hash_map(&mut ebpf, "containers")?,
             tracked: hash_map(&mut ebpf, "tracked")?,
+            slots,
             processes: hash_map(&mut ebpf, "processes")?,
             lost: hash_map(&mut ebpf, "lost")?,
             seen: hash_map(&mut ebpf, "seen")?,
@@ -289,7 +320,7 @@ fn open(
     let host_mnt_ns = u32::try_from(host_mnt_ns).unwrap_or(0);
     let ovl_has_entry = u32::from(version.is_some_and(|version| version >= KernelVersion::OVERLAY_ENTRY));
     let discover = u32::from(options.discover);
-    let claim = u32::from(options.track_new_up_to > 0);
+    let claim = u32::from(options.claim);
     let [hash_key_0, hash_key_1]: [u64; 2] = rand::random();
     let token_ns =
         1_000_000_000_u64.checked_div(u64::from(options.max_events_per_second)).unwrap_or_default();
@@ -298,6 +329,8 @@ fn open(
         .btf(Some(&btf))
         .map_max_entries("events", options.ring_bytes)
         .map_max_entries("processes", options.max_processes)
+        .map_max_entries("tracked", options.slots.max(1))
+        .map_max_entries("slots", options.slots.max(1))
         .override_global("host_mnt_ns", &host_mnt_ns, true)
         .override_global("ovl_has_entry", &ovl_has_entry, true)
         .override_global("fmode_backing", &fmode_backing(version), true)

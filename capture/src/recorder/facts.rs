@@ -18,12 +18,12 @@ use crate::event::{
 const REMOTE_IPS: usize = 16;
 
 impl Recorder {
-    pub(super) fn open(&mut self, at: BootTime, pid: Pid, file: &FilePath, flags: u32, key: Key) {
+    pub(super) fn opened_file(&mut self, at: BootTime, pid: Pid, file: &FilePath, flags: u32, key: Key) {
         let row = self.file(at, pid, file, access::words(flags), access::writes(flags), None);
         self.window.note_key(key, [row, None]);
     }
 
-    pub(super) fn found_open(&mut self, at: BootTime, pid: Pid, file: &FilePath, flags: u32) {
+    pub(super) fn found_file(&mut self, at: BootTime, pid: Pid, file: &FilePath, flags: u32) {
         let path = normal(&file.path);
         let owner = self.owner(pid);
         if owner.and_then(|id| self.tree.known(id)).is_some_and(|node| node.says(&path)) {

@@ -3,6 +3,8 @@
 //! A [`Recorder`] lives as long as its container: it keeps who is whose child across windows. A window starts with only
 //! what is seen in it; ancestors and owners that were known before stand in it as `initial`, seen once at its opening.
 //!
+//! Between windows ([`Recorder::close`], [`Recorder::open`]) it keeps lineage alone: what lives, and what that hangs from.
+//!
 //! What it cannot place is not lost: a fact of a process that is not known (its fork or exec was lost) stands without an
 //! owner, and a program of such a process is a root of its own. Both have `lineage_complete` false. To hang them from a
 //! guess would make a statement about a process that nobody saw.
@@ -19,6 +21,7 @@ mod tree;
 mod used;
 mod window;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use wsp_schemas::identity::{NodeId, Parent, RootKind};
@@ -42,13 +45,20 @@ pub struct Options {
     pub args: ArgsMode,
     /// Most nodes of a window; what would be more is counted as lost.
     pub max_nodes: usize,
+    /// Bytes of text from which a window [is full](Recorder::is_full), about.
+    pub max_bytes: usize,
+    /// How many nodes before the most a window is full: for those that turn it only between events.
+    pub spare_nodes: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { args: ArgsMode::default(), max_nodes: 100_000 }
+        Self { args: ArgsMode::default(), max_nodes: 100_000, max_bytes: usize::MAX, spare_nodes: 0 }
     }
 }
+
+/// Nodes that are always remembered between windows, whether something lives there or not.
+const KNOWN_BETWEEN_WINDOWS: usize = 2048;
 
 /// How the container was met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +83,8 @@ pub struct Recorder {
     tree: Tree,
     names: dns::Names,
     window: Window,
+    /// Nodes from which those that nothing hangs from are forgotten between windows.
+    prune_at: usize,
     /// Initial processes, until all of them are there: only then the earliest is known.
     initial: Vec<Initial>,
 }
@@ -89,6 +101,12 @@ struct Initial {
 impl Recorder {
     /// Starts with the first window. `init` is the container's init task where the runtime tells it.
     pub fn new(options: Options, met: Met, init: Option<Pid>, opened: BootTime) -> Self {
+        let window = Window::new(0, opened, options.max_nodes);
+        Self { window, ..Self::without_window(options, met, init) }
+    }
+
+    /// Starts with lineage alone.
+    pub fn without_window(options: Options, met: Met, init: Option<Pid>) -> Self {
         Self {
             options,
             met,
@@ -99,25 +117,65 @@ impl Recorder {
             start: None,
             tree: Tree::default(),
             names: dns::Names::default(),
-            window: Window::new(0, opened, options.max_nodes),
+            window: Window::none(0),
+            prune_at: KNOWN_BETWEEN_WINDOWS,
             initial: Vec::new(),
         }
     }
 
     /// Closes the window and opens the next one at the same moment.
     pub fn turn(&mut self, at: BootTime) -> ClosedWindow {
-        self.flush_initial();
         let at = at.max(self.window.opened);
+        let next = Window::new(self.window.number + 1, at, self.options.max_nodes);
+        self.replace(next, at)
+    }
+
+    /// Opens a window, where there is none.
+    pub fn open(&mut self, at: BootTime) {
+        self.flush_initial();
+        if !self.has_window() {
+            let next = Window::new(self.window.number + 1, at, self.options.max_nodes);
+            let _lineage = self.replace(next, at);
+        }
+    }
+
+    /// Closes the window; lineage is kept until the next one. None where there is no window.
+    pub fn close(&mut self, at: BootTime) -> Option<ClosedWindow> {
+        let next = Window::none(self.window.number + 1);
+        self.has_window().then(|| self.replace(next, at.max(self.window.opened)))
+    }
+
+    fn replace(&mut self, next: Window, at: BootTime) -> ClosedWindow {
+        self.flush_initial();
         if self.window.lost_lineage() {
             for root in &self.window.entered {
                 self.tree.doubt(*root);
             }
         }
-        let next = Window::new(self.window.number + 1, at, self.options.max_nodes);
+        if self.is_full() {
+            self.window.hit_limit(self.options.max_bytes);
+        }
         let window = std::mem::replace(&mut self.window, next);
         let closed = ClosedWindow::new(window, &self.tree, self.start, at);
         self.tree.forget_unused(std::iter::empty());
         closed
+    }
+
+    /// True while one is open.
+    pub fn has_window(&self) -> bool {
+        !self.window.is_none()
+    }
+
+    /// True where the window should be turned, lest nodes are left out.
+    pub fn is_full(&self) -> bool {
+        let Options { max_nodes, max_bytes, spare_nodes, .. } = self.options;
+        self.window.nodes() >= max_nodes.saturating_sub(spare_nodes).max(1)
+            || self.window.bytes() >= max_bytes
+    }
+
+    /// True once a program of the container has run.
+    pub fn has_started(&self) -> bool {
+        self.met == Met::Running || self.any_root
     }
 
     /// When the window was opened.
@@ -132,7 +190,7 @@ impl Recorder {
         pids
     }
 
-    /// Under which repeats of the open window are counted.
+    /// Under which repeats are counted of what was told in the open window, or since the last one.
     pub fn keys(&self) -> Vec<Key> {
         self.window.keys.keys().copied().collect()
     }
@@ -146,6 +204,10 @@ impl Recorder {
             return;
         }
         self.flush_initial();
+        if !self.has_window() {
+            self.keep_lineage(event);
+            return;
+        }
         match &event.body {
             Body::ContainerCreated { .. } | Body::ContainerGone | Body::InitialProcess { .. } => {}
             Body::Fork { child } => self.fork(at, pid, *child),
@@ -156,8 +218,8 @@ impl Recorder {
                 }
                 self.tree.exit(pid);
             }
-            Body::Open { file, flags } => self.open(at, pid, file, *flags, event.key),
-            Body::InitialFile { file, flags } => self.found_open(at, pid, file, *flags),
+            Body::Open { file, flags } => self.opened_file(at, pid, file, *flags, event.key),
+            Body::InitialFile { file, flags } => self.found_file(at, pid, file, *flags),
             Body::Change { change, file, to, mode } => {
                 self.change(at, pid, (*change, *mode), (file, to.as_ref()), event.key);
             }
@@ -174,6 +236,25 @@ impl Recorder {
         }
         if self.tree.known_count() > self.options.max_nodes.saturating_mul(2) {
             self.tree.forget_unused(self.window.processes.keys().copied());
+        }
+    }
+
+    /// What is kept of an event between windows.
+    fn keep_lineage(&mut self, event: &Event) {
+        match &event.body {
+            Body::Fork { child } => self.fork(event.at, event.pid, *child),
+            Body::Exec(exec) => self.exec(event.at, event.pid, exec),
+            Body::Exit => self.tree.exit(event.pid),
+            Body::Lost { kind: kind @ (LostKind::Fork | LostKind::Exec), cause, events } => {
+                self.window.lose(*kind, cause_name(*cause), *events);
+            }
+            // To be told again in the next window.
+            _ => self.window.note_key(event.key, [None, None]),
+        }
+        if self.tree.known_count() > self.prune_at {
+            self.tree.forget_unused(std::iter::empty());
+            self.window.entered.retain(|id| self.tree.known(*id).is_some());
+            self.prune_at = KNOWN_BETWEEN_WINDOWS.max(self.tree.known_count() * 2);
         }
     }
 
@@ -290,15 +371,34 @@ impl Recorder {
                 self.become_init(init.pid, &init.exec);
             }
         }
+        let seen: HashSet<NodeId> = self.window.processes.keys().copied().collect();
         for process in processes {
-            self.initial_process(process);
+            self.initial_process(process, &seen);
         }
     }
 
-    fn initial_process(&mut self, Initial { at, pid, parent, parent_is_guess, exec }: Initial) {
+    /// `seen`: process nodes that were in the window before any of these.
+    fn initial_process(
+        &mut self,
+        Initial { at, pid, parent, parent_is_guess, exec }: Initial,
+        seen: &HashSet<NodeId>,
+    ) {
         self.any_root = true;
-        if self.tree.same(pid, exec.started).is_some_and(|process| process.node.is_some()) {
-            // It was seen happening since; that is the better account.
+        let program = process::program(&exec);
+        let known = self.tree.same(pid, exec.started).cloned();
+        if let Some(Process { node: Some(mut id), place, started, .. }) = known {
+            // How it came about was seen; that is the better account.
+            if seen.contains(&id) {
+                return;
+            }
+            if self.tree.known(id).is_some_and(|node| node.program != program) {
+                // Its exec was lost, or is still to be told.
+                id = self.tree.enter(place, program, Arc::new(self.sample(&exec)));
+                self.put(pid, executed(id, place, &exec, started));
+            }
+            if !self.window.ran(&self.tree, id, at, true) {
+                self.window.lose(LostKind::Exec, LIMIT, 1);
+            }
             return;
         }
         let parent = parent.filter(|_| self.init != Some(pid));
@@ -312,7 +412,7 @@ impl Recorder {
             },
         };
         let sample = Arc::new(self.sample(&exec));
-        let id = self.tree.enter(place, process::program(&exec), sample);
+        let id = self.tree.enter(place, program, sample);
         if !self.window.ran(&self.tree, id, at, true) {
             self.window.lose(LostKind::Exec, LIMIT, 1);
         }

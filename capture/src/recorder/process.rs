@@ -173,6 +173,13 @@ impl Attributes {
         }
     }
 
+    /// Bytes of its texts, about.
+    pub(super) fn bytes(&self) -> usize {
+        let texts =
+            self.args.iter().chain([&self.comm, &self.cwd]).chain(&self.script).chain(&self.exec_from);
+        texts.map(|text| text.as_bytes().len()).sum()
+    }
+
     pub(super) fn add_args(&mut self, args: RawText) {
         if self.args.contains(&args) {
             return;

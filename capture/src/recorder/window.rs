@@ -7,7 +7,7 @@ use wsp_schemas::snapshot::Fact;
 use wsp_schemas::text::RawText;
 
 use super::process::Attributes;
-use super::tree::Tree;
+use super::tree::{Known, Tree};
 use crate::event::{BootTime, Key, LostKind};
 
 /// When and how often something was seen.
@@ -76,6 +76,10 @@ pub(super) struct Window {
     /// The first exec of a container that was watched from before it.
     pub(super) first_exec: Option<BootTime>,
     max_nodes: usize,
+    /// Of the texts in the rows, about.
+    bytes: usize,
+    /// Nothing is kept but what concerns lineage.
+    none: bool,
 }
 
 impl Window {
@@ -92,17 +96,48 @@ impl Window {
             entered: BTreeSet::new(),
             first_exec: None,
             max_nodes,
+            bytes: 0,
+            none: false,
         }
     }
 
+    /// Stands for the time between two windows.
+    pub(super) fn none(number: u64) -> Self {
+        Self { none: true, ..Self::new(number, BootTime(0), 0) }
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        self.none
+    }
+
+    pub(super) fn nodes(&self) -> usize {
+        self.processes.len() + self.rows.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Says which limit ends the window.
+    pub(super) fn hit_limit(&mut self, max_bytes: usize) {
+        self.limits_hit.insert(if self.bytes >= max_bytes { "bytes" } else { "nodes" });
+    }
+
     fn room(&self) -> usize {
-        self.max_nodes.saturating_sub(self.processes.len() + self.rows.len())
+        self.max_nodes.saturating_sub(self.nodes())
+    }
+
+    fn add_process(&mut self, id: NodeId, known: &Known, span: Span) {
+        let mut attributes = Attributes::first(&known.sample);
+        attributes.processes = 1;
+        self.bytes = self.bytes.saturating_add(known.program.exe.as_bytes().len() + attributes.bytes());
+        self.processes.insert(id, ProcessRow { attributes, span });
     }
 
     /// Has rows for a process node and its ancestors: those that were not seen in this window stand in it as known from
     /// before, seen at its opening. False where there is no room for all.
     pub(super) fn ensure(&mut self, tree: &Tree, id: NodeId) -> bool {
-        if self.processes.contains_key(&id) {
+        if self.none || self.processes.contains_key(&id) {
             return true;
         }
         let missing: Vec<NodeId> =
@@ -113,20 +148,23 @@ impl Window {
         }
         for id in missing {
             let Some(known) = tree.known(id) else { return false };
-            let mut attributes = Attributes::first(&known.sample);
-            attributes.processes = 1;
-            self.processes.insert(id, ProcessRow { attributes, span: Span::at(self.opened, true) });
+            self.add_process(id, known, Span::at(self.opened, true));
         }
         true
     }
 
     /// A process node started to run, or was found running. False where there is no room.
     pub(super) fn ran(&mut self, tree: &Tree, id: NodeId, at: BootTime, initial: bool) -> bool {
+        if self.none {
+            return true;
+        }
         let Some(known) = tree.known(id) else { return false };
         if let Some(row) = self.processes.get_mut(&id) {
             row.span.again(at, initial);
+            let before = row.attributes.bytes();
             row.attributes.add(&known.sample);
             row.attributes.processes += 1;
+            self.bytes = self.bytes.saturating_add(row.attributes.bytes().saturating_sub(before));
             return true;
         }
         if let Some(parent) = tree.line(id).get(1)
@@ -138,9 +176,7 @@ impl Window {
             self.limits_hit.insert("nodes");
             return false;
         }
-        let mut attributes = Attributes::first(&known.sample);
-        attributes.processes = 1;
-        self.processes.insert(id, ProcessRow { attributes, span: Span::at(at, initial) });
+        self.add_process(id, known, Span::at(at, initial));
         true
     }
 
@@ -174,6 +210,7 @@ impl Window {
                 self.limits_hit.insert("nodes");
                 return false;
             }
+            self.bytes = self.bytes.saturating_add(fact_bytes(&fact));
             self.rows.insert(id, Row { owner, fact, span: Span::at(at, initial) });
         }
         if let Some(owner) = owner {
@@ -211,5 +248,18 @@ impl Window {
         self.lost.iter().any(|((kind, cause), events)| {
             matches!(kind, LostKind::Fork | LostKind::Exec) && *cause != LIMIT && *events > 0
         })
+    }
+}
+
+/// Bytes of a fact's texts, about: lists that grow later are bounded.
+fn fact_bytes(fact: &Fact) -> usize {
+    match fact {
+        Fact::Process(_) => 0,
+        Fact::File(file) => {
+            file.path.as_bytes().len() + file.path_raw.as_ref().map_or(0, |raw| raw.as_bytes().len())
+        }
+        Fact::Dns { name, .. } => name.as_bytes().len(),
+        Fact::Connect(socket) | Fact::Listen(socket) => socket.address.as_bytes().len(),
+        Fact::Syscall(name) | Fact::Capability(name) => name.len(),
     }
 }

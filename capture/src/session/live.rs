@@ -14,12 +14,9 @@ use crate::probe::{Probe, ProbeError, ProbeOptions, cgroup};
 pub struct Live(Probe);
 
 impl Live {
-    /// Loads the kernel side with these options. `all`: new containers are recognised and tracked on sight. Must be called within a tokio
-    /// runtime.
-    pub fn load(options: ProbeOptions, all: bool) -> Result<Self, SourceError> {
-        // Slots and limits are to come in here; until then every container has one.
-        let track_new_up_to = if all { usize::MAX } else { 0 };
-        Ok(Self(Probe::load(&ProbeOptions { track_new_up_to, ..options })?))
+    /// Loads the kernel side with these options. Must be called within a tokio runtime.
+    pub fn load(options: &ProbeOptions) -> Result<Self, SourceError> {
+        Ok(Self(Probe::load(options)?))
     }
 
     /// Has the kernel count how often and how long its programs run, for as long as the process lives.
@@ -47,11 +44,20 @@ impl EventSource for Live {
         Ok(self.0.take_lost()?)
     }
 
-    fn track(&mut self, cgroup: CgroupId, path: &Path) -> Result<(), SourceError> {
-        for dead in self.0.track(cgroup, path)?.dead {
+    fn track(&mut self, cgroup: CgroupId, path: &Path) -> Result<bool, SourceError> {
+        let Some(tracked) = self.0.track(cgroup, path)? else { return Ok(false) };
+        for dead in tracked.dead {
             tracing::warn!(sensor = %dead.sensor, hook = dead.hook, reason = dead.reason, "a sensor does not run");
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn untrack(&mut self, cgroup: CgroupId) {
+        self.0.untrack(cgroup);
+    }
+
+    fn holders(&self) -> Vec<CgroupId> {
+        self.0.holders()
     }
 
     fn sensors(&self, cgroup: CgroupId) -> Vec<Sensor> {

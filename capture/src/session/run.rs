@@ -1,11 +1,11 @@
-//! All containers, window after window.
+//! All containers, as many at once as there are slots.
 //!
-//! Every container has a window at any time; its windows follow each other without a gap from when it was met, and the last
-//! one closes when it ends. A window without events becomes a snapshot too: that nothing happened is something seen.
+//! The lineage of every container is kept from when it is met; windows are opened as [`super::slots`] says ([`turns`]). A window
+//! without events becomes a snapshot too: that nothing happened is something seen.
 //!
 //! A closed window goes to the spool, which uploads it ([`crate::spool`]).
-//!
-//! Slots (how many containers are recorded at once, and whose turn it is) are to come in at [`Fleet::meet`].
+
+mod turns;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -19,8 +19,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::late::Late;
+use super::slots::{SlotCounts, SlotOptions, Slots};
 use super::snapshot::{Frame, Host, new_id, snapshot};
-use super::{EventSource, SourceError};
+use super::{EventSource, SourceError, SourceStats};
 use crate::event::{Body, BootTime, CgroupId, Event};
 use crate::identity::{Identity, Pending, Sources, State, container_of, resolve, short_id};
 use crate::metrics::Metrics;
@@ -38,8 +39,8 @@ const NAMES_AT_START: Duration = Duration::from_secs(3);
 pub struct Run {
     /// How each is recorded.
     pub options: Options,
-    /// Length of a window.
-    pub interval: Duration,
+    /// How many are recorded at once, and for how long.
+    pub slots: SlotOptions,
     /// How long the end waits for uploads.
     pub upload_at_end: Duration,
     /// Name of the host.
@@ -59,6 +60,8 @@ pub struct Summary {
     pub snapshots: u64,
     /// Events that are not in their snapshots.
     pub lost: u64,
+    /// What slots were used for.
+    pub slots: SlotCounts,
     /// What became of the snapshots, those that waited at the start among them.
     pub spool: Counts,
 }
@@ -80,12 +83,17 @@ struct Closed {
 
 struct Container {
     id: String,
+    /// Of its cgroup, below the mount.
+    path: PathBuf,
     recorder: Recorder,
     identity: Pending,
-    frame: Frame,
-    /// When its window closes.
-    due: Instant,
+    /// Of its window, while it has one.
+    frame: Option<Frame>,
+    /// Its slot is given back: its window closes as of then, once all that was told until then is taken in.
+    given_back: Option<BootTime>,
     late: Late,
+    /// Whether all that was seen to run in it are programs that only hold a pod's namespaces.
+    only_pauses: Option<bool>,
 }
 
 struct Fleet<'a, S> {
@@ -93,7 +101,12 @@ struct Fleet<'a, S> {
     source: &'a mut S,
     sources: Sources,
     spool: Spool,
+    slots: Slots,
     containers: HashMap<CgroupId, Container>,
+    /// Whose slots are given back and whose windows are to be closed.
+    ending: Vec<CgroupId>,
+    /// Holders of a slot that nothing was told of, as of the last look.
+    strangers: Vec<CgroupId>,
     /// Closed windows that are being written.
     closing: JoinSet<Result<Closed, SpoolError>>,
     summary: Summary,
@@ -110,15 +123,19 @@ pub async fn run<S: EventSource>(
     stop: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
     let mut fleet = Fleet {
+        slots: Slots::new(config.slots, rand::random()),
         config,
         source,
         sources,
         spool,
         containers: HashMap::new(),
+        ending: Vec::new(),
+        strangers: Vec::new(),
         closing: JoinSet::new(),
         summary: Summary::default(),
     };
-    fleet.meet_existing().await?;
+    fleet.meet_existing().await;
+    fleet.assign();
     attached(fleet.containers.len());
     fleet.config.pulse.ready(&fleet.status());
     let uploading = fleet.spool.clone();
@@ -127,8 +144,7 @@ pub async fn run<S: EventSource>(
     let mut ticks = interval(pulse::BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let result = loop {
-        let due = fleet.containers.values().map(|container| container.due).min();
-        let due = due.unwrap_or_else(|| Instant::now() + fleet.config.interval);
+        let due = fleet.slots.next_end().unwrap_or_else(|| Instant::now() + fleet.config.slots.interval);
         tokio::select! {
             batch = fleet.source.next_batch() => match batch {
                 Ok(events) => fleet.take(&events),
@@ -137,7 +153,10 @@ pub async fn run<S: EventSource>(
             _ = ticks.tick() => {
                 fleet.beat();
                 match fleet.source.take_lost() {
-                    Ok(events) => fleet.take(&events),
+                    Ok(events) => {
+                        fleet.take(&events);
+                        fleet.look_after();
+                    }
                     Err(error) => break Err(error),
                 }
             }
@@ -145,6 +164,7 @@ pub async fn run<S: EventSource>(
             Some(done) = fleet.closing.join_next(), if !fleet.closing.is_empty() => fleet.closed(done),
             () = &mut stop => break Ok(()),
         }
+        fleet.assign();
     };
     fleet.config.pulse.stopping();
     // Also after an error: what was seen until then is kept.
@@ -162,12 +182,13 @@ pub async fn run<S: EventSource>(
         tracing::warn!(waiting, %spool, "the store took too long: snapshots wait for the next start");
     }
     result?;
+    fleet.summary.slots = fleet.slots.counts();
     Ok(fleet.summary)
 }
 
 impl<S: EventSource> Fleet<'_, S> {
     /// Takes in the containers that run already.
-    async fn meet_existing(&mut self) -> Result<(), SourceError> {
+    async fn meet_existing(&mut self) {
         let found: Vec<(CgroupId, PathBuf, String)> = self
             .source
             .existing()
@@ -186,49 +207,56 @@ impl<S: EventSource> Fleet<'_, S> {
         });
         let identities = join_all(identities).await;
         for ((cgroup, path, id), (identity, pending)) in found.into_iter().zip(identities) {
-            if let Err(error) = self.source.track(cgroup, &path) {
-                tracing::warn!(container = id, %error, "a container cannot be recorded");
-                continue;
-            }
-            let opened = self.source.now();
-            let initial = match self.source.initial_state(cgroup, &path) {
-                Ok(initial) => initial,
-                Err(error) => {
-                    tracing::warn!(container = id, %error, "what runs in a container cannot be read");
-                    Vec::new()
-                }
-            };
             let identity = identity.unwrap_or_else(|| Identity::unknown(&id));
-            let ran = initial.iter().any(|event| matches!(event.body, Body::InitialProcess { .. }));
-            let unstarted = identity.state == State::Unstarted && !ran;
-            let met = if unstarted { Met::Unstarted } else { Met::Running };
-            self.meet(cgroup, id, met, &identity, pending, opened);
-            self.take(&initial);
+            self.meet_found(cgroup, path, id, &identity, pending);
         }
-        Ok(())
     }
 
-    /// Opens the first window of a container.
+    /// Takes in a container that was not seen being made.
+    fn meet_found(
+        &mut self,
+        cgroup: CgroupId,
+        path: PathBuf,
+        id: String,
+        identity: &Identity,
+        pending: Pending,
+    ) {
+        let initial = match self.source.initial_state(cgroup, &path) {
+            Ok(initial) => initial,
+            Err(error) => {
+                tracing::warn!(container = id, %error, "what runs in a container cannot be read");
+                Vec::new()
+            }
+        };
+        let ran = initial.iter().any(|event| matches!(event.body, Body::InitialProcess { .. }));
+        let unstarted = identity.state == State::Unstarted && !ran;
+        let met = if unstarted { Met::Unstarted } else { Met::Running };
+        self.meet(cgroup, path, id, met, identity, pending);
+        self.take(&initial);
+    }
+
+    /// Begins to keep the lineage of a container.
     fn meet(
         &mut self,
         cgroup: CgroupId,
+        path: PathBuf,
         id: String,
         met: Met,
         identity: &Identity,
         pending: Pending,
-        opened: BootTime,
     ) {
-        tracing::info!(container = %identity.display(), running = met == Met::Running, "recording");
         let container = Container {
             id,
-            recorder: Recorder::new(self.config.options, met, identity.init, opened),
+            path,
+            recorder: Recorder::without_window(self.config.options, met, identity.init),
             identity: pending,
-            frame: self.frame(cgroup),
-            due: Instant::now() + self.config.interval,
-            // The source has tracked it by now.
-            late: if met == Met::Unstarted { Late::claimed(self.source.now()) } else { Late::never() },
+            frame: None,
+            given_back: None,
+            late: Late::never(),
+            only_pauses: None,
         };
         self.containers.insert(cgroup, container);
+        self.slots.met(cgroup, met == Met::Running, Instant::now());
     }
 
     fn frame(&self, cgroup: CgroupId) -> Frame {
@@ -237,8 +265,10 @@ impl<S: EventSource> Fleet<'_, S> {
 
     /// Tells that it lives, and how it fares.
     fn beat(&self) {
-        self.config.metrics.windows_open(self.containers.len());
-        self.config.metrics.source(self.source.stats());
+        let windows = self.containers.values().filter(|container| container.frame.is_some()).count();
+        self.config.metrics.windows_open(windows);
+        let known = self.containers.len() as u64;
+        self.config.metrics.source(SourceStats { known, ..self.source.stats() });
         self.config.pulse.beat(&self.status());
     }
 
@@ -249,8 +279,11 @@ impl<S: EventSource> Fleet<'_, S> {
     fn take(&mut self, events: &[Event]) {
         self.config.metrics.events(events);
         for event in events {
-            if let Body::ContainerCreated { path } = &event.body {
-                self.created(event, path.as_bytes());
+            match &event.body {
+                Body::ContainerCreated { path } => self.created(event, path.as_bytes()),
+                Body::Exec(exec) => self.ran(event, exec),
+                Body::InitialProcess { exec, .. } => self.pauses(event.cgroup, exec),
+                _ => {}
             }
             if event.cgroup == CgroupId(0) {
                 // Lost of no known container: it may have been anyone's.
@@ -260,6 +293,9 @@ impl<S: EventSource> Fleet<'_, S> {
                 for lost in container.late.losses(event) {
                     container.recorder.record(&lost);
                 }
+                if container.recorder.is_full() && container.given_back.is_none() {
+                    self.split(event.cgroup, event.at);
+                }
             }
             if matches!(event.body, Body::ContainerGone) {
                 self.gone(event.cgroup, event.at);
@@ -267,58 +303,41 @@ impl<S: EventSource> Fleet<'_, S> {
         }
     }
 
-    fn created(&mut self, event: &Event, path: &[u8]) {
-        let Some((id, _)) = container_of(path) else { return };
-        if self.containers.contains_key(&event.cgroup) {
-            return;
-        }
-        let pending = resolve(self.sources.clone(), id.clone());
-        let identity = Identity::unknown(&id);
-        self.meet(event.cgroup, id, Met::Unstarted, &identity, pending, event.at);
-    }
-
     fn gone(&mut self, cgroup: CgroupId, at: BootTime) {
         if let Ok(lost) = self.source.take_lost() {
             self.take(&lost);
         }
         self.complete(cgroup);
+        self.slots.gone(cgroup);
         if let Some(mut container) = self.containers.remove(&cgroup) {
-            let window = container.recorder.turn(at);
-            self.close(container.id, container.identity, window, container.frame);
+            let window = container.recorder.close(container.given_back.unwrap_or(at));
+            // Where nothing ran there was no workload.
+            if let (Some(window), Some(frame), true) =
+                (window, container.frame, container.recorder.has_started())
+            {
+                self.close(container.id, container.identity, window, frame);
+            }
         }
         self.source.forget(cgroup);
     }
 
-    /// Closes the windows whose time is over and opens the next ones.
-    fn turn_due(&mut self) {
-        let now = Instant::now();
-        let due: Vec<CgroupId> = self
-            .containers
-            .iter()
-            .filter(|(_, container)| container.due <= now)
-            .map(|(cgroup, _)| *cgroup)
-            .collect();
-        for cgroup in due {
-            self.complete(cgroup);
-            let (frame, at) = (self.frame(cgroup), self.source.now());
-            let length = self.config.interval;
-            let Some(container) = self.containers.get_mut(&cgroup) else { continue };
-            let window = container.recorder.turn(at);
-            let mut frame = std::mem::replace(&mut container.frame, frame);
-            // What was live at its end: a new container's sensors come up in its first window.
-            frame.sensors.clone_from(&container.frame.sensors);
-            container.due += length;
-            let (id, identity) = (container.id.clone(), container.identity.clone());
-            self.close(id, identity, window, frame);
+    /// What is read only at the end of a window: present titles, and how often what was told was seen again.
+    fn complete(&mut self, cgroup: CgroupId) {
+        self.add_titles(cgroup);
+        self.add_repeats(cgroup);
+    }
+
+    fn add_titles(&mut self, cgroup: CgroupId) {
+        let Some(container) = self.containers.get_mut(&cgroup) else { return };
+        for event in self.source.titles(cgroup, &container.recorder.pids()) {
+            container.recorder.record(&event);
         }
     }
 
-    /// What is read only at the end of a window: present titles, and how often what was told was seen again.
-    fn complete(&mut self, cgroup: CgroupId) {
+    /// How often what was told was seen again; it is told again from here on.
+    fn add_repeats(&mut self, cgroup: CgroupId) {
         let Some(container) = self.containers.get_mut(&cgroup) else { return };
-        let mut events = self.source.titles(cgroup, &container.recorder.pids());
-        events.extend(self.source.repeats(cgroup, &container.recorder.keys()));
-        for event in events {
+        for event in self.source.repeats(cgroup, &container.recorder.keys()) {
             container.recorder.record(&event);
         }
     }
@@ -352,20 +371,18 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     async fn close_all(&mut self) {
-        let rest = self.source.drain();
-        self.take(&rest);
-        if let Ok(lost) = self.source.take_lost() {
-            self.take(&lost);
-        }
+        self.catch_up();
         let mut open: Vec<CgroupId> = self.containers.keys().copied().collect();
         open.sort_unstable();
         for cgroup in open {
             self.complete(cgroup);
             let (at, sensors) = (self.source.now(), self.source.sensors(cgroup));
+            self.slots.gone(cgroup);
             let Some(mut container) = self.containers.remove(&cgroup) else { continue };
-            let window = container.recorder.turn(at);
-            let mut frame = container.frame;
-            if !sensors.is_empty() {
+            let window = container.recorder.close(container.given_back.unwrap_or(at));
+            let started = container.recorder.has_started();
+            let (Some(window), Some(mut frame), true) = (window, container.frame, started) else { continue };
+            if container.given_back.is_none() && !sensors.is_empty() {
                 frame.sensors = sensors;
             }
             tracing::debug!(container = short_id(&container.id), "the last window closes");

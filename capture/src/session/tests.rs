@@ -1,11 +1,12 @@
 //! Sessions over a stand-in for the probe, to files that are read back and verified.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
 use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot::{Completeness, Limits, Verified, decode};
 use wsp_schemas::text::RawText;
@@ -21,43 +22,80 @@ use crate::spool::{Counts, Spool};
 
 const CGROUP: CgroupId = CgroupId(7);
 
+mod turns;
+
 /// Gives one batch after the other, then nothing.
 #[derive(Default)]
 struct Fake {
     batches: VecDeque<Vec<Event>>,
+    /// It was waited for events: until then there are none.
+    awaited: bool,
+    /// Batches that come later than those.
+    later: VecDeque<(Instant, Vec<Event>)>,
     initial: Vec<Event>,
+    /// What /proc shows of some containers, each time that it is read.
+    initials: HashMap<CgroupId, VecDeque<Vec<Event>>>,
+    /// How many containers may be tracked, where that is bounded.
+    slots: Option<usize>,
     existing: Vec<(CgroupId, PathBuf)>,
+    /// Containers that come later.
+    coming: Vec<(CgroupId, PathBuf)>,
     lost: RefCell<Vec<Event>>,
     tracked: Vec<CgroupId>,
 }
 
 impl EventSource for Fake {
     async fn next_batch(&mut self) -> Result<Vec<Event>, SourceError> {
-        match self.batches.pop_front() {
-            Some(batch) => Ok(batch),
+        self.awaited = true;
+        if let Some(batch) = self.batches.pop_front() {
+            return Ok(batch);
+        }
+        match self.later.front() {
+            Some((at, _)) => sleep_until(*at).await,
             None => std::future::pending().await,
         }
+        Ok(self.later.pop_front().map(|(_, batch)| batch).unwrap_or_default())
     }
 
     fn drain(&mut self) -> Vec<Event> {
-        self.batches.drain(..).flatten().collect()
+        if !self.awaited {
+            return Vec::new();
+        }
+        let mut events: Vec<Event> = self.batches.drain(..).flatten().collect();
+        while self.later.front().is_some_and(|(at, _)| *at <= Instant::now()) {
+            events.extend(self.later.pop_front().into_iter().flat_map(|(_, batch)| batch));
+        }
+        events
     }
 
     fn take_lost(&mut self) -> Result<Vec<Event>, SourceError> {
         Ok(self.lost.take())
     }
 
-    fn track(&mut self, cgroup: CgroupId, _path: &Path) -> Result<(), SourceError> {
+    fn track(&mut self, cgroup: CgroupId, _path: &Path) -> Result<bool, SourceError> {
+        if self.slots.is_some_and(|slots| self.tracked.len() >= slots) {
+            return Ok(self.tracked.contains(&cgroup));
+        }
+        self.untrack(cgroup);
         self.tracked.push(cgroup);
-        Ok(())
+        Ok(true)
+    }
+
+    fn untrack(&mut self, cgroup: CgroupId) {
+        self.tracked.retain(|tracked| *tracked != cgroup);
+    }
+
+    fn holders(&self) -> Vec<CgroupId> {
+        self.tracked.clone()
     }
 
     fn sensors(&self, _cgroup: CgroupId) -> Vec<Sensor> {
         ["process", "file"].map(|kind| Sensor { kind: kind.to_owned(), hook: "fake".to_owned() }).to_vec()
     }
 
-    fn initial_state(&mut self, _cgroup: CgroupId, _path: &Path) -> Result<Vec<Event>, SourceError> {
-        Ok(std::mem::take(&mut self.initial))
+    fn initial_state(&mut self, cgroup: CgroupId, _path: &Path) -> Result<Vec<Event>, SourceError> {
+        let initial = self.initials.get_mut(&cgroup).and_then(VecDeque::pop_front);
+        Ok(initial.unwrap_or_else(|| std::mem::take(&mut self.initial)))
     }
 
     fn titles(&self, cgroup: CgroupId, pids: &[Pid]) -> Vec<Event> {
@@ -78,8 +116,9 @@ impl EventSource for Fake {
         self.existing.clone()
     }
 
-    fn cgroup_id(&self, _path: &Path) -> Option<CgroupId> {
-        Some(CGROUP)
+    fn cgroup_id(&self, path: &Path) -> Option<CgroupId> {
+        let found = self.existing.iter().chain(&self.coming).find(|(_, existing)| existing == path);
+        Some(found.map_or(CGROUP, |(cgroup, _)| *cgroup))
     }
 
     fn now(&self) -> BootTime {
@@ -317,7 +356,12 @@ async fn all_containers_have_windows_one_after_the_other() {
     };
     let config = Run {
         options: Options::default(),
-        interval: Duration::from_millis(150),
+        slots: SlotOptions {
+            slots: 5,
+            kept_for_starts: 2,
+            interval: Duration::from_millis(150),
+            recapture_wait: Duration::from_millis(150),
+        },
         upload_at_end: Duration::from_secs(20),
         host: "h".to_owned(),
         kernel: "6.1".to_owned(),
@@ -354,7 +398,8 @@ async fn all_containers_have_windows_one_after_the_other() {
     }
     let stored = snapshots.len() as u64;
     let spool = Counts { uploaded: stored, ..Counts::default() };
-    assert_eq!(summary, Summary { snapshots: stored, lost: 0, spool });
+    let slots = SlotCounts { starts: 1, ..SlotCounts::default() };
+    assert_eq!(summary, Summary { snapshots: stored, lost: 0, slots, spool });
 }
 
 /// A session that hangs fails its test.

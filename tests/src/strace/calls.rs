@@ -33,6 +33,8 @@ struct Socket {
     local: Option<(Address, u16)>,
     peer_port: Option<u16>,
     listens: bool,
+    /// It began to when that counted.
+    listens_counts: bool,
     /// Start of a TCP DNS message whose rest is still to be written.
     pending: Vec<u8>,
 }
@@ -41,7 +43,11 @@ struct Socket {
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     rootfs: Rootfs<'a>,
+    /// What was done when it counted.
     truth: Truth,
+    /// What was done when it did not.
+    besides: Truth,
+    counts: bool,
     started: bool,
     tasks: HashMap<u32, Task>,
     /// Threads inside a call that makes a process, latest last.
@@ -54,6 +60,8 @@ impl<'a> Reader<'a> {
         Self {
             rootfs: Rootfs::new(rootfs),
             truth: Truth::default(),
+            besides: Truth::default(),
+            counts: true,
             started: false,
             tasks: HashMap::new(),
             makers: Vec::new(),
@@ -80,11 +88,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn finish(mut self) -> Truth {
+    /// Whether what comes next counts.
+    pub(super) fn count(&mut self, counts: bool) {
+        if self.counts != counts {
+            std::mem::swap(&mut self.truth, &mut self.besides);
+            self.counts = counts;
+        }
+    }
+
+    /// What counted, and everything.
+    pub(super) fn finish(mut self) -> (Truth, Truth) {
         for (inode, socket) in std::mem::take(&mut self.sockets) {
             if !socket.listens {
                 continue;
             }
+            self.count(socket.listens_counts);
             let protocol = socket.protocol.unwrap_or_else(|| "unknown".to_owned());
             match socket.local {
                 Some((address, port)) if port != 0 || protocol == "unix" => {
@@ -95,10 +113,13 @@ impl<'a> Reader<'a> {
                 )),
             }
         }
+        self.count(true);
         if !self.started {
             self.truth.unresolved.insert("no successful exec: the container did not start".to_owned());
         }
-        self.truth
+        let mut all = self.besides;
+        all.extend(self.truth.clone());
+        (self.truth, all)
     }
 
     fn unresolved(&mut self, what: String) {
@@ -394,9 +415,11 @@ impl<'a> Reader<'a> {
         if call.ok() != Some(0) {
             return;
         }
+        let counts = self.counts;
         let Some((shown, socket)) = self.known(call.arg(0)) else { return };
         if shown.inode.is_some() {
             socket.listens = true;
+            socket.listens_counts = counts;
             return;
         }
         match (shown.protocol, shown.local) {

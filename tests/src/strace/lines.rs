@@ -33,6 +33,16 @@ pub(super) enum Entry {
     Unreadable(String),
 }
 
+/// One thing in the log, and when it happened, where the log says so (`-ttt`), in microseconds since the epoch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Timed {
+    pub(super) entry: Entry,
+    /// It began then.
+    pub(super) from: Option<u64>,
+    /// It was over by then: the same thread's next line.
+    pub(super) until: Option<u64>,
+}
+
 /// A system call that returned.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Call {
@@ -67,46 +77,58 @@ impl Call {
 }
 
 /// Puts the parts of calls together, in the order in which the calls returned.
-pub(super) fn join(trace: &[u8]) -> Vec<Entry> {
-    let mut open: HashMap<u32, Vec<u8>> = HashMap::new();
-    let mut entries = Vec::new();
+pub(super) fn join(trace: &[u8]) -> Vec<Timed> {
+    let mut open: HashMap<u32, (Option<u64>, Vec<u8>)> = HashMap::new();
+    let mut latest: HashMap<u32, usize> = HashMap::new();
+    let mut entries: Vec<Timed> = Vec::new();
     for line in trace.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
         let Some((tid, body)) = split_tid(line) else {
-            entries.push(unreadable(line));
+            entries.push(Timed { entry: unreadable(line), from: None, until: None });
             continue;
         };
-        if body.starts_with(b"+++ superseded by execve in pid ") {
-            let by = number(&body[b"+++ superseded by execve in pid ".len()..]);
-            if let Some(by) = by {
-                if let Some(part) = open.remove(&by) {
-                    open.insert(tid, part);
-                }
-                entries.push(Entry::Superseded { leader: tid, by });
+        let (at, body) = split_time(body);
+        if let Some(entry) = latest.remove(&tid).and_then(|at| entries.get_mut(at)) {
+            entry.until = at;
+        }
+        let (entry, from) = if body.starts_with(b"+++ superseded by execve in pid ") {
+            let Some(by) = number(&body[b"+++ superseded by execve in pid ".len()..]) else { continue };
+            if let Some(part) = open.remove(&by) {
+                open.insert(tid, part);
             }
+            (Entry::Superseded { leader: tid, by }, at)
         } else if body.starts_with(b"+++ ") {
             open.remove(&tid);
-            entries.push(Entry::Exit { tid });
+            (Entry::Exit { tid }, at)
         } else if body.starts_with(b"--- ") {
             // Signals do not matter.
+            continue;
         } else if let Some(rest) = body.strip_prefix(b"<... ") {
-            let whole = find(rest, b" resumed>").and_then(|at| {
+            let mut from = None;
+            let whole = find(rest, b" resumed>").and_then(|end| {
                 let mut whole = match open.remove(&tid) {
-                    Some(part) => part,
+                    Some((began, part)) => {
+                        from = began;
+                        part
+                    }
                     // The call began before strace was attached: its arguments are not in the log.
-                    None => [&rest[..at], b"("].concat(),
+                    None => [&rest[..end], b"("].concat(),
                 };
-                whole.extend_from_slice(&rest[at + b" resumed>".len()..]);
+                whole.extend_from_slice(&rest[end + b" resumed>".len()..]);
                 split_call(tid, &whole)
             });
-            entries.push(whole.map_or_else(|| unreadable(line), Entry::Call));
+            (whole.map_or_else(|| unreadable(line), Entry::Call), from)
         } else if let Some(part) = begun(body) {
-            if [&b"clone"[..], b"fork", b"vfork"].iter().any(|name| part.starts_with(name)) {
-                entries.push(Entry::Enter { tid });
+            let makes = [&b"clone"[..], b"fork", b"vfork"].iter().any(|name| part.starts_with(name));
+            open.insert(tid, (at, part.to_vec()));
+            if !makes {
+                continue;
             }
-            open.insert(tid, part.to_vec());
+            (Entry::Enter { tid }, at)
         } else {
-            entries.push(split_call(tid, body).map_or_else(|| unreadable(line), Entry::Call));
-        }
+            (split_call(tid, body).map_or_else(|| unreadable(line), Entry::Call), at)
+        };
+        latest.insert(tid, entries.len());
+        entries.push(Timed { entry, from, until: None });
     }
     entries
 }
@@ -130,6 +152,16 @@ fn split_tid(line: &[u8]) -> Option<(u32, &[u8])> {
     let digits = line.iter().take_while(|b| b.is_ascii_digit()).count();
     let tid = number(line)?;
     Some((tid, line[digits..].trim_ascii_start()))
+}
+
+/// The time in front of a call, and the call. No call's name starts with a digit.
+fn split_time(body: &[u8]) -> (Option<u64>, &[u8]) {
+    let end = body.iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
+    let time = std::str::from_utf8(&body[..end]).ok().and_then(|text| text.split_once('.'));
+    let micros = time.and_then(|(seconds, micros)| {
+        Some(seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?)
+    });
+    if micros.is_some() { (micros, body[end..].trim_ascii_start()) } else { (None, body) }
 }
 
 /// The decimal number at the start.

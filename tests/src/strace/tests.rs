@@ -376,3 +376,21 @@ fn the_export_is_one_object_a_line() {
         "{\"kind\":\"exec\",\"exe\":\"/usr/bin/true\"}\n{\"kind\":\"file\",\"path\":\"/a\\\\\\\\b\\\\xff\\n\"}\n"
     );
 }
+
+#[test]
+fn what_is_in_a_span_of_time_is_told_apart() {
+    let log = "1 100.000000 execve(\"/bin/true\", [\"true\"], 0x1 /* 5 vars */) = 0
+1 101.000000 openat(AT_FDCWD</>, \"\\x61\", O_RDONLY) = 3</before>
+1 102.000000 openat(AT_FDCWD</>, \"\\x62\", O_RDONLY) = 3</in>
+1 103.000000 openat(AT_FDCWD</>, \"\\x63\", O_RDONLY <unfinished ...>
+2 104.000000 openat(AT_FDCWD</>, \"\\x64\", O_RDONLY) = 3</ends-after>
+1 104.500000 <... openat resumed>) = 3</split>
+2 106.000000 openat(AT_FDCWD</>, \"\\x65\", O_RDONLY) = 3</after>
+1 104.600000 +++ exited with 0 +++
+";
+    let (within, all) = parse_within(log.as_bytes(), rootfs().path(), 101_500_000..105_000_000);
+    assert_eq!(texts(&within.files), ["/in", "/split"]);
+    assert_eq!((within.execs.len(), all.execs.len(), all.files.len()), (0, 1, 5));
+    assert_eq!(parse(log.as_bytes(), rootfs().path()), all);
+    nothing_unresolved(&all);
+}

@@ -1,10 +1,12 @@
 //! Real kernel, real containers, real eBPF. Needs root, podman and the images of `datasets/images/build.sh`.
 
+mod facts;
 mod faults;
 mod ground_truth;
 mod lifecycle;
 mod pipeline;
 mod privileges;
+mod slots;
 mod tricks;
 
 use std::collections::BTreeSet;

@@ -109,7 +109,7 @@ proptest! {
         let tree = snapshot(recorder.turn(at(1400)));
         prop_assert!(tree.nodes.len() <= max_nodes);
         // Owners come before what they own.
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for node in &tree.nodes {
             prop_assert!(node.parent.is_none_or(|parent| seen.contains(&parent)));
             seen.insert(node.id());
