@@ -65,6 +65,13 @@ pub(super) struct RuntimeArgs {
     /// The container runtime's Docker-compatible API [default: DOCKER_HOST, or the usual sockets of podman and Docker]
     #[arg(long, value_name = "URL", env = "WSP_RUNTIME_SOCKET")]
     pub(super) runtime_socket: Option<String>,
+    /// File that names containers, for those that no runtime knows: one JSON object a line,
+    /// {"container": "ID", "image": "nginx:1.25"} or {"cgroup": "/PATH", "image": …}, with name, digest and labels where wanted
+    #[arg(long, value_name = "FILE", env = "WSP_MAP")]
+    pub(super) map: Option<PathBuf>,
+    /// Where the root of the host's file system is, for the usual sockets
+    #[arg(long, value_name = "FOLDER", env = "WSP_HOST_ROOT", default_value = "/")]
+    pub(super) host_root: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -129,6 +136,8 @@ pub(super) struct DoctorArgs {
     /// For programs
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) runtime: RuntimeArgs,
 }
 
 #[cfg(test)]

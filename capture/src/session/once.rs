@@ -114,7 +114,7 @@ pub async fn once<S: EventSource>(
     attached: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> Result<Recorded, OnceError> {
-    let identity = target.identity;
+    let mut identity = target.identity;
     let name = identity.display().to_string();
     if identity.state == State::Exited {
         return Err(OnceError::Exited(name));
@@ -143,6 +143,10 @@ pub async fn once<S: EventSource>(
                 },
             };
             tracing::debug!(cgroup = found.0.0, "the container's cgroup was made");
+            if let Some((id, _)) = container_of(found.1.as_os_str().as_encoded_bytes()) {
+                // A map may know its start only.
+                identity.id = id;
+            }
             found
         }
         None => return Err(OnceError::NoCgroup(name)),
@@ -240,8 +244,9 @@ impl Session {
 
 /// The container's cgroup, where it was made between the runtime's answer and the attaching.
 fn made_meanwhile<S: EventSource>(source: &S, id: &str) -> Option<(CgroupId, PathBuf)> {
-    let of =
-        |path: &PathBuf| container_of(path.as_os_str().as_encoded_bytes()).is_some_and(|(of, _)| of == id);
+    let of = |path: &PathBuf| {
+        container_of(path.as_os_str().as_encoded_bytes()).is_some_and(|(of, _)| of.starts_with(id))
+    };
     source.existing().into_iter().find(|(_, path)| of(path))
 }
 
@@ -257,7 +262,7 @@ async fn wait_for<S: EventSource>(
         let found = batch.iter().find_map(|event| match &event.body {
             Body::ContainerCreated { path } => {
                 let (of, top) = container_of(path.as_bytes())?;
-                (of == id).then(|| (event.cgroup, PathBuf::from(std::ffi::OsStr::from_bytes(top))))
+                of.starts_with(id).then(|| (event.cgroup, PathBuf::from(std::ffi::OsStr::from_bytes(top))))
             }
             _ => None,
         });

@@ -8,14 +8,17 @@
 //! Slots (how many containers are recorded at once, and whose turn it is) are to come in at [`Fleet::meet`].
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::future::Future;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::Utc;
 use futures::future::join_all;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::late::Late;
@@ -30,6 +33,10 @@ use crate::spool::{Counts, Spool, SpoolError};
 const CLOSING: Duration = Duration::from_secs(20);
 /// How long the start waits for the names of the containers that run already.
 const NAMES_AT_START: Duration = Duration::from_secs(3);
+/// How long a closed window waits for a runtime that is away. Then it is kept without a workload.
+const NAMES: Duration = Duration::from_secs(60);
+/// The same once it is to stop; part of [`CLOSING`].
+const NAMES_AT_END: Duration = Duration::from_secs(13);
 
 /// How all containers are recorded.
 #[derive(Debug, Clone)]
@@ -90,6 +97,8 @@ struct Fleet<'a, S> {
     containers: HashMap<CgroupId, Container>,
     /// Closed windows that are being written.
     closing: JoinSet<Result<Closed, SpoolError>>,
+    /// It is to stop.
+    ending: CancellationToken,
     summary: Summary,
 }
 
@@ -110,6 +119,7 @@ pub async fn run<S: EventSource>(
         spool,
         containers: HashMap::new(),
         closing: JoinSet::new(),
+        ending: CancellationToken::new(),
         summary: Summary::default(),
     };
     fleet.meet_existing().await?;
@@ -166,8 +176,8 @@ impl<S: EventSource> Fleet<'_, S> {
                 Some((cgroup, path, id))
             })
             .collect();
-        let identities = found.iter().map(|(_, _, id)| {
-            let mut pending = resolve(self.sources.clone(), id.clone());
+        let identities = found.iter().map(|(_, path, id)| {
+            let mut pending = resolve(self.sources.clone(), id.clone(), path.clone());
             async move {
                 let identity = timeout(NAMES_AT_START, pending.get(id)).await.ok();
                 (identity, pending)
@@ -249,7 +259,8 @@ impl<S: EventSource> Fleet<'_, S> {
         if self.containers.contains_key(&event.cgroup) {
             return;
         }
-        let pending = resolve(self.sources.clone(), id.clone());
+        let path = PathBuf::from(OsStr::from_bytes(path));
+        let pending = resolve(self.sources.clone(), id.clone(), path);
         let identity = Identity::unknown(&id);
         self.meet(event.cgroup, id, Met::Unstarted, &identity, pending, event.at);
     }
@@ -302,8 +313,21 @@ impl<S: EventSource> Fleet<'_, S> {
     fn close(&mut self, id: String, mut identity: Pending, window: ClosedWindow, frame: Frame) {
         let spool = self.spool.clone();
         let host = Host { name: self.config.host.clone(), kernel: self.config.kernel.clone() };
+        let ending = self.ending.clone();
         self.closing.spawn(async move {
-            let identity = identity.get(&id).await;
+            let patience = async {
+                tokio::select! {
+                    () = sleep(NAMES) => {}
+                    () = async { ending.cancelled().await; sleep(NAMES_AT_END).await } => {}
+                }
+            };
+            let identity = tokio::select! {
+                identity = identity.get(&id) => identity,
+                () = patience => {
+                    tracing::warn!(container = id, "no runtime answers: the snapshot is kept without a workload");
+                    Identity::unknown(&id)
+                }
+            };
             let lost = window.lost_events();
             let (meta, nodes) = snapshot(&host, window, &identity, frame);
             spool.put(&meta, &nodes, Utc::now()).await?;
@@ -327,6 +351,7 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     async fn close_all(&mut self) {
+        self.ending.cancel();
         let rest = self.source.drain();
         self.take(&rest);
         if let Ok(lost) = self.source.take_lost() {
