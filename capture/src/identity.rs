@@ -4,6 +4,7 @@
 //! above that.
 
 mod api;
+mod cri;
 mod endpoint;
 mod heard;
 mod map;
@@ -24,7 +25,7 @@ pub use self::sources::{Checked, IdentityError, Places, Sources};
 use crate::event::Pid;
 
 /// Labels that are recorded: who runs the container and what it says it is. Everything else may hold secrets.
-const LABELS: [&str; 12] = [
+const LABELS: [&str; 13] = [
     "app",
     "app.kubernetes.io/component",
     "app.kubernetes.io/instance",
@@ -36,6 +37,7 @@ const LABELS: [&str; 12] = [
     "io.kubernetes.container.name",
     "io.kubernetes.pod.name",
     "io.kubernetes.pod.namespace",
+    "io.kubernetes.pod.uid",
     "org.opencontainers.image.version",
 ];
 /// Bytes of a label's value; a longer one is left out.

@@ -11,10 +11,14 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::api::Api;
+use super::cri::Cri;
 use super::{Checked, Identity, IdentityError};
 
 /// Wait before a socket is tried again that did not answer.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Usual sockets of containerd, CRI-O, and the containerd of k3s, below the root.
+const CRI_SOCKETS: [&str; 3] =
+    ["run/containerd/containerd.sock", "run/crio/crio.sock", "run/k3s/containerd/containerd.sock"];
 
 /// Where a runtime is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +63,52 @@ pub(super) enum Answer {
     Absent(String),
 }
 
+/// A runtime, by what it speaks.
+#[derive(Debug, Clone)]
+enum Runtime {
+    Api(Api),
+    Cri(Cri),
+}
+
+impl Runtime {
+    /// Finds out what is spoken there by asking.
+    async fn connect(address: &Address) -> Result<Self, String> {
+        let of_api = match Api::connect(address).await {
+            Ok(api) => return Ok(Self::Api(api)),
+            Err(reason) => reason,
+        };
+        let Address::Unix(socket) = address else { return Err(of_api) };
+        match Cri::connect(socket).await {
+            Ok(cri) => Ok(Self::Cri(cri)),
+            Err(of_cri) if of_cri == of_api => Err(of_api),
+            Err(of_cri) => Err(format!("as Docker-compatible API: {of_api}; as CRI: {of_cri}")),
+        }
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<Identity>, IdentityError> {
+        match self {
+            Self::Api(api) => api.find(name).await,
+            Self::Cri(cri) => cri.find(name).await,
+        }
+    }
+
+    async fn names(&self) -> Vec<String> {
+        match self {
+            Self::Api(api) => api.names().await.unwrap_or_default(),
+            Self::Cri(cri) => cri.names().await,
+        }
+    }
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Api(_) => f.write_str("Docker-compatible API"),
+            Self::Cri(cri) => write!(f, "CRI of {}", cri.runtime()),
+        }
+    }
+}
+
 /// A socket that is, or may become, a runtime's.
 #[derive(Debug, Clone)]
 pub(super) struct Endpoint(Arc<Inner>);
@@ -77,7 +127,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Connection {
-    runtime: Option<Api>,
+    runtime: Option<Runtime>,
     /// When the last try was, and what was wrong.
     failed: Option<(Instant, String)>,
 }
@@ -95,22 +145,27 @@ impl Endpoint {
 
     /// The usual places of runtimes below the root of the host's file system, and what `DOCKER_HOST` says.
     pub(super) fn usual(root: &Path) -> Result<Vec<Self>, IdentityError> {
-        if let Some(url) = std::env::var("DOCKER_HOST").ok().filter(|url| !url.is_empty()) {
-            return Ok(vec![Self::new(Address::parse(&url)?, true)]);
-        }
-        let mut places = vec![root.join("run/podman/podman.sock")];
-        if let Some(folder) = std::env::var_os("XDG_RUNTIME_DIR") {
-            places.push(Path::new(&folder).join("podman/podman.sock"));
-        }
+        let here = |path: PathBuf| Self::new(Address::Unix(path), false);
         // Not /var/run: below another root that link would lead out of it.
-        places.push(root.join("run/docker.sock"));
-        Ok(places.into_iter().map(|place| Self::new(Address::Unix(place), false)).collect())
+        let below = |path: &str| here(root.join(path));
+        let mut found = Vec::new();
+        if let Some(url) = std::env::var("DOCKER_HOST").ok().filter(|url| !url.is_empty()) {
+            found.push(Self::new(Address::parse(&url)?, true));
+        } else {
+            found.push(below("run/podman/podman.sock"));
+            if let Some(folder) = std::env::var_os("XDG_RUNTIME_DIR") {
+                found.push(here(Path::new(&folder).join("podman/podman.sock")));
+            }
+            found.push(below("run/docker.sock"));
+        }
+        found.extend(CRI_SOCKETS.map(below));
+        Ok(found)
     }
 
     /// Whether it answers; what it is, or what is wrong.
     pub(super) async fn check(&self) -> Checked {
         match self.connect().await {
-            Ok(_) => Checked { text: format!("Docker-compatible API at {}", self.0.address), answers: true },
+            Ok(runtime) => Checked { text: format!("{runtime} at {}", self.0.address), answers: true },
             Err(reason) => Checked { text: self.tried(&reason), answers: false },
         }
     }
@@ -136,7 +191,7 @@ impl Endpoint {
     /// Names of all containers, as far as it tells.
     pub(super) async fn names(&self) -> Vec<String> {
         match self.connect().await {
-            Ok(runtime) => runtime.names().await.unwrap_or_default(),
+            Ok(runtime) => runtime.names().await,
             Err(_) => Vec::new(),
         }
     }
@@ -156,7 +211,7 @@ impl Endpoint {
         format!("{} ({reason})", self.0.address)
     }
 
-    async fn connect(&self) -> Result<Api, String> {
+    async fn connect(&self) -> Result<Runtime, String> {
         let mut connection = self.0.connection.lock().await;
         if let Some(runtime) = &connection.runtime {
             return Ok(runtime.clone());
@@ -165,12 +220,14 @@ impl Endpoint {
         if let Some((_, reason)) = connection.failed.as_ref().filter(|(at, _)| at.elapsed() < AGAIN) {
             return Err(reason.clone());
         }
-        match Api::connect(&self.0.address).await {
+        match Runtime::connect(&self.0.address).await {
             Ok(mut runtime) => {
-                if self.0.listening.load(Ordering::Relaxed) {
-                    runtime.listen();
+                if let Runtime::Api(api) = &mut runtime
+                    && self.0.listening.load(Ordering::Relaxed)
+                {
+                    api.listen();
                 }
-                tracing::info!(socket = %self.0.address, "a container runtime answers");
+                tracing::info!(socket = %self.0.address, %runtime, "a container runtime answers");
                 connection.runtime = Some(runtime.clone());
                 Ok(runtime)
             }
