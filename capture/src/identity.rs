@@ -5,8 +5,10 @@
 
 mod api;
 mod cri;
+mod disk;
 mod endpoint;
 mod heard;
+mod image;
 mod map;
 mod remembered;
 mod resolve;
@@ -126,6 +128,18 @@ impl Identity {
 /// The first 12 characters, as runtimes show them.
 pub fn short_id(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
+}
+
+/// Digits of an id that are enough: as many as the runtimes show.
+const ID_DIGITS: usize = 12;
+
+/// True for an id, and for the start of one as runtimes show it.
+pub fn is_id(text: &str) -> bool {
+    (ID_DIGITS..=64).contains(&text.len()) && is_hex(text)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Keeps the labels that are recorded.

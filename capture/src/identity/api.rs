@@ -177,12 +177,12 @@ fn digest_of(image: &ImageInspect, reference: Option<&str>) -> Option<String> {
     digest.split_once('@').map(|(_, digest)| digest.to_owned())
 }
 
-fn whole_ms(time: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn whole_ms(time: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(time.timestamp_millis()).unwrap_or(time)
 }
 
 /// True where a process of ours by that number is in the container's cgroup.
-fn is_of(pid: Pid, id: &str) -> bool {
+pub(super) fn is_of(pid: Pid, id: &str) -> bool {
     cgroup_of(pid).is_some_and(|path| container_of(&path).is_some_and(|(found, _)| found == id))
 }
 

@@ -31,7 +31,8 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use self::v1::runtime_service_client::RuntimeServiceClient;
-use super::{Identity, IdentityError, State, allowed_labels};
+use super::image::is_name;
+use super::{Identity, IdentityError, State, allowed_labels, is_id};
 
 /// One container's answers.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -111,8 +112,7 @@ impl Cri {
 
     async fn ask(&self, name: &str) -> Result<Option<Identity>, CriError> {
         let mut client = client(&self.socket).await?;
-        let is_id = name.len() >= 12 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if !is_id {
+        if !is_id(name) {
             let all = list(&mut client, "").await?;
             let named = |container: &v1::Container| {
                 container.metadata.as_ref().is_some_and(|metadata| metadata.name == name)
@@ -198,13 +198,8 @@ fn identity(Told { container, pod }: Told) -> Identity {
 /// As the pod asks for it, else as the runtime resolved it, else by digest. The kubelet asks the runtime for images by their id,
 /// which is no name.
 fn reference(image: &v1::ImageSpec, image_ref: &str) -> Option<String> {
-    let is_name = |text: &&str| {
-        let digits = text.strip_prefix("sha256:").unwrap_or(text);
-        let is_id = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        !(is_id || digits.is_empty())
-    };
     let names = [image.user_specified_image.as_str(), image.image.as_str(), image_ref];
-    names.into_iter().find(is_name).map(str::to_owned)
+    names.into_iter().find(|name| is_name(name)).map(str::to_owned)
 }
 
 async fn timed<T>(question: impl Future<Output = Result<T, CriError>>) -> Result<T, CriError> {
@@ -244,5 +239,73 @@ impl Service<Request<Body>> for Connection {
             *request.uri_mut() = uri;
         }
         Box::pin(self.0.send_request(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    fn recorded() -> Told {
+        let status = v1::ContainerStatusResponse::decode(&include_bytes!("fixtures/cri/status.pb")[..]);
+        let pod = v1::PodSandboxStatusResponse::decode(&include_bytes!("fixtures/cri/pod.pb")[..]);
+        Told { container: status.unwrap().status.unwrap(), pod: pod.unwrap().status.unwrap() }
+    }
+
+    #[test]
+    fn what_containerd_answered() {
+        let list =
+            v1::ListContainersResponse::decode(&include_bytes!("fixtures/cri/containers.pb")[..]).unwrap();
+        let sandboxes =
+            v1::ListPodSandboxResponse::decode(&include_bytes!("fixtures/cri/sandboxes.pb")[..]).unwrap();
+        assert_eq!(list.containers[0].pod_sandbox_id, sandboxes.items[0].id);
+        let identity = identity(recorded());
+        assert_eq!(identity.id, list.containers[0].id);
+        let labels = [
+            ("app", "shop"),
+            ("io.kubernetes.container.name", "web"),
+            ("io.kubernetes.pod.name", "web-pod"),
+            ("io.kubernetes.pod.namespace", "shop"),
+            ("io.kubernetes.pod.uid", "web-pod-uid"),
+        ];
+        let expected = Identity {
+            name: Some("web".to_owned()),
+            image: Some("localhost/demo/busy:1".to_owned()),
+            // The image was imported: no repository has a digest for it.
+            digest: None,
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            started: DateTime::from_timestamp_millis(1_795_568_227_160),
+            state: State::Running,
+            ..Identity::unknown(&identity.id)
+        };
+        assert_eq!(identity, expected);
+    }
+
+    #[test]
+    fn an_image_is_named_as_the_pod_asks_for_it() {
+        let digest = format!("quay.io/shop/web@sha256:{}", "ab".repeat(32));
+        let id = format!("sha256:{}", "12".repeat(32));
+        let named = |asked: &str, image: &str| {
+            let (image, user_specified_image) = (image.to_owned(), asked.to_owned());
+            let mut told = recorded();
+            told.container.image = Some(v1::ImageSpec { image, user_specified_image });
+            told.container.image_ref.clone_from(&digest);
+            let identity = identity(told);
+            assert_eq!(identity.digest, Some(format!("sha256:{}", "ab".repeat(32))));
+            identity.image
+        };
+        assert_eq!(named("web:2", "quay.io/shop/web:latest").as_deref(), Some("web:2"));
+        assert_eq!(named("", "quay.io/shop/web:2").as_deref(), Some("quay.io/shop/web:2"));
+        assert_eq!(named(&id, &id), Some(digest.clone()));
+        assert_eq!(named("", ""), Some(digest.clone()));
+    }
+
+    #[test]
+    fn a_pods_own_labels_do_not_rename_it() {
+        let mut told = recorded();
+        told.pod.labels.insert("io.kubernetes.pod.name".to_owned(), "another".to_owned());
+        assert_eq!(identity(told).labels["io.kubernetes.pod.name"], "web-pod");
     }
 }

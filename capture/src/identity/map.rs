@@ -21,13 +21,10 @@ use serde::Deserialize;
 use wsp_schemas::image::Workload;
 use wsp_schemas::text::for_display;
 
-use super::{Identity, State, allowed_labels};
+use super::{Identity, State, allowed_labels, is_hex, is_id};
 
 /// Bytes of a map.
 const MAP_BYTES: u64 = 16 << 20;
-/// Digits of an id that are enough: as many as the runtimes show.
-const ID_DIGITS: usize = 12;
-
 /// A map that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
@@ -218,16 +215,8 @@ impl Entry {
     }
 }
 
-fn is_id(text: &str) -> bool {
-    (ID_DIGITS..=64).contains(&text.len()) && is_hex(text)
-}
-
 fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && is_hex(digits))
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn read(path: &Path) -> Result<(Vec<Entry>, Version), MapError> {

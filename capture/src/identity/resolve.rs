@@ -43,6 +43,11 @@ impl Pending {
         Self(watch::channel(Known::As(Box::new(identity))).1)
     }
 
+    /// True where it is known by now to be a pod's sandbox.
+    pub fn is_sandbox(&self) -> bool {
+        matches!(&*self.0.borrow(), Known::As(identity) if identity.sandbox)
+    }
+
     /// Waits until it is known, or until everybody has been asked and nobody knows. While a runtime is away that may take
     /// as long as that.
     pub async fn get(&mut self, id: &str) -> Identity {

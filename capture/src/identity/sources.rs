@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::disk::Disk;
 use super::endpoint::{Address, Answer, Endpoint};
 use super::map::{Map, MapError};
 use super::remembered::Remembered;
@@ -18,11 +19,12 @@ pub struct Places {
     pub host_root: PathBuf,
 }
 
-/// All who can be asked, in order: runtimes by their sockets, and over them the map.
+/// All who can be asked, in order: runtimes by their sockets, then by what they wrote on disk; and over them the map.
 #[derive(Debug, Clone)]
 pub struct Sources {
     map: Option<Map>,
     endpoints: Vec<Endpoint>,
+    disk: Option<Disk>,
     /// Who containers were, for when nobody knows them any more.
     past: Remembered<Identity>,
 }
@@ -94,12 +96,13 @@ impl Sources {
             None => Endpoint::usual(&places.host_root)?,
         };
         let map = places.map.as_deref().map(Map::open).transpose()?;
-        Ok(Self { map, endpoints, past: Remembered::default() })
+        let disk = Some(Disk::new(&places.host_root));
+        Ok(Self { map, endpoints, disk, past: Remembered::default() })
     }
 
     /// Nobody to ask: every container is unknown.
     pub fn none() -> Self {
-        Self { map: None, endpoints: Vec::new(), past: Remembered::default() }
+        Self { map: None, endpoints: Vec::new(), disk: None, past: Remembered::default() }
     }
 
     /// Keeps what the runtimes announce from here on: a container may be gone before it can be asked about. Must be called
@@ -109,13 +112,16 @@ impl Sources {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.endpoints.is_empty() && self.map.is_none()
+        self.endpoints.is_empty() && self.map.is_none() && self.disk.is_none()
     }
 
     /// Asks every source whether it is there.
     pub async fn check(&self) -> Vec<Checked> {
         let checks = self.endpoints.iter().map(Endpoint::check);
         let mut checked = futures::future::join_all(checks).await;
+        for path in self.disk.as_ref().map(Disk::found).unwrap_or_default() {
+            checked.push(Checked { text: path.display().to_string(), answers: true });
+        }
         if let Some(map) = &self.map {
             let text = format!("map {} ({} lines)", map.path().display(), map.lines());
             checked.push(Checked { text, answers: true });
@@ -167,6 +173,10 @@ impl Sources {
                 Answer::Failed(error) => failed = failed.or(Some(error)),
                 Answer::Absent(reason) => absent.push(reason),
             }
+        }
+        if let Some(identity) = self.disk.as_ref().and_then(|disk| disk.find(name)) {
+            self.past.put(&identity.id, identity.clone());
+            return Ok(identity);
         }
         if let Some(identity) = self.past.get(name) {
             return Ok(Identity { state: State::Exited, init: None, ..identity });

@@ -6,7 +6,7 @@ use wsp_schemas::snapshot::Sensor;
 
 use super::{EventSource, SourceError, host};
 use crate::event::{Body, BootTime, CgroupId, Clock, Event, Pid};
-use crate::identity::container_of;
+use crate::identity::{container_of, is_id};
 use crate::probe::hooks::Sensor as Sense;
 use crate::probe::{Probe, ProbeError, ProbeOptions, cgroup};
 
@@ -26,8 +26,7 @@ impl Live {
 
 /// A container whose cgroup is there, by its id or the start of it as runtimes show it: its full id, and the path below the mount.
 pub fn running(id: &str) -> Option<(String, PathBuf)> {
-    let is_id = id.len() >= 12 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let mount = crate::probe::host::cgroup2_mount().ok().flatten().filter(|_| is_id)?;
+    let mount = crate::probe::host::cgroup2_mount().ok().flatten().filter(|_| is_id(id))?;
     let all = cgroup::containers(&mount).into_iter();
     let mut of =
         all.filter_map(|(_, path)| Some((container_of(path.as_os_str().as_encoded_bytes())?.0, path)));

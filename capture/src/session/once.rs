@@ -129,27 +129,28 @@ pub async fn once<S: EventSource>(
             // It had one when the runtime was asked.
             None => return Err(OnceError::Exited(name)),
         },
-        None if identity.state == State::Unstarted => {
-            // Lineage is attached: the container can be initialised from here on.
-            if let Some(attached) = attached.take() {
+        None => {
+            // Lineage is attached: a container can be initialised from here on.
+            let unstarted = identity.state == State::Unstarted;
+            if let Some(attached) = attached.take_if(|_| unstarted) {
                 attached();
             }
             let found = match made_meanwhile(source, &identity.id) {
                 Some(found) => found,
+                None if !unstarted => return Err(OnceError::NoCgroup(name)),
                 None => tokio::select! {
                     found = wait_for(source, &identity.id, &mut early) => found?,
                     () = sleep_until(deadline) => return Err(OnceError::NotInitialised(name)),
                     () = &mut stop => return Err(OnceError::NotInitialised(name)),
                 },
             };
-            tracing::debug!(cgroup = found.0.0, "the container's cgroup was made");
+            tracing::debug!(cgroup = found.0.0, "the container's cgroup is there");
             if let Some((id, _)) = container_of(found.1.as_os_str().as_encoded_bytes()) {
                 // A map may know its start only.
                 identity.id = id;
             }
             found
         }
-        None => return Err(OnceError::NoCgroup(name)),
     };
     source.track(cgroup, &path)?;
     let tracked = source.now();

@@ -96,7 +96,7 @@ struct Fleet<'a, S> {
     spool: Spool,
     containers: HashMap<CgroupId, Container>,
     /// Closed windows that are being written.
-    closing: JoinSet<Result<Closed, SpoolError>>,
+    closing: JoinSet<Result<Option<Closed>, SpoolError>>,
     /// It is to stop.
     ending: CancellationToken,
     summary: Summary,
@@ -138,7 +138,10 @@ pub async fn run<S: EventSource>(
                 Err(error) => break Err(error),
             },
             _ = ticks.tick() => match fleet.source.take_lost() {
-                Ok(events) => fleet.take(&events),
+                Ok(events) => {
+                    fleet.take(&events);
+                    fleet.leave_sandboxes();
+                }
                 Err(error) => break Err(error),
             },
             () = sleep_until(due) => fleet.turn_due(),
@@ -185,6 +188,9 @@ impl<S: EventSource> Fleet<'_, S> {
         });
         let identities = join_all(identities).await;
         for ((cgroup, path, id), (identity, pending)) in found.into_iter().zip(identities) {
+            if pending.is_sandbox() {
+                continue;
+            }
             if let Err(error) = self.source.track(cgroup, &path) {
                 tracing::warn!(container = id, %error, "a container cannot be recorded");
                 continue;
@@ -265,6 +271,15 @@ impl<S: EventSource> Fleet<'_, S> {
         self.meet(event.cgroup, id, Met::Unstarted, &identity, pending, event.at);
     }
 
+    /// Stops recording what has turned out to be a pod's sandbox: it runs no workload.
+    fn leave_sandboxes(&mut self) {
+        let sandboxes = self.containers.extract_if(|_, container| container.identity.is_sandbox());
+        for (cgroup, container) in sandboxes {
+            tracing::info!(container = short_id(&container.id), "a pod's sandbox is left out");
+            self.source.forget(cgroup);
+        }
+    }
+
     fn gone(&mut self, cgroup: CgroupId, at: BootTime) {
         if let Ok(lost) = self.source.take_lost() {
             self.take(&lost);
@@ -328,17 +343,22 @@ impl<S: EventSource> Fleet<'_, S> {
                     Identity::unknown(&id)
                 }
             };
+            if identity.sandbox {
+                return Ok(None);
+            }
             let lost = window.lost_events();
             let (meta, nodes) = snapshot(&host, window, &identity, frame);
             spool.put(&meta, &nodes, Utc::now()).await?;
-            Ok(Closed { container: identity.display().to_string(), nodes: nodes.len(), lost })
+            Ok(Some(Closed { container: identity.display().to_string(), nodes: nodes.len(), lost }))
         });
     }
 
-    fn closed(&mut self, done: Result<Result<Closed, SpoolError>, tokio::task::JoinError>) {
-        self.summary.snapshots += 1;
+    fn closed(&mut self, done: Result<Result<Option<Closed>, SpoolError>, tokio::task::JoinError>) {
+        // None of a pod's sandbox.
+        self.summary.snapshots += u64::from(!matches!(done, Ok(Ok(None))));
         match done {
-            Ok(Ok(Closed { container, nodes, lost })) => {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(Closed { container, nodes, lost }))) => {
                 self.summary.lost = self.summary.lost.saturating_add(lost);
                 tracing::info!(container, nodes, lost, "window closed");
             }

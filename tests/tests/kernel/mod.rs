@@ -2,6 +2,7 @@
 
 mod faults;
 mod ground_truth;
+mod identity;
 mod lifecycle;
 mod pipeline;
 
