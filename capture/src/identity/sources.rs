@@ -81,7 +81,7 @@ pub enum IdentityError {
 
 fn near_text(near: &[String]) -> String {
     if near.is_empty() {
-        return "; `podman ps -a` or `docker ps -a` shows those that there are".to_owned();
+        return "; `podman ps -a`, `docker ps -a` or `crictl ps -a` shows those that there are".to_owned();
     }
     let near: Vec<String> =
         near.iter().map(|name| format!("`{}`", wsp_schemas::text::for_display(name))).collect();
@@ -120,7 +120,7 @@ impl Sources {
         let checks = self.endpoints.iter().map(Endpoint::check);
         let mut checked = futures::future::join_all(checks).await;
         for path in self.disk.as_ref().map(Disk::found).unwrap_or_default() {
-            checked.push(Checked { text: path.display().to_string(), answers: true });
+            checked.push(Checked { text: format!("files in {}", path.display()), answers: true });
         }
         if let Some(map) = &self.map {
             let text = format!("map {} ({} lines)", map.path().display(), map.lines());

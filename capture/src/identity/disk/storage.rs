@@ -7,6 +7,9 @@ use serde::Deserialize;
 use super::super::image::is_name;
 use super::super::{Identity, State, is_id};
 
+/// Name of a list of containers.
+const LIST: &str = "containers.json";
+
 #[derive(Debug, Deserialize)]
 struct Container {
     id: String,
@@ -40,7 +43,7 @@ struct Image {
 pub(super) fn lists(root: &Path) -> Vec<PathBuf> {
     let top = top(root, "graphroot", "var/lib/containers/storage");
     let folders = super::entries(&top, "").into_iter().filter(|name| name.ends_with("-containers"));
-    let lists = folders.map(|folder| top.join(folder).join("containers.json"));
+    let lists = folders.map(|folder| top.join(folder).join(LIST));
     lists.filter(|list| list.is_file()).collect()
 }
 
