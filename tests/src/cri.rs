@@ -1,7 +1,8 @@
 //! Real pods: a containerd of our own, driven as the kubelet drives it.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use http_body_util::{BodyExt as _, Full};
@@ -30,16 +31,16 @@ pub struct Containerd {
 }
 
 impl Containerd {
-    /// Starts it with images of podman's; none where it is not installed.
+    /// Starts it with images of podman's, the first of which sandboxes are made from; none where it is not installed.
     ///
     /// # Panics
     ///
     /// Where it is installed and does not come up.
-    pub fn start(images: &[&str]) -> Option<Self> {
+    pub fn start(images: &[&str]) -> io::Result<Option<Self>> {
         if Command::new("containerd").arg("--version").stdout(Stdio::null()).status().is_err() {
-            return None;
+            return Ok(None);
         }
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir()?;
         let at = folder.path().display();
         // The native snapshotter works wherever the folder is, on an overlay too.
         let config = format!(
@@ -56,38 +57,38 @@ impl Containerd {
             snapshotter = "native"
             "#
         );
-        std::fs::write(folder.path().join("config.toml"), config).unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        std::fs::write(folder.path().join("config.toml"), config)?;
+        let log = std::fs::File::create(folder.path().join("log"))?;
         let child = Command::new("containerd")
             .arg("--config")
             .arg(folder.path().join("config.toml"))
             .stdout(Stdio::null())
             .stderr(log)
-            .spawn()
-            .unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            .spawn()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let containerd = Self { child, folder, runtime, pods: Vec::new() };
         eventually("containerd answers", || {
             containerd.try_call::<_, Ignored>("Version", &Ignored {}).is_ok()
         });
-        containerd.import(images);
-        Some(containerd)
+        containerd.import(images)?;
+        Ok(Some(containerd))
     }
 
     /// Its socket.
-    pub fn socket(&self) -> std::path::PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.folder.path().join("containerd.sock")
     }
 
     /// Where its state is, bundles among it.
-    pub fn state(&self) -> std::path::PathBuf {
+    pub fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
-    fn import(&self, images: &[&str]) {
-        let script = format!("FROM {}\nENTRYPOINT [\"sleep\", \"100000\"]\n", images[0]);
+    fn import(&self, images: &[&str]) -> io::Result<()> {
+        let base = images.first().copied().unwrap_or("scratch");
+        let script = format!("FROM {base}\nENTRYPOINT [\"sleep\", \"100000\"]\n");
         let file = self.folder.path().join("Containerfile");
-        std::fs::write(&file, script).unwrap();
+        std::fs::write(&file, script)?;
         let (file, tar) = (file.display().to_string(), self.folder.path().join("images.tar"));
         let tar = tar.display().to_string();
         let _ = podman(&["build", "-q", "-t", PAUSE, "-f", &file]).ok();
@@ -95,6 +96,7 @@ impl Containerd {
         let socket = self.socket().display().to_string();
         let import = ["-a", &socket, "-n", "k8s.io", "images", "import", &tar];
         let _ = finish(Command::new("ctr").args(import)).ok();
+        Ok(())
     }
 
     /// A pod in the host's network, which needs no CNI; its id, which is the sandbox's.

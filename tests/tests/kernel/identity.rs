@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use wsp_schemas::snapshot::Verified;
 use wsp_tests::cri::Containerd;
-use wsp_tests::podman::{Container, eventually};
+use wsp_tests::podman::{Container, eventually, podman};
 
 use super::{Api, Capture, image, of_kind, snapshots};
 
@@ -48,7 +48,7 @@ impl Place {
 /// A container that lives for an instant; its id. It stays in podman's books until its value goes.
 fn short(name: &str) -> (Container, String) {
     let container = Container::create(name, &["--network=none", &image("busy-1"), "/bin/true"]);
-    let id = wsp_tests::podman::podman(&["inspect", "-f", "{{.Id}}", name]).ok().trim().to_owned();
+    let id = podman(&["inspect", "-f", "{{.Id}}", name]).ok().trim().to_owned();
     (container, id)
 }
 
@@ -104,7 +104,7 @@ fn once_finds_a_container_by_its_name_in_the_map() {
     let place = Place::new();
     let container = Container::create("wsp-map-once", &["--network=none", &image("busy-1"), "sleep", "100"]);
     container.start();
-    let id = wsp_tests::podman::podman(&["inspect", "-f", "{{.Id}}", "wsp-map-once"]).ok();
+    let id = podman(&["inspect", "-f", "{{.Id}}", "wsp-map-once"]).ok();
     let map = place.folder.path().join("map.jsonl");
     std::fs::write(&map, format!(r#"{{"container": "{}", "image": "web:9", "name": "by-hand"}}"#, &id[..12]))
         .unwrap();
@@ -142,7 +142,7 @@ fn a_runtime_that_comes_later_goes_and_comes_back_names_what_ended_meanwhile() {
 #[test]
 fn pods_are_named_by_cri_and_their_sandboxes_are_left_out() {
     let busy = image("busy-1");
-    let Some(mut containerd) = Containerd::start(&[&busy]) else {
+    let Some(mut containerd) = Containerd::start(&[&busy]).unwrap() else {
         println!(
             "SKIPPED: containerd is not installed (Debian: apt-get install containerd); no CRI is tested"
         );
