@@ -40,7 +40,7 @@ struct Config {
 struct Running {
     running: bool,
     pid: u32,
-    started_at: Option<DateTime<Utc>>,
+    started_at: String,
 }
 
 /// References of images by repository: tags and digests, each with the image's id.
@@ -82,7 +82,9 @@ fn identity(container: Container, repositories: &Repositories) -> Identity {
         |text: &str| text == image || (is_id(text) && image.trim_start_matches("sha256:").starts_with(text));
     let named = Some(config.image).filter(|name| is_name(name) && !image_id(name));
     let reference = named.or_else(|| repositories.tag(&image));
-    let started = state.started_at.filter(|at| at.year() >= 1970).map(whole_ms);
+    let started = DateTime::parse_from_rfc3339(&state.started_at).ok().map(|at| at.with_timezone(&Utc));
+    // A container that never started has the year 1.
+    let started = started.filter(|at| at.year() >= 1970).map(whole_ms);
     Identity {
         name: Some(name.trim_start_matches('/').to_owned()).filter(|name| !name.is_empty()),
         digest: reference.as_deref().and_then(|reference| repositories.digest(reference, &image)),
