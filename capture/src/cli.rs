@@ -171,9 +171,14 @@ async fn once(args: OnceArgs) -> Result<Exit, Error> {
     // First what only another user can mend.
     crate::probe::check_capabilities().map_err(session::SourceError::from)?;
     let sink = open_direct(&args.record, &args.unsent).await?;
-    let sources = Sources::open(args.runtime.runtime_socket.as_deref()).await?;
-    let identity = sources.find(&args.container).await?;
-    let target = Target { cgroup: identity.cgroup_path(), identity };
+    let sources = Sources::open(&places(args.runtime))?;
+    let running = session::running(&args.container);
+    let identity = match &running {
+        Some((id, cgroup)) => sources.identify(id, Some(cgroup)).await?,
+        None => sources.find(&args.container).await?,
+    };
+    let cgroup = identity.cgroup_path().or(running.map(|(_, cgroup)| cgroup));
+    let target = Target { cgroup, identity };
     let config = Once {
         options: options(&args.record),
         length: args.length,
@@ -213,9 +218,13 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
         tokio::spawn(server.serve());
     }
     pulse::check_watchdog();
-    let mut sources = Sources::open(args.runtime.runtime_socket.as_deref()).await?;
-    sources.listen();
     let slots = slots(&args)?;
+    let sources = Sources::open(&places(args.runtime))?;
+    sources.listen();
+    let (checked, answers) = asked(&sources).await;
+    if !answers {
+        tracing::warn!("no source of names answers yet; containers are named when one does: {checked}");
+    }
     let config = Run {
         // A window is turned between two events, which may bring a few nodes more.
         options: Options {
@@ -263,6 +272,22 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
     say(&said);
     // Each loss was told when it happened: a daemon that was stopped has done what it was asked to.
     Ok(Exit::Done)
+}
+
+#[cfg(feature = "ebpf")]
+fn places(args: args::RuntimeArgs) -> crate::identity::Places {
+    let args::RuntimeArgs { runtime_socket: socket, map, host_root } = args;
+    crate::identity::Places { socket: socket.filter(|url| !url.is_empty()), map, host_root }
+}
+
+/// What all sources of names say of themselves, and whether one of them answers.
+#[cfg(feature = "ebpf")]
+async fn asked(sources: &crate::identity::Sources) -> (String, bool) {
+    let checked = sources.check().await;
+    let answers = checked.iter().any(|source| source.answers);
+    // Where one answers, those that are not there are of no interest.
+    let told = checked.into_iter().filter(|source| source.answers == answers).map(|source| source.text);
+    (told.collect::<Vec<_>>().join(", "), answers)
 }
 
 /// Where the spool is, if nobody says.
@@ -314,7 +339,7 @@ async fn doctor(args: args::DoctorArgs) -> Result<Exit, Error> {
     if let Some(url) = &args.store {
         report.checks.push(doctor::store(url).await);
     }
-    report.checks.push(container_runtime(crate::identity::Sources::open(None).await));
+    report.checks.push(names(args.runtime).await);
     let text = if args.json {
         report.to_json().map_err(|error| Error::Io { what: "the report".to_owned(), source: error.into() })?
     } else {
@@ -324,24 +349,24 @@ async fn doctor(args: args::DoctorArgs) -> Result<Exit, Error> {
     Ok(if report.can_run() { Exit::Done } else { Exit::Failed })
 }
 
-/// Whether somebody can name the containers. `--runtime-socket` may name another place than the usual ones.
+/// Whether somebody can name the containers.
 #[cfg(feature = "ebpf")]
-fn container_runtime(
-    opened: Result<crate::identity::Sources, crate::identity::IdentityError>,
-) -> crate::doctor::Check {
+async fn names(args: args::RuntimeArgs) -> crate::doctor::Check {
     use crate::doctor::{Check, Status};
 
     let name = "runtime";
-    match opened {
-        Ok(_) => Check { name, found: "a container runtime answers".to_owned(), status: Status::Ok },
-        Err(error) => Check {
-            name,
-            found: error.to_string(),
-            status: Status::Failed {
-                fix: "start its API (`podman system service --time=0 unix:///run/podman/podman.sock`), or name it with --runtime-socket"
-                    .to_owned(),
-            },
-        },
+    let (found, answers) = match crate::identity::Sources::open(&places(args)) {
+        Ok(sources) => asked(&sources).await,
+        Err(error) => (error.to_string(), false),
+    };
+    if answers {
+        return Check { name, found, status: Status::Ok };
+    }
+    let fix = "start its API (`podman system service --time=0 unix:///run/podman/podman.sock`), name its socket with --runtime-socket, or containers with --map";
+    Check {
+        name,
+        found: format!("nobody names containers: {found}"),
+        status: Status::Failed { fix: fix.to_owned() },
     }
 }
 

@@ -1,11 +1,18 @@
 //! Who a container is: name, image, labels, from whoever knows.
 //!
-//! Sources are asked in order, the first that knows the container answers. There is one in this version, the
-//! Docker-compatible API; CRI, the runtimes' files on disk and a map given by hand take their places in [`Source`].
+//! Sources are asked in order ([`Sources`]), the first that knows the container answers; what a map given by hand says stands
+//! above that.
 
 mod api;
+mod cri;
+mod disk;
+mod endpoint;
 mod heard;
+mod image;
+mod map;
+mod remembered;
 mod resolve;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,12 +21,13 @@ use chrono::{DateTime, Utc};
 use wsp_schemas::image::Workload;
 use wsp_schemas::snapshot::{Container, Image};
 
-pub use self::api::Api;
+pub use self::map::MapError;
 pub use self::resolve::{Pending, resolve};
+pub use self::sources::{Checked, IdentityError, Places, Sources};
 use crate::event::Pid;
 
 /// Labels that are recorded: who runs the container and what it says it is. Everything else may hold secrets.
-const LABELS: [&str; 12] = [
+const LABELS: [&str; 13] = [
     "app",
     "app.kubernetes.io/component",
     "app.kubernetes.io/instance",
@@ -31,6 +39,7 @@ const LABELS: [&str; 12] = [
     "io.kubernetes.container.name",
     "io.kubernetes.pod.name",
     "io.kubernetes.pod.namespace",
+    "io.kubernetes.pod.uid",
     "org.opencontainers.image.version",
 ];
 /// Bytes of a label's value; a longer one is left out.
@@ -55,12 +64,15 @@ pub struct Identity {
     pub init: Option<Pid>,
     /// How far it is.
     pub state: State,
+    /// It holds a pod's namespaces together and runs nothing of the workload: a pause container.
+    pub sandbox: bool,
 }
 
 /// How far a container is in its life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum State {
-    /// Created, or initialised: nothing of the image has run.
+    /// Created, or initialised: nothing of the image has run. Also where the source does not tell: what runs in its cgroup says
+    /// more.
     Unstarted,
     /// Started.
     #[default]
@@ -118,6 +130,18 @@ pub fn short_id(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
+/// Digits of an id that are enough: as many as the runtimes show.
+const ID_DIGITS: usize = 12;
+
+/// True for an id, and for the start of one as runtimes show it.
+pub fn is_id(text: &str) -> bool {
+    (ID_DIGITS..=64).contains(&text.len()) && is_hex(text)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Keeps the labels that are recorded.
 fn allowed_labels(labels: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
     labels
@@ -140,119 +164,6 @@ pub fn container_of(cgroup: &[u8]) -> Option<(String, &[u8])> {
         end += 1;
     }
     None
-}
-
-/// Who can be asked.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// A Docker-compatible API.
-    Api(Api),
-}
-
-/// All who can be asked, in order.
-#[derive(Debug, Clone)]
-pub struct Sources(Vec<Source>);
-
-/// A container that cannot be named.
-#[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// Nobody to ask.
-    #[error("no container runtime answers; tried {}", .tried.join(", "))]
-    NoRuntime {
-        /// Sockets, each with what was wrong.
-        tried: Vec<String>,
-    },
-    /// A URL that names no API.
-    #[error(
-        "`{url}` is not the address of a container runtime: give unix:///PATH, a path, or tcp://HOST:PORT"
-    )]
-    Url {
-        /// As it was given.
-        url: String,
-    },
-    /// Nobody knows it.
-    #[error("there is no container `{name}`{}", near_text(near))]
-    NoContainer {
-        /// As it was given.
-        name: String,
-        /// Names that look like it.
-        near: Vec<String>,
-    },
-    /// A source failed.
-    #[error("{source_name} could not tell about container `{name}`")]
-    Source {
-        /// Which.
-        source_name: String,
-        /// The container.
-        name: String,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
-fn near_text(near: &[String]) -> String {
-    if near.is_empty() {
-        return "; `podman ps -a` or `docker ps -a` shows those that there are".to_owned();
-    }
-    let near: Vec<String> =
-        near.iter().map(|name| format!("`{}`", wsp_schemas::text::for_display(name))).collect();
-    format!("; did you mean {}?", near.join(" or "))
-}
-
-impl Sources {
-    /// Connects to the given API, or to those that are found in the usual places.
-    pub async fn open(url: Option<&str>) -> Result<Self, IdentityError> {
-        let apis = match url {
-            Some(url) => vec![Api::open(url).await?],
-            None => Api::open_usual().await?,
-        };
-        Ok(Self(apis.into_iter().map(Source::Api).collect()))
-    }
-
-    /// Nobody to ask: every container is unknown.
-    pub const fn none() -> Self {
-        Self(Vec::new())
-    }
-
-    /// Keeps what the runtimes announce from here on: a container may be gone before it can be asked about.
-    pub fn listen(&mut self) {
-        for Source::Api(api) in &mut self.0 {
-            api.listen();
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Finds a container by name, id, or start of its id.
-    pub async fn find(&self, name: &str) -> Result<Identity, IdentityError> {
-        let mut names = Vec::new();
-        let mut failed = None;
-        for Source::Api(api) in &self.0 {
-            match api.find(name).await {
-                Ok(Some(identity)) => return Ok(identity),
-                Ok(None) => names.extend(api.names().await.unwrap_or_default()),
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
-        match failed {
-            Some(error) => Err(error),
-            None => Err(IdentityError::NoContainer { name: name.to_owned(), near: near(name, names) }),
-        }
-    }
-}
-
-/// Up to three names that look like the given one, the nearest first.
-fn near(name: &str, names: Vec<String>) -> Vec<String> {
-    let mut near: Vec<(f64, String)> = names
-        .into_iter()
-        .map(|other| (strsim::jaro_winkler(name, &other), other))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    near.into_iter().map(|(_, name)| name).take(3).collect()
 }
 
 #[cfg(test)]
@@ -281,13 +192,6 @@ mod tests {
     fn only_listed_labels_are_kept() {
         let labels = [("app", "web"), ("secret", "x")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(allowed_labels(labels).into_keys().collect::<Vec<_>>(), ["app"]);
-    }
-
-    #[test]
-    fn near_names_are_shown() {
-        let names = ["web-1", "web-2", "database"].map(str::to_owned).to_vec();
-        let error = IdentityError::NoContainer { name: "web1".to_owned(), near: near("web1", names) };
-        assert_eq!(error.to_string(), "there is no container `web1`; did you mean `web-1` or `web-2`?");
     }
 
     #[test]

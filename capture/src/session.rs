@@ -22,7 +22,7 @@ use wsp_schemas::snapshot::Sensor;
 
 pub use self::host::{host_name, kernel_release};
 #[cfg(feature = "ebpf")]
-pub use self::live::Live;
+pub use self::live::{Live, running};
 pub use self::once::{Once, OnceError, Target, once};
 pub use self::replay::{Replay, ReplayError, replay};
 #[cfg(all(test, feature = "ebpf"))]

@@ -1,6 +1,7 @@
-//! What the end-to-end tests share: running the programs, a real S3 server, real containers, strace as ground truth, a store
+//! What the end-to-end tests share: running the programs, a real S3 server, real containers and pods, strace as ground truth, a store
 //! that fails on request, and what merges must make of it.
 
+pub mod cri;
 pub mod delta;
 pub mod faulty;
 pub mod frames;

@@ -64,9 +64,17 @@ pub(super) struct UnsentArgs {
 #[derive(Debug, clap::Args)]
 #[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "see Command"))]
 pub(super) struct RuntimeArgs {
-    /// The container runtime's Docker-compatible API [default: DOCKER_HOST, or the usual sockets of podman and Docker]
+    /// The container runtime's socket, Docker-compatible or CRI [default: DOCKER_HOST, and the usual ones of podman, Docker,
+    /// containerd, CRI-O and k3s]
     #[arg(long, value_name = "URL", env = "WSP_RUNTIME_SOCKET")]
     pub(super) runtime_socket: Option<String>,
+    /// File that names containers, for those that no runtime knows: one JSON object a line,
+    /// {"container": "ID", "image": "nginx:1.25"} or {"cgroup": "/PATH", "image": …}, with name, digest and labels where wanted
+    #[arg(long, value_name = "FILE", env = "WSP_MAP")]
+    pub(super) map: Option<PathBuf>,
+    /// Where the root of the host's file system is, for the usual sockets and for what runtimes write on disk
+    #[arg(long, value_name = "FOLDER", env = "WSP_HOST_ROOT", default_value = "/")]
+    pub(super) host_root: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -215,6 +223,8 @@ pub(super) struct DoctorArgs {
     /// The spool to try [default: as `run` has it]
     #[arg(long, value_name = "FOLDER", env = "WSP_SPOOL")]
     pub(super) spool: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) runtime: RuntimeArgs,
 }
 
 #[cfg(test)]

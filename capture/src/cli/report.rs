@@ -131,7 +131,7 @@ impl Error {
         }
         match self {
             Self::Identity(IdentityError::NoRuntime { .. }) => Some(
-                "start one (`podman system service --time=0 unix:///run/podman/podman.sock`), give its address with --runtime-socket, or run as a user who may open it",
+                "start one (`podman system service --time=0 unix:///run/podman/podman.sock`), give its address with --runtime-socket, name containers with --map, or run as a user who may open it",
             ),
             Self::StoppedAtOnce { .. } => {
                 Some("start it again with the same --spool: they are uploaded then")
@@ -189,7 +189,7 @@ mod tests {
         });
         insta::assert_snapshot!(text(&error), @r"
         error: no container runtime answers; tried /run/x.sock (no \u{1b}such file)
-        Try: start one (`podman system service --time=0 unix:///run/podman/podman.sock`), give its address with --runtime-socket, or run as a user who may open it
+        Try: start one (`podman system service --time=0 unix:///run/podman/podman.sock`), give its address with --runtime-socket, name containers with --map, or run as a user who may open it
         ");
         let source = io::Error::from(io::ErrorKind::NotFound);
         let error = Error::Io { what: "the event log x".to_owned(), source };

@@ -1,6 +1,6 @@
 //! The Docker-compatible API, as Docker and podman serve it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::errors::Error as ApiError;
@@ -9,6 +9,7 @@ use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use chrono::{DateTime, Datelike as _, Utc};
 
+use super::endpoint::Address;
 use super::heard::{Heard, Told};
 use super::{Identity, IdentityError, State, allowed_labels, container_of};
 use crate::event::Pid;
@@ -20,7 +21,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// A connection to one API.
 #[derive(Clone)]
-pub struct Api {
+pub(super) struct Api {
     docker: Docker,
     address: String,
     /// What was announced, where somebody listens.
@@ -34,35 +35,8 @@ impl std::fmt::Debug for Api {
 }
 
 impl Api {
-    /// Connects to the API at a URL and has it answer.
-    pub(super) async fn open(url: &str) -> Result<Self, IdentityError> {
-        let no_runtime =
-            |reason: String| IdentityError::NoRuntime { tried: vec![format!("{url} ({reason})")] };
-        let address = Address::parse(url)?;
-        Self::connect(&address).await.map_err(no_runtime)
-    }
-
-    /// Connects to every API in the usual places that answers: `DOCKER_HOST`, podman's and Docker's sockets.
-    pub(super) async fn open_usual() -> Result<Vec<Self>, IdentityError> {
-        if let Some(url) = std::env::var("DOCKER_HOST").ok().filter(|url| !url.is_empty()) {
-            return Ok(vec![Self::open(&url).await?]);
-        }
-        let mut places = vec![PathBuf::from("/run/podman/podman.sock")];
-        if let Some(folder) = std::env::var_os("XDG_RUNTIME_DIR") {
-            places.push(Path::new(&folder).join("podman/podman.sock"));
-        }
-        places.push(PathBuf::from("/var/run/docker.sock"));
-        let (mut apis, mut tried) = (Vec::new(), Vec::new());
-        for place in places {
-            match Self::connect(&Address::Unix(place.clone())).await {
-                Ok(api) => apis.push(api),
-                Err(reason) => tried.push(format!("{} ({reason})", place.display())),
-            }
-        }
-        if apis.is_empty() { Err(IdentityError::NoRuntime { tried }) } else { Ok(apis) }
-    }
-
-    async fn connect(address: &Address) -> Result<Self, String> {
+    /// Connects to the API and has it answer.
+    pub(super) async fn connect(address: &Address) -> Result<Self, String> {
         let docker = match address {
             Address::Unix(path) => {
                 if let Err(error) = std::os::unix::net::UnixStream::connect(path) {
@@ -78,11 +52,7 @@ impl Api {
             .await
             .map_err(|_| format!("no answer within {} s", FIRST_ANSWER.as_secs()))?
             .map_err(|error| error.to_string())?;
-        let address = match address {
-            Address::Unix(path) => path.display().to_string(),
-            Address::Tcp(host) => host.clone(),
-        };
-        Ok(Self { docker, address, heard: None })
+        Ok(Self { docker, address: address.to_string(), heard: None })
     }
 
     /// A container by name, id or start of its id; none where there is none.
@@ -144,23 +114,6 @@ impl Api {
     }
 }
 
-enum Address {
-    Unix(PathBuf),
-    Tcp(String),
-}
-
-impl Address {
-    fn parse(url: &str) -> Result<Self, IdentityError> {
-        let bad = || IdentityError::Url { url: url.to_owned() };
-        match url.split_once("://") {
-            Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(path.into())),
-            Some(("tcp" | "http", host)) if !host.is_empty() => Ok(Self::Tcp(format!("tcp://{host}"))),
-            None if url.starts_with('/') => Ok(Self::Unix(url.into())),
-            _ => Err(bad()),
-        }
-    }
-}
-
 fn identity(container: ContainerInspectResponse, image: Option<&ImageInspect>) -> Identity {
     let state = container.state.unwrap_or_default();
     let config = container.config.unwrap_or_default();
@@ -196,6 +149,7 @@ fn identity(container: ContainerInspectResponse, image: Option<&ImageInspect>) -
             _ => State::Running,
         },
         id,
+        ..Identity::default()
     }
 }
 
@@ -223,12 +177,12 @@ fn digest_of(image: &ImageInspect, reference: Option<&str>) -> Option<String> {
     digest.split_once('@').map(|(_, digest)| digest.to_owned())
 }
 
-fn whole_ms(time: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn whole_ms(time: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(time.timestamp_millis()).unwrap_or(time)
 }
 
 /// True where a process of ours by that number is in the container's cgroup.
-fn is_of(pid: Pid, id: &str) -> bool {
+pub(super) fn is_of(pid: Pid, id: &str) -> bool {
     cgroup_of(pid).is_some_and(|path| container_of(&path).is_some_and(|(found, _)| found == id))
 }
 
@@ -277,15 +231,5 @@ mod tests {
         assert_eq!(digest_of(&both, Some("nginx:1.25")), Some(digest("a")));
         assert_eq!(digest_of(&both, Some("other")), None);
         assert_eq!(digest_of(&image(&[], &[&b]), None), Some(digest("b")));
-    }
-
-    #[test]
-    fn addresses() {
-        for url in ["unix:///run/x.sock", "/run/x.sock", "tcp://127.0.0.1:2375"] {
-            assert!(Address::parse(url).is_ok(), "{url}");
-        }
-        for url in ["", "run/x.sock", "unix://x", "ssh://host", "tcp://"] {
-            assert!(matches!(Address::parse(url), Err(IdentityError::Url { .. })), "{url}");
-        }
     }
 }

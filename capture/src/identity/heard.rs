@@ -3,8 +3,7 @@
 //! A runtime holds a container's lock while it starts it. One that lives for less than that and is removed on exit answers
 //! no question at all; but its creation was announced, with name, image and labels.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -13,9 +12,8 @@ use bollard::query_parameters::EventsOptions;
 use futures::StreamExt as _;
 
 use super::allowed_labels;
+use super::remembered::Remembered;
 
-/// Containers that are remembered.
-const REMEMBERED: usize = 4096;
 /// Wait before connecting again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -29,13 +27,7 @@ pub(super) struct Told {
 
 /// Announcements so far, shared with the task that hears them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Heard(Arc<Mutex<Table>>);
-
-#[derive(Debug, Default)]
-struct Table {
-    told: HashMap<String, Told>,
-    order: VecDeque<String>,
-}
+pub(super) struct Heard(Remembered<Told>);
 
 impl Heard {
     /// Starts to listen, for as long as the runtime of this task lives.
@@ -70,7 +62,7 @@ impl Heard {
 
     /// What was announced of a container, by its full id.
     pub(super) fn of(&self, id: &str) -> Option<Told> {
-        self.table().told.get(id).cloned()
+        self.0.get(id)
     }
 
     fn hear(&self, event: EventMessage) {
@@ -79,20 +71,7 @@ impl Heard {
         // Labels and the runtime's own attributes stand side by side: these two are the runtime's.
         let (name, image) = (attributes.remove("name"), attributes.remove("image"));
         let told = Told { name, image, labels: allowed_labels(attributes) };
-        let mut table = self.table();
-        if table.told.insert(id.clone(), told).is_none() {
-            table.order.push_back(id);
-        }
-        while table.order.len() > REMEMBERED {
-            if let Some(oldest) = table.order.pop_front() {
-                table.told.remove(&oldest);
-            }
-        }
-    }
-
-    /// No code that holds the lock can leave the table half changed.
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.put(&id, told);
     }
 }
 
@@ -103,20 +82,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn announcements_are_remembered_for_a_while() {
+    fn announcements_are_remembered() {
         let heard = Heard::default();
-        let announce = |id: &str| {
-            let attributes = [("name", "web"), ("image", "nginx:1"), ("app", "shop"), ("secret", "x")];
-            let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-            let actor = EventActor { id: Some(id.to_owned()), attributes: Some(attributes) };
-            heard.hear(EventMessage { actor: Some(actor), ..EventMessage::default() });
-        };
-        for n in 0..=REMEMBERED {
-            announce(&n.to_string());
-        }
+        let attributes = [("name", "web"), ("image", "nginx:1"), ("app", "shop"), ("secret", "x")];
+        let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let actor = EventActor { id: Some("1".to_owned()), attributes: Some(attributes) };
+        heard.hear(EventMessage { actor: Some(actor), ..EventMessage::default() });
         let labels = BTreeMap::from([("app".to_owned(), "shop".to_owned())]);
         let told = Told { name: Some("web".to_owned()), image: Some("nginx:1".to_owned()), labels };
         assert_eq!((heard.of("1"), heard.of("0")), (Some(told), None));
-        assert_eq!(heard.table().order.len(), REMEMBERED);
     }
 }

@@ -6,6 +6,7 @@ use wsp_schemas::snapshot::Sensor;
 
 use super::{EventSource, SourceError, SourceStats, host};
 use crate::event::{Body, BootTime, CgroupId, Clock, Event, Key, Pid};
+use crate::identity::{container_of, is_id};
 use crate::probe::hooks::Sensor as Sense;
 use crate::probe::{Probe, ProbeError, ProbeOptions, cgroup};
 
@@ -23,6 +24,15 @@ impl Live {
     pub fn count_run_times(&mut self) -> Result<(), SourceError> {
         Ok(self.0.count_run_times()?)
     }
+}
+
+/// A container whose cgroup is there, by its id or the start of it as runtimes show it: its full id, and the path below the mount.
+pub fn running(id: &str) -> Option<(String, PathBuf)> {
+    let mount = crate::probe::host::cgroup2_mount().ok().flatten().filter(|_| is_id(id))?;
+    let all = cgroup::containers(&mount).into_iter();
+    let mut of =
+        all.filter_map(|(_, path)| Some((container_of(path.as_os_str().as_encoded_bytes())?.0, path)));
+    of.find(|(full, _)| full.starts_with(id))
 }
 
 impl From<ProbeError> for SourceError {

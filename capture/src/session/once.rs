@@ -114,7 +114,7 @@ pub async fn once<S: EventSource>(
     attached: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> Result<Recorded, OnceError> {
-    let identity = target.identity;
+    let mut identity = target.identity;
     let name = identity.display().to_string();
     if identity.state == State::Exited {
         return Err(OnceError::Exited(name));
@@ -129,23 +129,28 @@ pub async fn once<S: EventSource>(
             // It had one when the runtime was asked.
             None => return Err(OnceError::Exited(name)),
         },
-        None if identity.state == State::Unstarted => {
-            // Lineage is attached: the container can be initialised from here on.
-            if let Some(attached) = attached.take() {
+        None => {
+            // Lineage is attached: a container can be initialised from here on.
+            let unstarted = identity.state == State::Unstarted;
+            if let Some(attached) = attached.take_if(|_| unstarted) {
                 attached();
             }
             let found = match made_meanwhile(source, &identity.id) {
                 Some(found) => found,
+                None if !unstarted => return Err(OnceError::NoCgroup(name)),
                 None => tokio::select! {
                     found = wait_for(source, &identity.id, &mut early) => found?,
                     () = sleep_until(deadline) => return Err(OnceError::NotInitialised(name)),
                     () = &mut stop => return Err(OnceError::NotInitialised(name)),
                 },
             };
-            tracing::debug!(cgroup = found.0.0, "the container's cgroup was made");
+            tracing::debug!(cgroup = found.0.0, "the container's cgroup is there");
+            if let Some((id, _)) = container_of(found.1.as_os_str().as_encoded_bytes()) {
+                // A map may know its start only.
+                identity.id = id;
+            }
             found
         }
-        None => return Err(OnceError::NoCgroup(name)),
     };
     source.track(cgroup, &path)?;
     let tracked = source.now();
@@ -242,8 +247,9 @@ impl Session {
 
 /// The container's cgroup, where it was made between the runtime's answer and the attaching.
 fn made_meanwhile<S: EventSource>(source: &S, id: &str) -> Option<(CgroupId, PathBuf)> {
-    let of =
-        |path: &PathBuf| container_of(path.as_os_str().as_encoded_bytes()).is_some_and(|(of, _)| of == id);
+    let of = |path: &PathBuf| {
+        container_of(path.as_os_str().as_encoded_bytes()).is_some_and(|(of, _)| of.starts_with(id))
+    };
     source.existing().into_iter().find(|(_, path)| of(path))
 }
 
@@ -259,7 +265,7 @@ async fn wait_for<S: EventSource>(
         let found = batch.iter().find_map(|event| match &event.body {
             Body::ContainerCreated { path } => {
                 let (of, top) = container_of(path.as_bytes())?;
-                (of == id).then(|| (event.cgroup, PathBuf::from(std::ffi::OsStr::from_bytes(top))))
+                of.starts_with(id).then(|| (event.cgroup, PathBuf::from(std::ffi::OsStr::from_bytes(top))))
             }
             _ => None,
         });

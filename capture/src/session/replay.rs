@@ -118,6 +118,7 @@ fn container(config: &Replay, line: ContainerLine) -> Container {
             started: line.started_ms.and_then(DateTime::from_timestamp_millis),
             init: line.init,
             state: if line.running { State::Running } else { State::Unstarted },
+            ..Identity::default()
         },
         host: line.host.unwrap_or_else(|| config.host.clone()),
         sensors: line.sensors,

@@ -15,7 +15,8 @@ use std::time::Duration;
 use chrono::Utc;
 use futures::future::join_all;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::late::Late;
@@ -33,6 +34,10 @@ use crate::spool::{Counts, Spool, SpoolError};
 pub(crate) const CLOSING: Duration = Duration::from_secs(20);
 /// How long the start waits for the names of the containers that run already.
 const NAMES_AT_START: Duration = Duration::from_secs(3);
+/// How long a closed window waits for a runtime that is away. Then it is kept without a workload.
+const NAMES: Duration = Duration::from_secs(60);
+/// The same once it is to stop; part of [`CLOSING`].
+const NAMES_AT_END: Duration = Duration::from_secs(13);
 
 /// How all containers are recorded.
 #[derive(Debug, Clone)]
@@ -108,7 +113,9 @@ struct Fleet<'a, S> {
     /// Holders of a slot that nothing was told of, as of the last look.
     strangers: Vec<CgroupId>,
     /// Closed windows that are being written.
-    closing: JoinSet<Result<Closed, SpoolError>>,
+    closing: JoinSet<Result<Option<Closed>, SpoolError>>,
+    /// It is to stop.
+    stopping: CancellationToken,
     summary: Summary,
 }
 
@@ -132,6 +139,7 @@ pub async fn run<S: EventSource>(
         ending: Vec::new(),
         strangers: Vec::new(),
         closing: JoinSet::new(),
+        stopping: CancellationToken::new(),
         summary: Summary::default(),
     };
     fleet.meet_existing().await;
@@ -198,8 +206,8 @@ impl<S: EventSource> Fleet<'_, S> {
                 Some((cgroup, path, id))
             })
             .collect();
-        let identities = found.iter().map(|(_, _, id)| {
-            let mut pending = resolve(self.sources.clone(), id.clone());
+        let identities = found.iter().map(|(_, path, id)| {
+            let mut pending = resolve(self.sources.clone(), id.clone(), path.clone());
             async move {
                 let identity = timeout(NAMES_AT_START, pending.get(id)).await.ok();
                 (identity, pending)
@@ -207,6 +215,9 @@ impl<S: EventSource> Fleet<'_, S> {
         });
         let identities = join_all(identities).await;
         for ((cgroup, path, id), (identity, pending)) in found.into_iter().zip(identities) {
+            if pending.is_sandbox() {
+                continue;
+            }
             let identity = identity.unwrap_or_else(|| Identity::unknown(&id));
             self.meet_found(cgroup, path, id, &identity, pending);
         }
@@ -346,19 +357,37 @@ impl<S: EventSource> Fleet<'_, S> {
         self.config.metrics.window_closed(&window);
         let spool = self.spool.clone();
         let host = Host { name: self.config.host.clone(), kernel: self.config.kernel.clone() };
+        let stopping = self.stopping.clone();
         self.closing.spawn(async move {
-            let identity = identity.get(&id).await;
+            let patience = async {
+                tokio::select! {
+                    () = sleep(NAMES) => {}
+                    () = async { stopping.cancelled().await; sleep(NAMES_AT_END).await } => {}
+                }
+            };
+            let identity = tokio::select! {
+                identity = identity.get(&id) => identity,
+                () = patience => {
+                    tracing::warn!(container = id, "no runtime answers: the snapshot is kept without a workload");
+                    Identity::unknown(&id)
+                }
+            };
+            if identity.sandbox {
+                return Ok(None);
+            }
             let lost = window.lost_events();
             let (meta, nodes) = snapshot(&host, window, &identity, frame);
             spool.put(&meta, &nodes, Utc::now()).await?;
-            Ok(Closed { container: identity.display().to_string(), nodes: nodes.len(), lost })
+            Ok(Some(Closed { container: identity.display().to_string(), nodes: nodes.len(), lost }))
         });
     }
 
-    fn closed(&mut self, done: Result<Result<Closed, SpoolError>, tokio::task::JoinError>) {
-        self.summary.snapshots += 1;
+    fn closed(&mut self, done: Result<Result<Option<Closed>, SpoolError>, tokio::task::JoinError>) {
+        // None of a pod's sandbox.
+        self.summary.snapshots += u64::from(!matches!(done, Ok(Ok(None))));
         match done {
-            Ok(Ok(Closed { container, nodes, lost })) => {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(Closed { container, nodes, lost }))) => {
                 self.summary.lost = self.summary.lost.saturating_add(lost);
                 tracing::info!(container, nodes, lost, "window closed");
             }
@@ -371,6 +400,7 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     async fn close_all(&mut self) {
+        self.stopping.cancel();
         self.catch_up();
         let mut open: Vec<CgroupId> = self.containers.keys().copied().collect();
         open.sort_unstable();

@@ -3,6 +3,7 @@
 mod facts;
 mod faults;
 mod ground_truth;
+mod identity;
 mod lifecycle;
 mod pipeline;
 mod privileges;

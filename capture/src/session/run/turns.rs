@@ -27,7 +27,7 @@ impl<S: EventSource> Fleet<'_, S> {
             return;
         }
         let path = PathBuf::from(OsStr::from_bytes(top));
-        let pending = resolve(self.sources.clone(), id.clone());
+        let pending = resolve(self.sources.clone(), id.clone(), path.clone());
         let identity = Identity::unknown(&id);
         self.meet(event.cgroup, path, id, Met::Unstarted, &identity, pending);
         if self.source.holders().contains(&event.cgroup) {
@@ -254,9 +254,12 @@ impl<S: EventSource> Fleet<'_, S> {
         }
     }
 
-    /// Pods' pause containers are no workloads.
+    /// Pods' sandboxes and their pause containers are no workloads.
     fn leave_pauses(&mut self) {
         for (cgroup, container) in &mut self.containers {
+            if container.identity.is_sandbox() {
+                self.slots.unwanted(*cgroup);
+            }
             if container.only_pauses != Some(true) {
                 continue;
             }
@@ -296,7 +299,7 @@ impl<S: EventSource> Fleet<'_, S> {
             let found = self.source.existing().into_iter().find(|(existing, _)| *existing == cgroup);
             let Some((_, path)) = found else { continue };
             let Some((id, _)) = container_of(path.as_os_str().as_bytes()) else { continue };
-            let pending = resolve(self.sources.clone(), id.clone());
+            let pending = resolve(self.sources.clone(), id.clone(), path.clone());
             let identity = Identity::unknown(&id);
             self.meet_found(cgroup, path, id, &identity, pending);
         }
