@@ -129,7 +129,8 @@ int file_opened_otherwise(u64 *ctx)
 	    BPF_CORE_READ((struct pt_regs *)bpf_task_pt_regs(task), orig_ax) != NR_IO_URING_ENTER)
 		return 0;
 	flags = BPF_CORE_READ(file, f_flags);
-	if (flags & FMODE_EXEC)
+	/* Nor what overlayfs opens below itself for it. */
+	if (flags & FMODE_EXEC || BPF_CORE_READ(file, f_mode) & fmode_backing)
 		return 0;
 	flags &= ~O_CREAT;
 	if (BPF_CORE_READ(file, f_mode) & FMODE_CREATED)

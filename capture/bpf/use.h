@@ -41,20 +41,31 @@ int syscall_used(u64 *ctx)
 	return 0;
 }
 
+/* Only what was granted is told. */
+static __always_inline int checked_capability(u32 cap, int ret)
+{
+	struct actor actor;
+
+	if (!ret && is_actor(&actor))
+		tell_use(&actor, WSP_KIND_CAPABILITY, cap);
+	return 0;
+}
+
 /*
  * void cap_capable(const struct cred *cred, struct user_namespace *target_ns, const struct user_namespace *capable_ns,
- * int cap, int ret), after the check. Since 6.14. Fallback: none. Only what was granted is told.
+ * int cap, int ret), after the check. Since 6.14. Fallback: the exit of the function.
  */
 SEC("tp_btf/cap_capable")
 int capability_used(u64 *ctx)
 {
-	struct actor actor;
-	int cap = ctx[3], ret = ctx[4];
+	return checked_capability(ctx[3], ctx[4]);
+}
 
-	if (ret || !is_actor(&actor))
-		return 0;
-	tell_use(&actor, WSP_KIND_CAPABILITY, cap);
-	return 0;
+/* int cap_capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts). As fexit since 5.5. */
+SEC("fexit/cap_capable")
+int capability_used_at_exit(u64 *ctx)
+{
+	return checked_capability(ctx[2], ctx[4]);
 }
 
 #endif

@@ -15,6 +15,8 @@
 # needs: root, podman, runc, strace >= 6.0. The container has a network namespace of its own with nothing but loopback;
 # WSP_GT_RUN_ARGS adds arguments for `podman create`.
 set -euo pipefail
+# shellcheck source=tests/ground_truth/strace.sh
+source "$(dirname "${BASH_SOURCE[0]}")/strace.sh"
 
 usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0" >&2 && exit 2; }
 fail() { echo "run.sh: $*" >&2 && exit 1; }
@@ -74,15 +76,8 @@ podman cp "$workload" "$name:$program"
 podman init "$name" >/dev/null
 pid=$(podman inspect -f '{{.State.Pid}}' "$name")
 
-# In an empty network namespace strace finds no socket's addresses and so prints its inode number: the one name of a
-# socket that holds across dup, fork, exec and descriptor passing. Strings in hex leave nothing to misread.
-files=open,openat,openat2,creat,open_by_handle_at,chdir,fchdir,chroot,pivot_root
-makings=symlink,symlinkat,link,linkat,rename,renameat,renameat2,pwrite64,copy_file_range,sendfile
-processes=execve,execveat,clone,clone3,fork,vfork
-sockets=socket,bind,listen,getsockname,connect,write,writev,sendto,sendmsg,sendmmsg
-unshare --net strace -f -yy -xx -s 2048 --decode-pids=pidns -o "$out/strace.log" -p "$pid" \
-  -e "trace=$files,$makings,$processes,$sockets" \
-  2>"$out/strace.err" &
+# shellcheck disable=SC2086  # options
+unshare --net strace $STRACE_OPTIONS -o "$out/strace.log" -p "$pid" 2>"$out/strace.err" &
 strace=$!
 jobs+=("$strace")
 wait_for 20 "strace did not attach: see $out/strace.err" all_threads_traced "$pid"

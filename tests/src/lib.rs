@@ -1,5 +1,5 @@
-//! What the end-to-end tests share: running the programs, a real S3 server, real containers and pods, strace as ground truth, a store
-//! that fails on request, and what merges must make of it.
+//! What the end-to-end tests share: running the programs, a real S3 server, real containers and pods, other kernels, strace as ground
+//! truth, a store that fails on request, and what merges must make of it.
 
 pub mod cri;
 pub mod delta;
@@ -12,3 +12,4 @@ pub mod s3;
 pub mod strace;
 pub mod traced;
 pub mod value;
+pub mod vm;

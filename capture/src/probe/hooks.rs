@@ -62,6 +62,8 @@ pub enum Point {
     Tracepoint(&'static str),
     /// The entry of a kernel function, while anything is tracked.
     Function(&'static str),
+    /// The exit of a kernel function, while anything is tracked.
+    FunctionExit(&'static str),
     /// The exits of system calls, each by a program of its own on the function that serves it (`fexit_<call>`), while anything is
     /// tracked. A call that the kernel does not have is left out; the first must be there.
     CallFunctions(&'static [&'static str]),
@@ -103,7 +105,7 @@ impl Hook {
 
     /// True for a hook on a function of the kernel, which not every kernel allows.
     pub fn is_on_function(&self) -> bool {
-        matches!(self.point, Point::Function(_) | Point::CallFunctions(_))
+        matches!(self.point, Point::Function(_) | Point::FunctionExit(_) | Point::CallFunctions(_))
     }
 }
 
@@ -413,15 +415,26 @@ pub const PARTS: &[Part] = &[
     },
     Part {
         optional: false,
-        hooks: &[Hook {
-            program: "capability_used",
-            sensor: Sensor::Capability,
-            name: "tp_btf/cap_capable",
-            point: Point::Tracepoint("cap_capable"),
-            prototype: "(const struct cred *cred, struct user_namespace *target_ns, const struct user_namespace *capable_ns, int cap, int ret)",
-            since: "6.14",
-            fallback: "none: no capability nodes",
-        }],
+        hooks: &[
+            Hook {
+                program: "capability_used",
+                sensor: Sensor::Capability,
+                name: "tp_btf/cap_capable",
+                point: Point::Tracepoint("cap_capable"),
+                prototype: "(const struct cred *cred, struct user_namespace *target_ns, const struct user_namespace *capable_ns, int cap, int ret)",
+                since: "6.14",
+                fallback: "fexit/cap_capable",
+            },
+            Hook {
+                program: "capability_used_at_exit",
+                sensor: Sensor::Capability,
+                name: "fexit/cap_capable",
+                point: Point::FunctionExit("cap_capable"),
+                prototype: "(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts), returns int",
+                since: "5.5",
+                fallback: "none: no capability nodes",
+            },
+        ],
     },
     Part {
         optional: false,

@@ -408,6 +408,7 @@ fn load(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<Result<(), ProgramErr
             program.load(name, btf)
         }
         (Program::FEntry(program), Point::Function(name)) => program.load(name, btf),
+        (Program::FExit(program), Point::FunctionExit(name)) => program.load(name, btf),
         (Program::TracePoint(program), Point::CallTracepoints(_)) => program.load(),
         (Program::CgroupSockAddr(program), Point::CgroupAddress) => program.load(),
         (Program::CgroupSkb(program), Point::CgroupPackets) => program.load(),
@@ -441,6 +442,14 @@ fn attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: Option<&File>, links: &mut Links
         },
         (Point::Function(_), _) => match ebpf.program_mut(hook.program) {
             Some(Program::FEntry(program)) => {
+                let link = program.attach().and_then(|id| program.take_link(id));
+                links.0.push(Box::new(link.map_err(|error| describe(&error))?));
+                Ok(())
+            }
+            _ => Err(missing()),
+        },
+        (Point::FunctionExit(_), _) => match ebpf.program_mut(hook.program) {
+            Some(Program::FExit(program)) => {
                 let link = program.attach().and_then(|id| program.take_link(id));
                 links.0.push(Box::new(link.map_err(|error| describe(&error))?));
                 Ok(())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use wsp_tests::program::{finish, path, root};
-use wsp_tests::strace::parse;
+use wsp_tests::strace::{Truth, parse};
 
 use super::facts::{of_snapshot, of_truth};
 use super::{Api, image, lost, snapshots};
@@ -36,6 +36,11 @@ fn package_tool() {
 #[test]
 fn dns() {
     compare(&image("tools-1"), &workload("dns.py"));
+}
+
+#[test]
+fn network() {
+    compare(&image("tools-1"), &workload("network.pl"));
 }
 
 #[test]
@@ -81,13 +86,17 @@ fn compare(image: &str, workload: &Path) {
     let snapshots = snapshots(&out.join("store"));
     let _ = finish(Command::new(&script).arg("--clean").arg(&out));
     let [snapshot] = snapshots.as_slice() else { panic!("{} snapshots, not one", snapshots.len()) };
+    agree(&workload.file_name().unwrap().to_string_lossy(), &truth, snapshot);
+}
+
+/// Fails where the snapshot of a container that was recorded from its birth to its end is not what strace saw.
+pub(super) fn agree(name: &str, truth: &Truth, snapshot: &Verified) {
     assert_eq!(truth.unresolved, BTreeSet::new());
     assert_eq!(lost(snapshot), 0, "{:?}", snapshot.meta.lost);
     assert!(snapshot.meta.covers_start);
 
-    let name = workload.file_name().unwrap().to_string_lossy().into_owned();
-    let (was, seen) = (of_truth(&truth), of_snapshot(snapshot));
-    let differences: usize = was.iter().map(|(what, was)| report(&name, what, was, &seen[what])).sum();
+    let (was, seen) = (of_truth(truth), of_snapshot(snapshot));
+    let differences: usize = was.iter().map(|(what, was)| report(name, what, was, &seen[what])).sum();
     assert_eq!(differences, 0, "{name}: see the differences above");
     assert!(!truth.execs.is_empty() && !truth.files.is_empty());
 }

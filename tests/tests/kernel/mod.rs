@@ -9,6 +9,7 @@ mod pipeline;
 mod privileges;
 mod slots;
 mod tricks;
+mod vm;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
