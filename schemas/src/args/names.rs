@@ -43,6 +43,8 @@ const ANYWHERE: &[&[u8]] = &[
     b"keypass",
     b"rootpass",
     b"dbpass",
+    b"authkey",
+    b"setcookie",
     b"userpass",
     b"authorization",
 ];
@@ -99,6 +101,8 @@ const ABOUT: &[&[u8]] = &[
     b"mode",
     b"store",
     b"driver",
+    b"helper",
+    b"command",
 ];
 /// Last parts that may be of a secret, or of a field to sort by.
 const PERHAPS: &[&[u8]] = &[

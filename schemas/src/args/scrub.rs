@@ -121,7 +121,7 @@ impl<'a> Scrubber<'a> {
         let Parts { dashes, name, sign, value } = Parts::of(word);
         match (named(name), sign) {
             (Named::Secret, Some(b':')) if value.is_empty() => self.expect = Expect::Secret,
-            (Named::Secret | Named::Perhaps, Some(sign)) if !value.is_empty() => {
+            (Named::Secret | Named::Perhaps, Some(sign)) if !value.is_empty() && !is_switch(value) => {
                 // Behind a `-c`, what stands behind the first word is not the value. Else all of an argument or a header is.
                 let shell = command && value.iter().any(u8::is_ascii_whitespace) && sign == b'=';
                 let all = (depth == 0 && !(dashes == 0 && list && sign == b'=')) || value.starts_with(b" ");
@@ -268,6 +268,11 @@ fn mask_after(sign: u8, word: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(MASK);
 }
 
+/// Of `--token-auth=true` and the like nothing is secret.
+fn is_switch(value: &[u8]) -> bool {
+    [&b"true"[..], b"false", b"yes", b"no", b"on", b"off"].contains(&value)
+}
+
 /// `-c`, `-ec`, `-lc`.
 fn is_command_option(word: &[u8]) -> bool {
     word.strip_prefix(b"-")
@@ -404,7 +409,7 @@ fn value_of(bytes: &[u8], name: usize, name_end: usize, list: bool) -> Option<st
         start + end_of_setting(value)
     };
     let secret = named == Named::Secret || shape::may_be_random(&bytes[start..end]);
-    (secret && start < end).then_some(start..end)
+    (secret && start < end && !is_switch(&bytes[start..end])).then_some(start..end)
 }
 
 /// Where the secret is in `user:secret@tcp(host)`, as programs in Go have it.

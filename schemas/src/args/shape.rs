@@ -37,6 +37,7 @@ const TOKENS: &[(&[u8], usize)] = &[
     (b"hvb.", 20),
     (b"hf_", 20),
     (b"shpat_", 20),
+    (b"tskey-", 16),
     (b"eyJ", 17),
     (b"AGE-SECRET-KEY-", 20),
 ];

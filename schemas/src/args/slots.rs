@@ -61,6 +61,7 @@ const SLOTS: &[Slot] = &[
     ),
     slot(&["curl"], &["-u", "--user", "-U", "--proxy-user"], Form::After(b':')),
     slot(&["curl"], &["-b"], Form::Next),
+    slot(&["etcdctl"], &["--user"], Form::After(b':')),
     slot(&["http", "https", "xh"], &["-a"], Form::After(b':')),
     slot(&["smbclient", "rpcclient"], &["-U", "--user"], Form::After(b'%')),
     slot(&["lftp"], &["-u"], Form::After(b',')),
