@@ -4,6 +4,8 @@ pub mod cli;
 #[cfg(feature = "ebpf")]
 pub mod doctor;
 pub mod event;
+#[cfg(all(feature = "ebpf", any(test, feature = "fuzz")))]
+pub mod fuzz;
 pub mod identity;
 pub mod log;
 pub mod metrics;

@@ -28,6 +28,8 @@ use self::host::KernelVersion;
 pub(crate) use self::kernel::try_hooks;
 use self::kernel::{Kernel, Links};
 use self::loss::LossReader;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use self::process::check as check_proc;
 use crate::event::{BootTime, CgroupId, Event, Key};
 use crate::session::SourceStats;
 

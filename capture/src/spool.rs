@@ -36,6 +36,8 @@ use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot::{EncodeError, Node, SnapshotMeta, encode};
 
 use self::folder::Folder;
+#[cfg(all(feature = "ebpf", any(test, feature = "fuzz")))]
+pub(crate) use self::folder::check::{check_folder, check_name};
 use crate::sink::{Put, Sink, hour_of, key};
 
 /// Uploads at once.

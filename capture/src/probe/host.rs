@@ -251,6 +251,14 @@ pub(super) fn filesystem_magic(path: &Path) -> u32 {
     u32::try_from(magic & 0xffff_ffff).unwrap_or_default()
 }
 
+/// What must hold of any text: see [`crate::fuzz`].
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) fn check(bytes: &[u8]) {
+    let _ = cgroup2_mount_in(bytes);
+    let _ = KernelVersion::parse(&String::from_utf8_lossy(bytes));
+    assert!(unescape_octal(bytes).len() <= bytes.len());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -241,7 +241,10 @@ fn describe(link: &Path, root_mount: Option<u64>) -> Option<FilePath> {
 
 /// Mount id and open flags of a descriptor.
 fn fdinfo(directory: &Path, fd: i32) -> Option<(u64, u32)> {
-    let text = fs::read_to_string(directory.join(fd.to_string())).ok()?;
+    parse_fdinfo(&fs::read_to_string(directory.join(fd.to_string())).ok()?)
+}
+
+fn parse_fdinfo(text: &str) -> Option<(u64, u32)> {
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     Some((field("mnt_id:")?.parse().ok()?, u32::from_str_radix(field("flags:")?, 8).ok()?))
 }
@@ -314,6 +317,30 @@ fn listening_unix(line: &[u8]) -> Option<(u64, Endpoint)> {
     Some((inode, Endpoint { protocol: Transport::Unix, address, port: 0 }))
 }
 
+/// What must hold of any text: see [`crate::fuzz`].
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn check(bytes: &[u8]) {
+    let _ = parse_stat(bytes, 100);
+    for name in ["NSpid:", "Uid:", "Gid:"] {
+        let _ = first_three(&numbers(bytes, name));
+    }
+    let _ = mounts(bytes).count();
+    let _ = std::str::from_utf8(bytes).map(parse_fdinfo);
+    let listening = bytes.split(|byte| *byte == b'\n').filter_map(listening_unix);
+    assert!(listening.into_iter().all(|(_, end)| end.protocol == Transport::Unix));
+    let argv = decode::arguments(bytes);
+    assert_eq!(
+        argv.len(),
+        bytes.strip_suffix(b"\0").unwrap_or(bytes).split(|byte| *byte == 0).count()
+            - usize::from(bytes.is_empty())
+    );
+    let comm = argv.last().cloned().unwrap_or_default();
+    let comm = RawText::from(&comm.as_bytes()[..comm.as_bytes().len().min(15)]);
+    // Of this process: its argument vector and name decide which file is looked at.
+    let _ = script_of(Pid(std::process::id()), &argv, &comm);
+    host::check(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,6 +364,25 @@ mod tests {
         assert!(listening_unix(b"0000: 00000002 00000000 00000000 0001 03 4323 /run/c").is_none());
         assert!(listening_unix(b"Num       RefCount Protocol Flags    Type St Inode Path").is_none());
         assert!(listening_unix(b"").is_none());
+    }
+
+    #[test]
+    fn the_environment_is_not_read() {
+        let mut child =
+            std::process::Command::new("sleep").arg("60").env("APP_TOKEN", "hunter2").spawn().unwrap();
+        // Until it executes, it is this process.
+        let process = loop {
+            match read(Pid(child.id())) {
+                Some(process) if process.exec.argv == ["sleep".into(), "60".into()] => break process,
+                _ => std::thread::yield_now(),
+            }
+        };
+        let environment = fs::read(of(Pid(child.id()), "environ")).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(String::from_utf8_lossy(&environment).contains("hunter2"));
+        let told = serde_json::to_string(&process.exec).unwrap();
+        assert!(!told.contains("hunter2") && !told.contains("APP_TOKEN"), "{told}");
     }
 
     #[test]

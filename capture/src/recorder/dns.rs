@@ -264,6 +264,44 @@ fn read_answer(bytes: &[u8], at: &mut usize) -> Option<Option<Answer>> {
     Some(data.map(|data| Answer { owner, data }))
 }
 
+/// What must hold of any bytes: see [`crate::fuzz`].
+#[cfg(all(feature = "ebpf", any(test, feature = "fuzz")))]
+pub(crate) fn check(bytes: &[u8]) {
+    let Ok(message) = Message::parse(bytes) else { return };
+    assert!(message.questions.len() <= RECORDS && message.answers.len() <= RECORDS);
+    let mut query = [&message.id.to_be_bytes()[..], &[1, 0]].concat();
+    query.extend_from_slice(&u16::try_from(message.questions.len()).unwrap_or_default().to_be_bytes());
+    query.extend_from_slice(&[0; 6]);
+    for Question { name, rtype } in &message.questions {
+        // 255 bytes on the wire, each at most with a backslash in front.
+        assert!(name.as_bytes().len() <= 2 * 255 && !name.as_bytes().iter().any(u8::is_ascii_uppercase));
+        let mut labels = vec![Vec::new()];
+        let mut bytes = name.as_bytes().iter().filter(|_| name.as_bytes() != b".");
+        while let Some(byte) = bytes.next() {
+            match (byte, labels.last_mut()) {
+                (b'.', _) => labels.push(Vec::new()),
+                (b'\\', Some(label)) => label.extend(bytes.next()),
+                (byte, Some(label)) => label.push(*byte),
+                (_, None) => {}
+            }
+        }
+        for label in labels.iter().filter(|label| !label.is_empty()) {
+            query.push(u8::try_from(label.len()).unwrap_or_default());
+            query.extend_from_slice(label);
+        }
+        query.push(0);
+        query.extend_from_slice(&rtype.to_be_bytes());
+        query.extend_from_slice(&[0, 1]);
+    }
+    let again = Message::parse(&query).map(|message| message.questions);
+    assert_eq!(again.as_ref(), Ok(&message.questions), "a name does not say what it was read from");
+    let mut names = Names::default();
+    names.asked(1, &message);
+    names.answered(1, &message);
+    assert!(names.names.keys().all(|address| is_nameable(*address)));
+    assert!(names.names.len() <= RECORDS);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -32,6 +32,8 @@ pub use self::closed::{ClosedWindow, Setting};
 pub use self::tree::MAX_DEPTH;
 pub use wsp_schemas::args::{self, ArgsMode};
 
+#[cfg(all(feature = "ebpf", any(test, feature = "fuzz")))]
+pub(crate) use self::dns::check as check_dns;
 use self::process::Sample;
 use self::tree::{Place, Process, Tree};
 pub(crate) use self::window::LIMIT;

@@ -91,26 +91,46 @@ impl Sample {
     }
 }
 
-/// `python app.py`: the first argument that is no option, of a known interpreter; none where the program comes by `-c`.
+/// Interpreters, the letters of options by which a program comes without a file, and those of options that take the next word.
+const INTERPRETERS: [(&str, &[u8], &[u8]); 13] = [
+    ("python", b"cm", b"WX"),
+    ("perl", b"eE", b""),
+    ("ruby", b"e", b"EIr"),
+    ("node", b"ep", b"rC"),
+    ("nodejs", b"ep", b"rC"),
+    ("php", b"rBRE", b"dczS"),
+    ("lua", b"e", b"l"),
+    ("bash", b"cs", b"oO"),
+    ("dash", b"cs", b"o"),
+    ("ash", b"cs", b"o"),
+    ("sh", b"cs", b"oO"),
+    ("zsh", b"cs", b"o"),
+    ("Rscript", b"e", b""),
+];
+
+/// `python app.py`: the first argument that is no option, of a known interpreter; none where the program comes by `-c`: that is a
+/// command line, to be scrubbed as one.
 fn interpreted(exec: &Exec) -> Option<RawText> {
-    const INTERPRETERS: [&str; 13] = [
-        "python", "perl", "ruby", "node", "nodejs", "php", "lua", "bash", "dash", "ash", "sh", "zsh",
-        "Rscript",
-    ];
     let exe = exec.exe.path.as_bytes();
     let name = multi_call_argv0(exe, exec.argv.first().map_or(&[], RawText::as_bytes))
         .unwrap_or_else(|| exe.rsplit(|byte| *byte == b'/').next().unwrap_or(exe).into());
     let name = std::str::from_utf8(name.as_bytes()).ok()?;
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    if !INTERPRETERS.contains(&stem) {
-        return None;
-    }
-    for arg in exec.argv.iter().skip(1) {
-        match arg.as_bytes() {
-            b"--" => {}
-            b"-" | b"-c" | b"-e" | b"-m" | b"-r" | b"-s" | b"-E" | b"--eval" | b"-p" | b"" => return None,
-            option if option.starts_with(b"-") => {}
-            _ => return Some(normal(&net::join(&exec.cwd, arg))),
+    let (_, inline, valued) = INTERPRETERS.iter().find(|(name, ..)| *name == stem)?;
+    let mut args = exec.argv.iter().skip(1).map(RawText::as_bytes);
+    while let Some(arg) = args.next() {
+        let letters = match arg {
+            b"-" | b"" | b"--eval" | b"--print" | b"--run" | b"--command" => return None,
+            b"--" => return args.next().map(|script| normal(&net::join(&exec.cwd, &script.into()))),
+            _ if arg.starts_with(b"--") => continue,
+            _ => arg.strip_prefix(b"-").or_else(|| arg.strip_prefix(b"+")),
+        };
+        let Some(letters) = letters else { return Some(normal(&net::join(&exec.cwd, &arg.into()))) };
+        if letters.iter().any(|letter| inline.contains(letter)) {
+            return None;
+        }
+        if letters.last().is_some_and(|letter| valued.contains(letter)) {
+            args.next();
         }
     }
     None
@@ -268,6 +288,24 @@ mod tests {
         assert_eq!(script("/bin/busybox", &["sh", "/etc/run"]).as_deref(), Some("/etc/run"));
         assert_eq!(script("/bin/busybox", &["cat", "/etc/run"]), None);
         assert_eq!(script("/usr/sbin/nginx", &["nginx", "x"]), None);
+        assert_eq!(
+            script("/bin/bash", &["bash", "-eo", "pipefail", "run.sh"]).as_deref(),
+            Some("/srv/run.sh")
+        );
+        assert_eq!(script("/bin/bash", &["bash", "--", "-run"]).as_deref(), Some("/srv/-run"));
+    }
+
+    #[test]
+    fn a_command_line_is_no_script() {
+        for argv in [
+            &["sh", "-ec", "export TOKEN=x"][..],
+            &["sh", "-o", "pipefail", "-c", "export TOKEN=x"],
+            &["sh", "-ceu", "export TOKEN=x"],
+        ] {
+            assert_eq!(interpreted(&exec("/bin/sh", argv)), None, "{argv:?}");
+        }
+        assert_eq!(interpreted(&exec("/usr/bin/perl", &["perl", "-lane", "print"])), None);
+        assert_eq!(interpreted(&exec("/usr/bin/python3", &["python3", "-Sc", "print()"])), None);
     }
 
     #[test]

@@ -138,3 +138,25 @@ fn name_of(key: &SnapshotKey) -> String {
 fn key_of(name: &str) -> Option<SnapshotKey> {
     SnapshotKey::parse(&name.replace('~', "/")).ok()
 }
+
+/// What must hold of any name and folder: see [`crate::fuzz`].
+#[cfg(all(feature = "ebpf", any(test, feature = "fuzz")))]
+pub(super) mod check {
+    use super::{Folder, Path, key_of, name_of};
+
+    pub(crate) fn check_name(name: &str) {
+        if let Some(key) = key_of(name) {
+            assert_eq!(name_of(&key), name, "a file that is found would not be there");
+        }
+    }
+
+    pub(crate) fn check_folder(path: &Path) {
+        let opened = Folder::open(path);
+        assert!(opened.is_ok(), "a folder of this user is refused: {opened:?}");
+        if let Ok((folder, found)) = opened {
+            for (key, bytes) in found {
+                assert_eq!(folder.read(&key).ok().map(|file| file.len() as u64), Some(bytes));
+            }
+        }
+    }
+}
