@@ -41,12 +41,16 @@ int syscall_used(u64 *ctx)
 	return 0;
 }
 
-/* Only what was granted is told. */
-static __always_inline int checked_capability(u32 cap, int ret)
+/*
+ * Only what was granted is told, and only to the task itself: overlayfs works on the files below it with the credentials of who
+ * mounted it.
+ */
+static __always_inline int checked_capability(u64 cred, u32 cap, int ret)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct actor actor;
 
-	if (!ret && is_actor(&actor))
+	if (!ret && is_actor(&actor) && cred == (u64)BPF_CORE_READ(task, real_cred))
 		tell_use(&actor, WSP_KIND_CAPABILITY, cap);
 	return 0;
 }
@@ -58,14 +62,14 @@ static __always_inline int checked_capability(u32 cap, int ret)
 SEC("tp_btf/cap_capable")
 int capability_used(u64 *ctx)
 {
-	return checked_capability(ctx[3], ctx[4]);
+	return checked_capability(ctx[0], ctx[3], ctx[4]);
 }
 
 /* int cap_capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts). As fexit since 5.5. */
 SEC("fexit/cap_capable")
 int capability_used_at_exit(u64 *ctx)
 {
-	return checked_capability(ctx[2], ctx[4]);
+	return checked_capability(ctx[0], ctx[2], ctx[4]);
 }
 
 #endif

@@ -268,7 +268,8 @@ mod tests {
         let name = option.get_long().unwrap();
         let possible = option.get_possible_values();
         let possible = possible.iter().map(|value| format!("\"{}\"", value.get_name()));
-        let texts = ["\"7s\"", "7", "\"127.0.0.1:7\"", "\"hashed\"", "\"seven\"", "true"].map(str::to_owned);
+        let texts = ["\"7s\"", "7", "64", "7000000", "\"127.0.0.1:7\"", "\"hashed\"", "\"seven\"", "true"]
+            .map(str::to_owned);
         for value in possible.chain(texts) {
             let file = format!("{name} = {value}");
             let table = DeTable::parse(&file).unwrap();

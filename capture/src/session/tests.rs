@@ -305,7 +305,7 @@ async fn a_container_that_is_only_created_is_waited_for() {
         (meta.completeness["process"], meta.completeness["file"]),
         (Completeness::Complete, Completeness::Lossy)
     );
-    assert!(meta.lost.iter().all(|loss| loss.cause == "late") && meta.lost.len() == 4);
+    assert!(meta.lost.iter().all(|loss| loss.cause == "late") && meta.lost.len() == 8);
 }
 
 #[tokio::test]

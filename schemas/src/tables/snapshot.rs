@@ -35,7 +35,7 @@ pub(super) const COLUMNS: [Column; 53] = [
     required(22, "kind", Text, "`process`, `file`, `dns`, `connect`, `listen`, `syscall`, `capability`"),
     optional(23, "exe", Text, "executable of the owning process, normalised; null where the source knows no process").stored(Storage::Text),
     optional(30, "path", Text, "file: path after the path rules").stored(Storage::Text),
-    optional(31, "access", TextList, "file: what was done: `read`, `write`, `create`, `append`, `truncate`, `lookup` (O_PATH), `exec`, `unlink`, …"),
+    optional(31, "access", TextList, "file: what was done: `read`, `write`, `create`, `append`, `truncate`, `lookup` (O_PATH), `exec` (its code was mapped), `unlink`, `rmdir`, `rename_from`, `rename_to`, `link_from`, `link_to`, `symlink`, `mkdir`, `mknod`, `chmod`, `chown`"),
     optional(32, "mode", Int32, "file: permission bits that were set (chmod, create); null where none were"),
     optional(33, "path_raw", Text, "file: one path before the rules; null where equal to `path`").stored(Storage::Text),
     optional(34, "path_source", Text, "file: `kernel` (from the open file), `argument` (as the process named it: racy, links not resolved), `truncated` (only the end of a path too long to walk)"),

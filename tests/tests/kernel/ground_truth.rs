@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use wsp_schemas::snapshot::Verified;
 use wsp_tests::program::{finish, path, root};
 use wsp_tests::strace::{Truth, parse};
 

@@ -5,6 +5,7 @@ mod faults;
 mod ground_truth;
 mod identity;
 mod lifecycle;
+mod load;
 mod pipeline;
 mod privileges;
 mod slots;
