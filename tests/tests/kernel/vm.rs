@@ -118,7 +118,9 @@ fn ground_truth(kernel: &Kernel) {
 /// All checks are well, and what does not work is what this kernel does not have.
 fn diagnosed(kernel: &Kernel, report: &Value, code: i32) {
     assert_eq!(code, 0, "{report:#}");
-    assert!(values(report, "checks", "status").all(|status| status == "ok"), "{report:#}");
+    let unwell = names(report, "checks", "name", |check| check["status"] != "ok");
+    // The guest's disk is its memory: smaller than what the spool may take.
+    assert!(unwell.iter().all(|check| check == "spool"), "{report:#}");
     let release = check(report, "kernel")["found"].as_str().unwrap();
     assert!(release.starts_with(&format!("{}.", kernel.series)), "{release}");
     let works = |hook: &Value| hook["outcome"] == "works" || hook["outcome"] == "not_in_this_version";
