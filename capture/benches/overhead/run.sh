@@ -79,9 +79,9 @@ measure() {
     podman rm -f -t 0 wsp-bench-web >/dev/null 2>&1 || true
     podman run -d --name wsp-bench-web --network host "${limits[@]}" localhost/demo/web:1.22 >/dev/null
     web=$(podman inspect -f '{{.State.Pid}}' wsp-bench-web)
-    until (: </dev/tcp/127.0.0.1/80) 2>/dev/null; do sleep 0.1; done
+    until (: </dev/tcp/127.0.0.1/8080) 2>/dev/null; do sleep 0.1; done
     start_tracer "$mode" "$web"
-    value=$(wrk -t1 -c16 -d5s http://127.0.0.1:80/ | awk '/Requests\/sec/ {print $2}')
+    value=$(wrk -t1 -c16 -d5s http://127.0.0.1:8080/ | awk '/Requests\/sec/ {print $2}')
     figure requests_per_second "$value" "$mode"
     value=$(podman run --rm --name wsp-bench-cc --network none -v "$here/compile.sh:/compile.sh:ro" "${limits[@]}" \
         localhost/demo/tools:1 /compile.sh | awk '{print $2}')
