@@ -24,9 +24,9 @@ cargo fuzz build "${options[@]}"
 for target in "${targets[@]}"; do
     step "$target, $seconds s"
     # What is new goes to a folder that git does not know; `cargo fuzz cmin` would pick what is worth keeping.
-    mkdir -p "$here/work/$target"
+    mkdir -p "$here/found/$target"
     dictionary=()
     [[ ! -f $here/$target.dict ]] || dictionary=(-dict="$here/$target.dict")
-    cargo fuzz run "${options[@]}" "$target" "$here/work/$target" "$here/corpus/$target" -- \
+    cargo fuzz run "${options[@]}" "$target" "$here/found/$target" "$here/corpus/$target" -- \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=8192 -print_final_stats=1 "${dictionary[@]}"
 done

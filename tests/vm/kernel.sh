@@ -3,7 +3,7 @@
 #
 # usage: kernel.sh SERIES      5.10, 6.1 or 6.12: the newest of it that Debian's security archives have
 #
-# needs: Debian's apt, dpkg-deb and archive key; deb.debian.org, or the mirror in WSP_DEBIAN_SECURITY. Kept in
+# needs: Debian's apt, dpkg-deb and archive key; the machine's own security mirror, or the one in WSP_DEBIAN_SECURITY. Kept in
 # ${XDG_CACHE_HOME:-~/.cache}/wsp/kernels, which may be deleted at any time; to have another one there, make its folder.
 set -euo pipefail
 
@@ -14,11 +14,14 @@ fail() { echo "kernel.sh: $*" >&2 && exit 1; }
 
 if [[ ! -e $kernel/vmlinuz ]]; then
   mkdir -p "$cache"
-  work=$(mktemp -d "$cache/get.XXXXXX")
+  work=$(mktemp -d -p "$cache")
   trap 'rm -rf "$work"' EXIT
   mkdir -p "$work"/{lists,archives}/partial
   # Lists of its own: the machine's may be of another release, and stay as they are.
-  mirror=${WSP_DEBIAN_SECURITY:-http://deb.debian.org/debian-security}
+  # shellcheck disable=SC2016  # apt expands it
+  own() { apt-get indextargets --format '$(REPO_URI) $(RELEASE)' | awk '$2 ~ /-security$/ {print $1; exit}'; }
+  mirror=${WSP_DEBIAN_SECURITY:-$(own)}
+  [[ -n $mirror ]] || fail "apt knows no security archive of Debian here: give one in WSP_DEBIAN_SECURITY"
   for suite in bullseye bookworm; do
     echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite-security main"
   done >"$work/sources.list"

@@ -135,9 +135,12 @@ fn event(cgroup: CgroupId, pid: u32, body: Body) -> Event {
 }
 
 fn exec(cgroup: CgroupId, pid: u32, exe: &str) -> Event {
+    event(cgroup, pid, Body::Exec(program(exe)))
+}
+
+fn program(exe: &str) -> Box<Exec> {
     let exe = FilePath { path: exe.into(), ..FilePath::default() };
-    let exec = Exec { exe, argv: vec!["x".into()], ns_pid: 1, pid_ns_level: 1, ..Exec::default() };
-    event(cgroup, pid, Body::Exec(Box::new(exec)))
+    Box::new(Exec { exe, argv: vec!["x".into()], ns_pid: 1, pid_ns_level: 1, ..Exec::default() })
 }
 
 /// An exec that comes when everything is attached.
@@ -273,8 +276,8 @@ async fn a_log_of_events_alone_is_enough() {
 #[tokio::test]
 async fn a_container_that_runs_is_joined_late() {
     let folder = tempfile::tempdir().unwrap();
-    let Body::Exec(init) = exec(CGROUP, 100, "/bin/app").body else { unreachable!() };
-    let initial = Body::InitialProcess { parent: None, parent_is_guess: false, exec: init };
+    let exec = program("/bin/app");
+    let initial = Body::InitialProcess { parent: None, parent_is_guess: false, exec };
     let mut source = Fake { initial: vec![event(CGROUP, 100, initial)], ..Fake::default() };
     let config = config(Duration::from_millis(100), None);
     // Whatever the runtime says: a process of the image was there.

@@ -23,7 +23,7 @@ fn made(cgroup: CgroupId) -> Event {
 }
 
 fn running(cgroup: CgroupId, pid: u32, exe: &str, parent: Option<u32>) -> Event {
-    let Body::Exec(exec) = exec(cgroup, pid, exe).body else { unreachable!() };
+    let exec = program(exe);
     let parent_is_guess = parent.is_some();
     event(cgroup, pid, Body::InitialProcess { parent: parent.map(Pid), parent_is_guess, exec })
 }
