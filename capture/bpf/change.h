@@ -99,8 +99,7 @@ static __always_inline void tell_change(struct actor *actor, struct named *named
 	hash_word(scratch, (u64)named->mode << 32 | changed->name_lens[0]);
 	hash_word(scratch, (u64)changed->name_lens[1] << 32 | changed->dirs[0].len);
 	hash_data(scratch, 0, scratch->pos, 0);
-	if (!seen_before(&changed->record, hash_end(scratch)))
-		submit_once(scratch, &changed->record, sizeof(*changed));
+	submit_once(scratch, &changed->record, sizeof(*changed), hash_end(scratch));
 }
 
 /*
@@ -129,8 +128,7 @@ static __always_inline void tell_exec_mapping(struct actor *actor, struct path *
 	append_path(scratch, BPF_CORE_READ(path, mnt), BPF_CORE_READ(path, dentry), &changed->dirs[0]);
 	begin_key(scratch, actor, WSP_KIND_CHANGE, WSP_OP_EXEC);
 	add_path_to_key(scratch, 0, &changed->dirs[0]);
-	if (!seen_before(&changed->record, hash_end(scratch)))
-		submit_once(scratch, &changed->record, sizeof(*changed));
+	submit_once(scratch, &changed->record, sizeof(*changed), hash_end(scratch));
 }
 
 #define AT_BASE 7

@@ -288,13 +288,12 @@ static __always_inline bool seen_before(struct wsp_record *record, u64 key)
 	return true;
 }
 
-/* Hands over what was not seen before; only what reached the ring is marked as seen. */
-static __always_inline void submit_once(struct scratch *scratch, struct wsp_record *record, u32 size)
+/* Hands over what was not seen before under a key; only what reached the ring is marked as seen. */
+static __always_inline void submit_once(struct scratch *scratch, struct wsp_record *record, u32 size, u64 key)
 {
 	struct wsp_seen none = {};
-	u64 key = record->key;
 
-	if (submit(scratch, record, size))
+	if (!seen_before(record, key) && submit(scratch, record, size))
 		bpf_map_update_elem(&seen, &key, &none, BPF_NOEXIST);
 }
 

@@ -68,8 +68,7 @@ static __always_inline void tell_open(struct actor *actor, struct file *file, u3
 	append_file_path(scratch, file, &opened->file);
 	begin_key(scratch, actor, WSP_KIND_OPEN, flags);
 	add_path_to_key(scratch, 0, &opened->file);
-	if (!seen_before(&opened->record, hash_end(scratch)))
-		submit_once(scratch, &opened->record, sizeof(*opened));
+	submit_once(scratch, &opened->record, sizeof(*opened), hash_end(scratch));
 }
 
 static __always_inline int opened_as(long fd)

@@ -32,6 +32,15 @@ static __always_inline struct sock *sock_of_fd(struct task_struct *task, u32 fd)
 	return BPF_CORE_READ(socket, sk);
 }
 
+static __always_inline struct wsp_socket_address *begin_address(struct scratch *scratch, struct actor *actor, u32 kind)
+{
+	struct wsp_socket_address *event = front_of(scratch, struct wsp_socket_address);
+
+	__builtin_memset(event, 0, sizeof(*event));
+	fill(&event->record, kind, actor->cgroup, actor->tgid);
+	return event;
+}
+
 /* Tells of an address, once. */
 static __always_inline void tell_address(struct scratch *scratch, struct actor *actor,
 					 struct wsp_socket_address *event)
@@ -43,8 +52,7 @@ static __always_inline void tell_address(struct scratch *scratch, struct actor *
 	hash_word(scratch, *(u64 *)event->peer);
 	hash_word(scratch, *(u64 *)(event->peer + 8));
 	hash_data(scratch, 0, scratch->pos, 0);
-	if (!seen_before(&event->record, hash_end(scratch)))
-		submit_once(scratch, &event->record, sizeof(*event));
+	submit_once(scratch, &event->record, sizeof(*event), hash_end(scratch));
 }
 
 /* Nothing was addressed: the call was wrong in itself, or there is nothing at the address. */
@@ -103,9 +111,7 @@ static __always_inline int connected_with(long ret)
 	if (!sock || !scratch)
 		return 0;
 
-	event = front_of(scratch, struct wsp_socket_address);
-	__builtin_memset(event, 0, sizeof(*event));
-	fill(&event->record, WSP_KIND_CONNECT, actor.cgroup, actor.tgid);
+	event = begin_address(scratch, &actor, WSP_KIND_CONNECT);
 	event->result = ret;
 	event->family = named.family;
 	event->protocol = BPF_CORE_READ(sock, sk_protocol);
@@ -201,9 +207,7 @@ static __always_inline int listens_with(long ret)
 	scratch = get_scratch();
 	if (!sock || !scratch)
 		return 0;
-	event = front_of(scratch, struct wsp_socket_address);
-	__builtin_memset(event, 0, sizeof(*event));
-	fill(&event->record, WSP_KIND_LISTEN, actor.cgroup, actor.tgid);
+	event = begin_address(scratch, &actor, WSP_KIND_LISTEN);
 	if (take_local(scratch, sock, event))
 		tell_address(scratch, &actor, event);
 	return 0;
@@ -236,9 +240,7 @@ static __always_inline int accepted_as(long fd)
 	scratch = get_scratch();
 	if (!listening || !accepted || !scratch)
 		return 0;
-	event = front_of(scratch, struct wsp_socket_address);
-	__builtin_memset(event, 0, sizeof(*event));
-	fill(&event->record, WSP_KIND_ACCEPT, actor.cgroup, actor.tgid);
+	event = begin_address(scratch, &actor, WSP_KIND_ACCEPT);
 	if (!take_local(scratch, listening, event))
 		return 0;
 	event->peer_family = BPF_CORE_READ(accepted, __sk_common.skc_family);

@@ -19,8 +19,7 @@ static __always_inline void tell_use(struct actor *actor, u32 kind, u32 number)
 	used->number = number;
 	used->reserved = 0;
 	begin_key(scratch, actor, kind, number);
-	if (!seen_before(&used->record, hash_end(scratch)))
-		submit_once(scratch, &used->record, sizeof(*used));
+	submit_once(scratch, &used->record, sizeof(*used), hash_end(scratch));
 }
 
 /*
