@@ -74,7 +74,7 @@ struct named {
 
 static __always_inline void tell_change(struct actor *actor, struct named *named)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task = actor->task;
 	struct scratch *scratch = get_scratch();
 	struct wsp_changed *changed;
 
@@ -98,7 +98,7 @@ static __always_inline void tell_change(struct actor *actor, struct named *named
 	begin_key(scratch, actor, WSP_KIND_CHANGE, named->op);
 	hash_word(scratch, (u64)named->mode << 32 | changed->name_lens[0]);
 	hash_word(scratch, (u64)changed->name_lens[1] << 32 | changed->dirs[0].len);
-	hash_data(scratch, 0, scratch->pos, 0);
+	hash_data(scratch, 0, scratch->pos);
 	submit_once(scratch, &changed->record, sizeof(*changed), hash_end(scratch));
 }
 
@@ -151,7 +151,7 @@ static long take_mapping(struct task_struct *task, struct vm_area_struct *vma, v
  */
 static __always_inline void tell_loader(struct actor *actor)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task = actor->task;
 	struct scratch *scratch = get_scratch();
 	u64 base = 0, *pairs;
 	void *vector;
@@ -284,7 +284,7 @@ static __always_inline int changed_by(long ret, s32 nr)
 
 	if (ret < 0 || !is_actor(&actor))
 		return 0;
-	regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	regs = (void *)bpf_task_pt_regs(actor.task);
 	args[0] = BPF_CORE_READ(regs, di);
 	args[1] = BPF_CORE_READ(regs, si);
 	args[2] = BPF_CORE_READ(regs, dx);
@@ -326,7 +326,6 @@ EXIT_OF(truncate, changed_by(RETURNED, NR_TRUNCATE))
 
 static __always_inline int mapped_at(long address)
 {
-	struct task_struct *task;
 	struct pt_regs *regs;
 	struct actor actor;
 	struct file *file;
@@ -334,11 +333,10 @@ static __always_inline int mapped_at(long address)
 	/* An error is the negative of a small number; addresses of the upper half are the kernel's own. */
 	if (address < 0 || !is_actor(&actor))
 		return 0;
-	task = bpf_get_current_task_btf();
-	regs = (void *)bpf_task_pt_regs(task);
-	if (!(BPF_CORE_READ(regs, dx) & PROT_EXEC) || (s32)BPF_CORE_READ(regs, r8) < 0)
+	regs = (void *)bpf_task_pt_regs(actor.task);
+	if (!(regs->dx & PROT_EXEC) || (s32)regs->r8 < 0)
 		return 0;
-	file = file_of_fd(task, BPF_CORE_READ(regs, r8));
+	file = file_of_fd(actor.task, regs->r8);
 	if (file)
 		tell_exec_mapping(&actor, mapped_path(file));
 	return 0;

@@ -39,11 +39,16 @@ const volatile u32 fmode_backing = 0;
 #define DATA_BYTES (WSP_ARGV_BYTES + WSP_PATH_BYTES + 4 * WSP_PATH_BYTES + NAME_BYTES)
 #define FRONT_BYTES 256
 
+/* Of a kernel object, as many bytes of its start as its fields that are read lie in. */
+#define HEAD_BYTES 128
+
 /* State of a path walk (path.h). */
 struct walk {
 	u64 dentry;
 	u64 mount;
 	u64 mnt_root;
+	u64 mnt_parent;
+	u64 mnt_mountpoint;
 	u32 start;
 	u32 left_mount_at;
 	u16 flags;
@@ -51,12 +56,16 @@ struct walk {
 	u32 done;
 };
 
-/* State of a hash (hash.h). */
-struct hash {
+struct sip {
 	u64 v0;
 	u64 v1;
 	u64 v2;
 	u64 v3;
+};
+
+/* State of a hash (hash.h). */
+struct hash {
+	struct sip sip;
 	u32 pos;
 	u32 end;
 	u32 until_nul;
@@ -76,6 +85,7 @@ struct scratch {
 	struct hash hash;
 	u32 pos;
 	u32 reserved;
+	u8 head[HEAD_BYTES];
 	u8 front[FRONT_BYTES];
 	u8 data[DATA_BYTES];
 };
@@ -297,14 +307,36 @@ static __always_inline void submit_once(struct scratch *scratch, struct wsp_reco
 		bpf_map_update_elem(&seen, &key, &none, BPF_NOEXIST);
 }
 
+/*
+ * A kernel object is read by one copy of its start (`read_head`), of which the fields are then taken (`HEAD`): a copy a field would
+ * cost ten times as much as its bytes do. Where a kernel has a field further back, it is read by itself. One object at a time.
+ */
+#define read_head(scratch, object, bytes) bpf_probe_read_kernel((scratch)->head, bytes, object)
+#define HEAD(scratch, object, bytes, field)                                                     \
+	({                                                                                      \
+		typeof((object)->field) value = 0;                                              \
+		u64 at = bpf_core_field_offset(typeof(*(object)), field);                       \
+		if (at + sizeof(value) <= (bytes))                                              \
+			value = *(typeof(value) *)((scratch)->head + at);                       \
+		else                                                                            \
+			bpf_core_read(&value, sizeof(value), &(object)->field);                 \
+		value;                                                                          \
+	})
+
+/* `task` is a pointer that the verifier knows as one to a task: what it points to is read without a call. */
 static __always_inline struct file *file_of_fd(struct task_struct *task, u32 fd)
 {
-	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+	struct files_struct *files = task->files;
 	struct file **fds, *file = NULL;
+	struct fdtable *fdt;
 
-	if (fd >= BPF_CORE_READ(fdt, max_fds))
+	/* Kernels whose types say what RCU protects have these checked. */
+	if (!files)
 		return NULL;
-	fds = BPF_CORE_READ(fdt, fd);
+	fdt = files->fdt;
+	if (!fdt || fd >= fdt->max_fds)
+		return NULL;
+	fds = fdt->fd;
 	bpf_probe_read_kernel(&file, sizeof(file), fds + fd);
 	return file;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * DNS messages of a tracked container. Whose a socket is, and that it speaks DNS, is decided in process context where it is
- * addressed (port 53 as the caller names it); packets are matched by the socket's cookie. So address translation on
+ * addressed (port 53 as the caller names it); packets are matched by their socket. So address translation on
  * the way (Docker's resolver at 127.0.0.11, service addresses) does not matter.
  *
  * Attached to the container's cgroup only. Needs no scratch: packets are handled in interrupts too.
@@ -18,27 +18,28 @@
 #define DNS_PORT 53
 #define DNS_HEADER_BYTES 12
 
-/* Oldest out: a socket that is still used for DNS is put in again by its next sendmsg. */
+/* Kept with the socket itself, since 5.2: every packet asks for it, and it goes when the socket does. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, u64);
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
 	__type(value, struct wsp_dns_socket);
 } dns_sockets SEC(".maps");
 
 static __always_inline int note_dns_socket(struct bpf_sock_addr *ctx)
 {
-	struct wsp_dns_socket socket = {};
+	struct wsp_dns_socket *socket;
 	struct actor actor;
-	u64 cookie;
 
-	if (ctx->user_port != bpf_htons(DNS_PORT) || !is_actor(&actor))
+	if (ctx->user_port != bpf_htons(DNS_PORT) || !find_actor(&actor, bpf_get_current_pid_tgid() >> 32))
 		return 1;
-	socket.cgroup = actor.cgroup;
-	socket.pid = actor.tgid;
-	cookie = bpf_get_socket_cookie(ctx);
-	if (bpf_map_update_elem(&dns_sockets, &cookie, &socket, BPF_ANY))
+	socket = ctx->sk ? bpf_sk_storage_get(&dns_sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
+	if (!socket) {
 		count_lost(actor.cgroup, WSP_KIND_DNS, WSP_LOST_MAP_FULL);
+		return 1;
+	}
+	socket->cgroup = actor.cgroup;
+	socket->pid = actor.tgid;
 	return 1;
 }
 
@@ -79,14 +80,14 @@ static __always_inline int note_packet(struct __sk_buff *skb, u16 answer)
 {
 	struct wsp_dns_socket *socket;
 	struct wsp_dns_message *message;
-	u64 cookie = bpf_get_socket_cookie(skb);
+	struct bpf_sock *sk = skb->sk;
 	u32 offset, len, transport;
 	u16 tcp = 0;
 	u8 version;
 
-	if (!cookie)
+	if (!sk)
 		return 1;
-	socket = bpf_map_lookup_elem(&dns_sockets, &cookie);
+	socket = bpf_sk_storage_get(&dns_sockets, sk, NULL, 0);
 	if (!socket)
 		return 1;
 
@@ -135,7 +136,7 @@ static __always_inline int note_packet(struct __sk_buff *skb, u16 answer)
 		return 1;
 	}
 	fill(&message->record, WSP_KIND_DNS, socket->cgroup, socket->pid);
-	message->socket = cookie;
+	message->socket = bpf_get_socket_cookie(skb);
 	message->answer = answer;
 	message->tcp = tcp;
 	message->len = len;

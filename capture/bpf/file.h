@@ -16,23 +16,30 @@
 
 /* The current process, as one whose activity is told. */
 struct actor {
+	struct task_struct *task;
 	u64 cgroup;
 	u64 lineage;
 	u32 tgid;
 };
 
-/* False where nobody wants to know. */
-static __always_inline bool is_actor(struct actor *actor)
+/* False where nobody wants to know what the process does. */
+static __always_inline bool find_actor(struct actor *actor, u32 tgid)
 {
-	struct wsp_process *state;
+	struct wsp_process *state = bpf_map_lookup_elem(&processes, &tgid);
 
-	actor->tgid = bpf_get_current_pid_tgid() >> 32;
-	state = bpf_map_lookup_elem(&processes, &actor->tgid);
 	if (!state)
 		return false;
+	actor->tgid = tgid;
 	actor->cgroup = state->cgroup;
 	actor->lineage = state->lineage;
 	return bpf_map_lookup_elem(&tracked, &actor->cgroup);
+}
+
+/* The same of the current task. */
+static __always_inline bool is_actor(struct actor *actor)
+{
+	actor->task = bpf_get_current_task_btf();
+	return find_actor(actor, actor->task->tgid);
 }
 
 /* Starts the key of something that the process does; what it is follows. */
@@ -46,47 +53,123 @@ static __always_inline void begin_key(struct scratch *scratch, struct actor *act
 static __always_inline void add_path_to_key(struct scratch *scratch, u32 from, struct wsp_path_info *info)
 {
 	hash_word(scratch, (u64)info->flags << 32 | info->magic);
-	hash_data(scratch, from, from + info->len, 0);
+	hash_data(scratch, from, from + info->len);
 }
 
-/* Tells of an open file, once. */
-static __always_inline void tell_open(struct actor *actor, struct file *file, u32 flags)
-{
-	unsigned long magic = BPF_CORE_READ(file, f_inode, i_sb, s_magic);
-	struct wsp_opened *opened;
-	struct scratch *scratch;
+/*
+ * A fact about a file that was walked a moment ago: a process that opens the same file thousands of times a second has its path walked
+ * a hundred times a second. It is the same file where dentry, parent, name, inode and mount are; a directory further up that was renamed
+ * meanwhile is noticed at the next walk, and its rename is told by itself.
+ */
+struct walked {
+	u64 lineage;
+	u64 detail;
+	u64 mnt;
+	u64 dentry;
+	u64 parent;
+	u64 name;
+	u64 inode;
+	/* What it is known as (`seen`), and when it was walked. */
+	u64 key;
+	u64 at;
+};
 
-	if (magic == PIPEFS_MAGIC || magic == SOCKFS_MAGIC || magic == ANON_INODE_FS_MAGIC || magic == NSFS_MAGIC)
+#define WALKED_ENTRIES 512
+#define WALKED_NS 10000000ULL
+
+/* Each place is of the last that came there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WALKED_ENTRIES);
+	__type(key, u32);
+	__type(value, struct walked);
+} recently_walked SEC(".maps");
+
+/* Fills in what tells one file from others, and finds its place. */
+static __always_inline struct walked *find_walked(struct scratch *scratch, struct actor *actor, u32 flags,
+						  struct path *path, struct walked *now)
+{
+	struct dentry *dentry = path->dentry;
+	u32 place;
+
+	read_head(scratch, dentry, DENTRY_BYTES);
+	now->lineage = actor->lineage;
+	now->detail = (u64)flags << 1 | !HEAD(scratch, dentry, DENTRY_BYTES, d_hash.pprev);
+	now->mnt = (u64)path->mnt;
+	now->dentry = (u64)dentry;
+	now->parent = (u64)HEAD(scratch, dentry, DENTRY_BYTES, d_parent);
+	now->name = (u64)HEAD(scratch, dentry, DENTRY_BYTES, d_name.hash) << 32 |
+		    HEAD(scratch, dentry, DENTRY_BYTES, d_name.len);
+	now->inode = (u64)HEAD(scratch, dentry, DENTRY_BYTES, d_inode);
+	place = (now->dentry >> 6 ^ now->dentry >> 15 ^ now->lineage ^ flags) % WALKED_ENTRIES;
+	return bpf_map_lookup_elem(&recently_walked, &place);
+}
+
+static __always_inline bool is_walked(struct walked *known, struct walked *now, u64 at)
+{
+	return known->dentry == now->dentry && known->lineage == now->lineage && known->detail == now->detail &&
+	       known->mnt == now->mnt && known->parent == now->parent && known->name == now->name &&
+	       known->inode == now->inode && at - known->at < WALKED_NS;
+}
+
+/*
+ * Tells of an open file, once. The kernel drops O_CREAT from a file's flags; here it says more: that this call made the file. What has
+ * unwanted flags is left to others.
+ */
+static __always_inline void tell_open(struct actor *actor, struct file *file, u32 unwanted_flags, u32 unwanted_mode)
+{
+	struct scratch *scratch = get_scratch();
+	struct walked now, *known;
+	struct wsp_opened *opened;
+	struct path path;
+	u32 flags, mode;
+
+	if (!scratch || read_head(scratch, file, HEAD_BYTES))
 		return;
-	scratch = get_scratch();
-	if (!scratch)
+	flags = HEAD(scratch, file, HEAD_BYTES, f_flags);
+	mode = HEAD(scratch, file, HEAD_BYTES, f_mode);
+	path.mnt = HEAD(scratch, file, HEAD_BYTES, f_path.mnt);
+	path.dentry = HEAD(scratch, file, HEAD_BYTES, f_path.dentry);
+	if (flags & unwanted_flags || mode & unwanted_mode)
 		return;
+	flags &= ~O_CREAT;
+	if (mode & FMODE_CREATED)
+		flags |= O_CREAT;
 	opened = front_of(scratch, struct wsp_opened);
 	fill(&opened->record, WSP_KIND_OPEN, actor->cgroup, actor->tgid);
+	known = find_walked(scratch, actor, flags, &path, &now);
+	if (known && is_walked(known, &now, opened->record.at) && seen_before(&opened->record, known->key))
+		return;
+
 	opened->flags = flags;
 	opened->reserved = 0;
-	append_file_path(scratch, file, &opened->file);
+	append_path(scratch, path.mnt, path.dentry, &opened->file);
+	switch (opened->file.magic) {
+	case PIPEFS_MAGIC:
+	case SOCKFS_MAGIC:
+	case ANON_INODE_FS_MAGIC:
+	case NSFS_MAGIC:
+		return;
+	}
 	begin_key(scratch, actor, WSP_KIND_OPEN, flags);
 	add_path_to_key(scratch, 0, &opened->file);
-	submit_once(scratch, &opened->record, sizeof(*opened), hash_end(scratch));
+	now.key = hash_end(scratch);
+	now.at = opened->record.at;
+	submit_once(scratch, &opened->record, sizeof(*opened), now.key);
+	if (known)
+		*known = now;
 }
 
 static __always_inline int opened_as(long fd)
 {
 	struct actor actor;
 	struct file *file;
-	u32 flags;
 
 	if (fd < 0 || !is_actor(&actor))
 		return 0;
-	file = file_of_fd((void *)bpf_get_current_task(), fd);
-	if (!file)
-		return 0; /* another thread closed it */
-	flags = BPF_CORE_READ(file, f_flags);
-	/* The kernel drops O_CREAT from f_flags; this says more: that the call made the file. */
-	if (BPF_CORE_READ(file, f_mode) & FMODE_CREATED)
-		flags |= O_CREAT;
-	tell_open(&actor, file, flags);
+	file = file_of_fd(actor.task, fd);
+	if (file) /* else another thread closed it */
+		tell_open(&actor, file, 0, 0);
 	return 0;
 }
 
@@ -117,24 +200,16 @@ EXIT_OF(open_by_handle_at, opened_as(RETURNED))
 SEC("fentry/security_file_open")
 int file_opened_otherwise(u64 *ctx)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct file *file = (void *)ctx[0];
 	struct actor actor;
-	u32 flags;
 
 	if (!is_actor(&actor))
 		return 0;
-	if (!(BPF_CORE_READ(task, flags) & PF_IO_WORKER) && !(BPF_CORE_READ(task, thread_info.status) & TS_COMPAT) &&
-	    BPF_CORE_READ((struct pt_regs *)bpf_task_pt_regs(task), orig_ax) != NR_IO_URING_ENTER)
+	if (!(actor.task->flags & PF_IO_WORKER) && !(actor.task->thread_info.status & TS_COMPAT) &&
+	    ((struct pt_regs *)bpf_task_pt_regs(actor.task))->orig_ax != NR_IO_URING_ENTER)
 		return 0;
-	flags = BPF_CORE_READ(file, f_flags);
 	/* Nor what overlayfs opens below itself for it. */
-	if (flags & FMODE_EXEC || BPF_CORE_READ(file, f_mode) & fmode_backing)
-		return 0;
-	flags &= ~O_CREAT;
-	if (BPF_CORE_READ(file, f_mode) & FMODE_CREATED)
-		flags |= O_CREAT;
-	tell_open(&actor, file, flags);
+	tell_open(&actor, file, FMODE_EXEC, fmode_backing);
 	return 0;
 }
 

@@ -22,61 +22,90 @@ static __always_inline struct mount *mount_of(struct vfsmount *mnt)
 	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
 }
 
+/* As far as the fields that a step needs, and most names, lie. */
+#define DENTRY_BYTES 112
+#define MOUNT_BYTES 64
+/* Of names that the kernel keeps in the dentry itself, no more (DNAME_INLINE_LEN, include/linux/dcache.h). */
+#define INLINE_NAME_BYTES 40
+
+/* Makes a mount the one that is walked. */
+static __always_inline void enter_mount(struct scratch *scratch, struct mount *mount)
+{
+	struct walk *walk = &scratch->walk;
+
+	read_head(scratch, mount, MOUNT_BYTES);
+	walk->mount = (u64)mount;
+	walk->mnt_root = (u64)HEAD(scratch, mount, MOUNT_BYTES, mnt.mnt_root);
+	walk->mnt_parent = (u64)HEAD(scratch, mount, MOUNT_BYTES, mnt_parent);
+	walk->mnt_mountpoint = (u64)HEAD(scratch, mount, MOUNT_BYTES, mnt_mountpoint);
+}
+
+/* Goes to a dentry: its head is read where the next step needs it. */
+static __always_inline long enter_dentry(struct scratch *scratch, struct dentry *dentry)
+{
+	scratch->walk.dentry = (u64)dentry;
+	return scratch->walk.mnt_root == (u64)dentry ? 0 : read_head(scratch, dentry, DENTRY_BYTES);
+}
+
+/* What a walk's steps are given. */
+struct walk_context {
+	struct scratch *scratch;
+};
+
 /*
  * One step up: over a mount point, or over one component, which is appended to the data. Reads without locks: a rename
- * during the walk can mix old and new names, never memory (the reads are checked, names hold no NUL and are cut at one).
+ * during the walk can mix old and new names, never memory (the reads are checked, a name counts up to its NUL).
  */
-static long walk_step(u32 index, void *unused)
+static long walk_step(u32 index, struct walk_context *context)
 {
-	u32 zero = 0;
-	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
-	struct walk *walk;
-	struct dentry *dentry, *parent;
+	struct scratch *scratch = context->scratch;
+	struct walk *walk = &scratch->walk;
+	struct dentry *dentry = (void *)walk->dentry, *parent;
 	const unsigned char *name;
-	u32 pos;
-	long len;
-
-	if (!scratch)
-		return 1;
-	walk = &scratch->walk;
-	dentry = (void *)walk->dentry;
+	u64 inlined;
+	u32 pos, len;
 
 	if (walk->dentry == walk->mnt_root) {
-		struct mount *mount = (void *)walk->mount;
-		struct mount *above = BPF_CORE_READ(mount, mnt_parent);
+		struct dentry *mountpoint = (void *)walk->mnt_mountpoint;
 
-		if (above == mount || !above) {
+		if (walk->mnt_parent == walk->mount || !walk->mnt_parent) {
 			walk->done = 1;
 			return 1;
 		}
 		if (!walk->hops)
 			walk->left_mount_at = scratch->pos;
 		walk->hops++;
-		walk->dentry = (u64)BPF_CORE_READ(mount, mnt_mountpoint);
-		walk->mount = (u64)above;
-		walk->mnt_root = (u64)BPF_CORE_READ(above, mnt.mnt_root);
-		return 0;
+		enter_mount(scratch, (void *)walk->mnt_parent);
+		return enter_dentry(scratch, mountpoint) != 0;
 	}
 
-	parent = BPF_CORE_READ(dentry, d_parent);
-	name = BPF_CORE_READ(dentry, d_name.name);
+	parent = HEAD(scratch, dentry, DENTRY_BYTES, d_parent);
+	name = HEAD(scratch, dentry, DENTRY_BYTES, d_name.name);
+	/* With its NUL. */
+	len = HEAD(scratch, dentry, DENTRY_BYTES, d_name.len) + 1;
 	pos = scratch->pos;
 	opaque(pos);
-	if (pos > DATA_BYTES - NAME_BYTES)
+	opaque(len);
+	if (pos > DATA_BYTES - NAME_BYTES || len <= 1 || len > NAME_BYTES)
 		return 1;
-	len = bpf_probe_read_kernel_str(scratch->data + pos, NAME_BYTES, name);
-	if (len <= 1 || pos + len > walk->start + WSP_PATH_BYTES)
+	inlined = (u64)name - (u64)dentry;
+	if (inlined <= DENTRY_BYTES - INLINE_NAME_BYTES && len <= INLINE_NAME_BYTES) {
+#pragma unroll
+		for (int i = 0; i < INLINE_NAME_BYTES; i += sizeof(u64))
+			*(u64 *)(scratch->data + pos + i) = *(u64 *)(scratch->head + inlined + i);
+	} else if (bpf_probe_read_kernel(scratch->data + pos, len, name)) {
 		return 1;
+	}
+	if (pos + len > walk->start + WSP_PATH_BYTES)
+		return 1;
+	scratch->pos = pos + len;
 	if (parent == dentry) {
 		/* A root that is not this mount's: what hangs in no tree (memfd). */
 		walk->flags |= WSP_PATH_DETACHED;
 		walk->done = 1;
-		scratch->pos = pos + len;
 		return 1;
 	}
-	scratch->pos = pos + len;
-	walk->dentry = (u64)parent;
-	return 0;
+	return enter_dentry(scratch, parent) != 0;
 }
 
 /*
@@ -86,15 +115,15 @@ static long walk_step(u32 index, void *unused)
  */
 static __always_inline u16 overlay_flags(struct inode *inode)
 {
-	void *behind = (void *)inode + bpf_core_type_size(struct inode);
-	u64 upper = 0, lower = 0;
+	u64 behind[2] = {}, lower;
 	u16 flags = 0;
 
-	bpf_probe_read_kernel(&upper, sizeof(upper), behind);
-	bpf_probe_read_kernel(&lower, sizeof(lower), behind + sizeof(upper));
-	if (upper)
+	bpf_probe_read_kernel(behind, sizeof(behind), (void *)inode + bpf_core_type_size(struct inode));
+	lower = behind[1];
+	if (behind[0])
 		flags |= WSP_PATH_OVERLAY_UPPER;
-	if (lower && ovl_has_entry) {
+	/* What has no file above has one below. */
+	if (behind[0] && lower && ovl_has_entry) {
 		u32 layers = 0;
 
 		bpf_probe_read_kernel(&layers, sizeof(layers), (void *)lower);
@@ -109,34 +138,37 @@ static __always_inline u16 overlay_flags(struct inode *inode)
 static __always_inline void append_path(struct scratch *scratch, struct vfsmount *mnt, struct dentry *dentry,
 					struct wsp_path_info *info)
 {
+	struct walk_context context = { .scratch = scratch };
 	struct walk *walk = &scratch->walk;
-	struct mount *mount = mount_of(mnt);
 	u32 start = scratch->pos;
+	struct super_block *sb;
 	struct inode *inode;
-	u16 flags;
+	u16 flags = 0;
 
 	walk->dentry = (u64)dentry;
-	walk->mount = (u64)mount;
-	walk->mnt_root = (u64)BPF_CORE_READ(mnt, mnt_root);
 	walk->start = start;
 	walk->left_mount_at = 0;
 	walk->flags = 0;
 	walk->hops = 0;
 	walk->done = 0;
-	bpf_loop(WALK_STEPS, walk_step, NULL, 0);
+	enter_mount(scratch, mount_of(mnt));
+	/* Also where it is the mount's root. */
+	read_head(scratch, dentry, DENTRY_BYTES);
+	inode = HEAD(scratch, dentry, DENTRY_BYTES, d_inode);
+	sb = HEAD(scratch, dentry, DENTRY_BYTES, d_sb);
+	if (!HEAD(scratch, dentry, DENTRY_BYTES, d_hash.pprev) && HEAD(scratch, dentry, DENTRY_BYTES, d_parent) != dentry)
+		flags |= WSP_PATH_DELETED;
+	bpf_loop(WALK_STEPS, walk_step, &context, 0);
 
-	flags = walk->flags;
+	flags |= walk->flags;
 	if (!walk->done)
 		flags |= WSP_PATH_TRUNCATED;
 	/* Nothing named above the file's mount: it is mounted at `/` (over the hidden first mount, or is it). */
 	if (walk->done && (!walk->hops || walk->left_mount_at == scratch->pos))
 		flags |= WSP_PATH_ON_ROOT_MOUNT;
-	if (!BPF_CORE_READ(dentry, d_hash.pprev) && BPF_CORE_READ(dentry, d_parent) != dentry)
-		flags |= WSP_PATH_DELETED;
-	inode = BPF_CORE_READ(dentry, d_inode);
 	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFDIR)
 		flags |= WSP_PATH_DIRECTORY;
-	info->magic = BPF_CORE_READ(dentry, d_sb, s_magic);
+	info->magic = BPF_CORE_READ(sb, s_magic);
 	if (info->magic == OVERLAYFS_SUPER_MAGIC)
 		flags |= overlay_flags(inode);
 	info->len = scratch->pos - start;
@@ -145,7 +177,10 @@ static __always_inline void append_path(struct scratch *scratch, struct vfsmount
 
 static __always_inline void append_file_path(struct scratch *scratch, struct file *file, struct wsp_path_info *info)
 {
-	append_path(scratch, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), info);
+	struct path path = {};
+
+	bpf_core_read(&path, sizeof(path), &file->f_path);
+	append_path(scratch, path.mnt, path.dentry, info);
 }
 
 #endif

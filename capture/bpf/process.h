@@ -184,8 +184,8 @@ static __always_inline u64 lineage_of(struct scratch *scratch, u64 place, struct
 	u32 program = exec->argv_len, cwd = program + exec->script_len + exec->exe.len;
 
 	hash_begin(scratch, place);
-	hash_data(scratch, 0, exec->argv_len, 1);
-	hash_data(scratch, program, exec->script_len ? scratch->pos : cwd, 0);
+	hash_string(scratch, 0, exec->argv_len);
+	hash_data(scratch, program, exec->script_len ? scratch->pos : cwd);
 	return hash_end(scratch);
 }
 
@@ -237,6 +237,7 @@ int BPF_PROG(process_executed, struct task_struct *task, s32 old_pid, struct lin
 	actor.cgroup = entered.cgroup;
 	actor.lineage = entered.lineage;
 	actor.tgid = tgid;
+	actor.task = task;
 	if (bpf_map_lookup_elem(&tracked, &actor.cgroup))
 		tell_loader(&actor);
 	return 0;

@@ -51,7 +51,7 @@ static __always_inline void tell_address(struct scratch *scratch, struct actor *
 	hash_word(scratch, *(u64 *)(event->address + 8));
 	hash_word(scratch, *(u64 *)event->peer);
 	hash_word(scratch, *(u64 *)(event->peer + 8));
-	hash_data(scratch, 0, scratch->pos, 0);
+	hash_data(scratch, 0, scratch->pos);
 	submit_once(scratch, &event->record, sizeof(*event), hash_end(scratch));
 }
 
@@ -89,7 +89,6 @@ static __always_inline int connected_with(long ret)
 		};
 	} named = {};
 	struct wsp_socket_address *event;
-	struct task_struct *task;
 	struct scratch *scratch;
 	struct pt_regs *regs;
 	const void *address;
@@ -99,14 +98,13 @@ static __always_inline int connected_with(long ret)
 
 	if (!is_actor(&actor))
 		return 0;
-	task = bpf_get_current_task_btf();
-	regs = (void *)bpf_task_pt_regs(task);
+	regs = (void *)bpf_task_pt_regs(actor.task);
 	address = (void *)BPF_CORE_READ(regs, si);
 	if (bpf_probe_read_user(&named.family, sizeof(named.family), address))
 		return 0;
 	if (is_argument_error(ret, named.family))
 		return 0;
-	sock = sock_of_fd(task, BPF_CORE_READ(regs, di));
+	sock = sock_of_fd(actor.task, BPF_CORE_READ(regs, di));
 	scratch = get_scratch();
 	if (!sock || !scratch)
 		return 0;
@@ -193,7 +191,6 @@ static __always_inline bool take_local(struct scratch *scratch, struct sock *soc
 static __always_inline int listens_with(long ret)
 {
 	struct wsp_socket_address *event;
-	struct task_struct *task;
 	struct scratch *scratch;
 	struct pt_regs *regs;
 	struct actor actor;
@@ -201,9 +198,8 @@ static __always_inline int listens_with(long ret)
 
 	if (ret || !is_actor(&actor))
 		return 0;
-	task = bpf_get_current_task_btf();
-	regs = (void *)bpf_task_pt_regs(task);
-	sock = sock_of_fd(task, BPF_CORE_READ(regs, di));
+	regs = (void *)bpf_task_pt_regs(actor.task);
+	sock = sock_of_fd(actor.task, BPF_CORE_READ(regs, di));
 	scratch = get_scratch();
 	if (!sock || !scratch)
 		return 0;
@@ -226,17 +222,15 @@ static __always_inline int accepted_as(long fd)
 {
 	struct sock *listening, *accepted;
 	struct wsp_socket_address *event;
-	struct task_struct *task;
 	struct scratch *scratch;
 	struct pt_regs *regs;
 	struct actor actor;
 
 	if (fd < 0 || !is_actor(&actor))
 		return 0;
-	task = bpf_get_current_task_btf();
-	regs = (void *)bpf_task_pt_regs(task);
-	listening = sock_of_fd(task, BPF_CORE_READ(regs, di));
-	accepted = sock_of_fd(task, fd);
+	regs = (void *)bpf_task_pt_regs(actor.task);
+	listening = sock_of_fd(actor.task, BPF_CORE_READ(regs, di));
+	accepted = sock_of_fd(actor.task, fd);
 	scratch = get_scratch();
 	if (!listening || !accepted || !scratch)
 		return 0;

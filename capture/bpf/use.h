@@ -34,7 +34,7 @@ int syscall_used(u64 *ctx)
 
 	if (id < 0 || !is_actor(&actor))
 		return 0;
-	if (BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), thread_info.status) & TS_COMPAT)
+	if (actor.task->thread_info.status & TS_COMPAT)
 		return 0;
 	tell_use(&actor, WSP_KIND_SYSCALL, id);
 	return 0;
@@ -46,10 +46,9 @@ int syscall_used(u64 *ctx)
  */
 static __always_inline int checked_capability(u64 cred, u32 cap, int ret)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct actor actor;
 
-	if (!ret && is_actor(&actor) && cred == (u64)BPF_CORE_READ(task, real_cred))
+	if (!ret && is_actor(&actor) && cred == (u64)actor.task->real_cred)
 		tell_use(&actor, WSP_KIND_CAPABILITY, cap);
 	return 0;
 }

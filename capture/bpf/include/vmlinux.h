@@ -33,10 +33,16 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_STACK = 23,
+	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
 enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
+enum { BPF_F_NO_PREALLOC = 1 };
+enum { BPF_SK_STORAGE_GET_F_CREATE = 1 };
+
+/* A socket, as programs are given it. */
+struct bpf_sock;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -53,6 +59,8 @@ typedef struct {
 } kgid_t;
 
 struct qstr {
+	u32 hash;
+	u32 len;
 	const unsigned char *name;
 };
 
@@ -329,6 +337,9 @@ struct bpf_sock_addr {
 	__u32 family;
 	__u32 type;
 	__u32 protocol;
+	__u32 msg_src_ip4;
+	__u32 msg_src_ip6[4];
+	struct bpf_sock *sk __attribute__((aligned(8)));
 };
 
 /* Start of the UAPI struct of cgroup_skb programs. */
@@ -338,6 +349,11 @@ struct __sk_buff {
 	__u32 mark;
 	__u32 queue_mapping;
 	__u32 protocol; /* EtherType, network byte order */
+	__u32 others[37];
+	struct bpf_sock *sk __attribute__((aligned(8)));
 };
+
+_Static_assert(__builtin_offsetof(struct bpf_sock_addr, sk) == 64, "include/uapi/linux/bpf.h");
+_Static_assert(__builtin_offsetof(struct __sk_buff, sk) == 168, "include/uapi/linux/bpf.h");
 
 #endif
