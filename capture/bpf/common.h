@@ -25,6 +25,8 @@ const volatile u32 claim = 0;
 /* Key of the hashes by which what was seen already is known: a container cannot make two of its paths meet. */
 const volatile u64 hash_key_0 = 0;
 const volatile u64 hash_key_1 = 0;
+/* So much in the ring buffer wakes userspace, which looks by itself now and then: a wake-up costs more than most records do. */
+const volatile u64 wake_bytes = 0;
 /* The token bucket of each container: what an event takes, and how much it holds. Nanoseconds; 0: no bucket. */
 const volatile u64 token_ns = 0;
 const volatile u64 bucket_ns = 0;
@@ -263,6 +265,15 @@ static __always_inline bool has_token(u64 cgroup, u32 kind)
 	return true;
 }
 
+/* How userspace learns of the next record. Of containers it learns at once. */
+static __always_inline u64 wake_flags(u32 kind)
+{
+	if (kind == WSP_KIND_CREATED || kind == WSP_KIND_GONE ||
+	    bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= wake_bytes)
+		return BPF_RB_FORCE_WAKEUP;
+	return BPF_RB_NO_WAKEUP;
+}
+
 /* Hands over `size` bytes of fixed part and `scratch->pos` bytes of data. False where it is lost, and counted. */
 static __always_inline bool submit(struct scratch *scratch, struct wsp_record *record, u32 size)
 {
@@ -271,7 +282,7 @@ static __always_inline bool submit(struct scratch *scratch, struct wsp_record *r
 	opaque(len);
 	if (len > DATA_BYTES || !has_token(record->cgroup, record->kind))
 		return false;
-	if (bpf_ringbuf_output(&events, record, size + len, 0)) {
+	if (bpf_ringbuf_output(&events, record, size + len, wake_flags(record->kind))) {
 		count_lost(record->cgroup, record->kind, WSP_LOST_RING_FULL);
 		return false;
 	}
@@ -281,7 +292,8 @@ static __always_inline bool submit(struct scratch *scratch, struct wsp_record *r
 /* Hands over a fixed part alone. */
 static __always_inline void submit_short(struct wsp_record *record, u32 size)
 {
-	if (has_token(record->cgroup, record->kind) && bpf_ringbuf_output(&events, record, size, 0))
+	if (has_token(record->cgroup, record->kind) &&
+	    bpf_ringbuf_output(&events, record, size, wake_flags(record->kind)))
 		count_lost(record->cgroup, record->kind, WSP_LOST_RING_FULL);
 }
 

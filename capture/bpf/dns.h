@@ -142,10 +142,10 @@ static __always_inline int note_packet(struct __sk_buff *skb, u16 answer)
 	message->len = len;
 	opaque(len);
 	if (len < DNS_HEADER_BYTES || len > WSP_DNS_BYTES || bpf_skb_load_bytes(skb, offset, message + 1, len)) {
-		bpf_ringbuf_discard(message, 0);
+		bpf_ringbuf_discard(message, BPF_RB_NO_WAKEUP);
 		return 1;
 	}
-	bpf_ringbuf_submit(message, 0);
+	bpf_ringbuf_submit(message, wake_flags(WSP_KIND_DNS));
 	return 1;
 }
 

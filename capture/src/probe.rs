@@ -19,9 +19,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use self::hooks::Sensor;
 use self::host::KernelVersion;
@@ -196,6 +198,7 @@ pub struct Tracked {
 pub struct Probe {
     kernel: Kernel,
     ring: AsyncFd<kernel::Ring>,
+    looks: Interval,
     loss: LossReader,
     cgroup_mount: PathBuf,
     host_mnt_ns: u64,
@@ -209,6 +212,9 @@ pub struct Probe {
     /// Run times are counted as long as this is open.
     run_times: Option<OwnedFd>,
 }
+
+/// How often the ring buffer is looked at: records wake nobody until there are many (`wake_flags` in `bpf/common.h`).
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How many records one batch holds at most.
 const BATCH: usize = 4096;
@@ -249,13 +255,17 @@ impl Probe {
             unsafe { AsyncFd::register_with_interest(kernel.take_ring()?, Interest::READABLE) }.map_err(
                 |refused| ProbeError::Host { what: "the ring buffer", source: refused.into_parts().1 },
             )?;
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The consumer is in place: from here on events may come.
         kernel.attach_lineage()?;
         // A container that starts is told from its first exec only where the tracepoints are there already.
         let shared = options.claim.then(|| kernel.attach_shared());
+        give_back_memory();
         Ok(Self {
             kernel,
             ring,
+            looks,
             loss,
             cgroup_mount,
             host_mnt_ns,
@@ -379,18 +389,20 @@ impl Probe {
     pub async fn next_batch(&mut self) -> Result<Vec<Event>, ProbeError> {
         loop {
             let mut events = Vec::new();
-            {
-                let mut ready = self
-                    .ring
-                    .readable_mut()
-                    .await
-                    .map_err(|source| ProbeError::Host { what: "the ring buffer", source })?;
-                self.ring_peak = self.ring_peak.max(ready.get_inner().used());
-                let drained = drain(ready.get_inner_mut(), &mut self.loss, &mut events);
-                if drained {
-                    ready.clear_ready();
-                    // What came between the last look and the clearing woke nobody.
-                    drain(ready.get_inner_mut(), &mut self.loss, &mut events);
+            tokio::select! {
+                ready = self.ring.readable_mut() => {
+                    let mut ready = ready
+                        .map_err(|source| ProbeError::Host { what: "the ring buffer", source })?;
+                    self.ring_peak = self.ring_peak.max(ready.get_inner().used());
+                    if drain(ready.get_inner_mut(), &mut self.loss, &mut events) {
+                        ready.clear_ready();
+                        // What came between the last look and the clearing woke nobody.
+                        drain(ready.get_inner_mut(), &mut self.loss, &mut events);
+                    }
+                }
+                _ = self.looks.tick() => {
+                    self.ring_peak = self.ring_peak.max(self.ring.get_ref().used());
+                    drain(self.ring.get_mut(), &mut self.loss, &mut events);
                 }
             }
             if !events.is_empty() {
@@ -452,6 +464,15 @@ impl Probe {
         })?;
         self.run_times = Some(run_times);
         Ok(())
+    }
+}
+
+/// The kernel's types were read and are not needed any more: tens of megabytes that the allocator would keep.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes nothing and has no conditions; glibc may call it from any thread.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

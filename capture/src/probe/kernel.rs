@@ -89,6 +89,9 @@ unsafe impl aya::Pod for abi::ProcessState {}
 // SAFETY: as above.
 unsafe impl aya::Pod for abi::Seen {}
 
+/// The ring buffer wakes its reader where one part of so many is full; what is less waits for [`super::LOOK`].
+const WAKE_PARTS: u64 = 8;
+
 /// How many seconds' worth of events the token bucket of a container holds.
 const BUCKET_SECONDS: u64 = 2;
 
@@ -338,6 +341,7 @@ fn open(
         .override_global("claim", &claim, true)
         .override_global("hash_key_0", &hash_key_0, true)
         .override_global("hash_key_1", &hash_key_1, true)
+        .override_global("wake_bytes", &(u64::from(options.ring_bytes) / WAKE_PARTS), true)
         .override_global("token_ns", &token_ns, true)
         .override_global("bucket_ns", &bucket_ns, true)
         .map_max_entries("seen", options.max_seen)
