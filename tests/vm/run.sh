@@ -9,6 +9,10 @@
 # OUTDIR gets: image, the containers' root file system; console, what the machine printed; results: doctor.json, .err and
 # .code, and of each pass (0, 1, …) capture.err and .code, the store, and of each workload strace.log, workload.out and code.
 #
+# With WSP_VM_COUNT=1 the machine's clock counts instructions, one a nanosecond, and nothing is traced beside the daemon; what WORKLOAD is
+# called `loops` (a program that is statically linked) is run outside containers too, without the daemon (results: outside) and beside it (in
+# each pass: outside).
+#
 # It ends with 77 where it cannot get what Debian has.
 #
 # needs: root, and qemu-system-x86, cpio, strace, binutils, apt; no KVM.
@@ -83,6 +87,11 @@ cp "$(command -v strace)" "$system/bin/strace"
 copy_libraries "$system" "$capture"
 copy_libraries "$system" "$(command -v strace)"
 cp "$here"/{guest,enter}.sh "$here/../ground_truth/strace.sh" "$system/vm"
+emulated=(-smp 2)
+if [[ -n ${WSP_VM_COUNT:-} ]]; then
+  touch "$system/vm/counts"
+  emulated=(-smp 1 -icount "shift=0,sleep=off")
+fi
 for workload in "${workloads[@]}"; do basename "$workload"; done >"$system/vm/workloads"
 chmod 755 "$out/initrd/init" "$system"/vm/*.sh
 printf '%s\n' "$@" >"$system/vm/passes"
@@ -90,7 +99,7 @@ printf '%s\n' "$@" >"$system/vm/passes"
 rm -rf "$out/initrd"
 
 : >"$out/results.tar.gz"
-timeout --foreground "$limit" qemu-system-x86_64 -machine accel=tcg -cpu max -m 1024 -smp 2 -display none -no-reboot -nodefaults \
+timeout --foreground "$limit" qemu-system-x86_64 -machine accel=tcg -cpu max -m 1024 "${emulated[@]}" -display none -no-reboot -nodefaults \
   -serial "file:$out/console" -serial "file:$out/results.tar.gz" -kernel "$kernel/vmlinuz" -initrd "$out/initrd.cpio" \
   -append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check" </dev/null || echo "run.sh: the emulator ended with $?" >>"$out/console"
 rm -f "$out/initrd.cpio"
