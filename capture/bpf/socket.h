@@ -74,8 +74,11 @@ static __always_inline bool is_argument_error(long ret, u16 family)
 	}
 }
 
-/* The address is what the caller named, before cgroup programs may have replaced it. A call that a signal ends counts too. */
-static __always_inline int connected_with(long ret)
+/*
+ * Tells of an attempt to connect. The address is what the caller named, in its memory, before cgroup programs may have replaced it. A call
+ * that a signal ends counts too.
+ */
+static __always_inline void tell_connect(struct actor *actor, const void *address, u32 address_len, u16 protocol, long ret)
 {
 	struct {
 		u16 family;
@@ -89,30 +92,17 @@ static __always_inline int connected_with(long ret)
 		};
 	} named = {};
 	struct wsp_socket_address *event;
-	struct scratch *scratch;
-	struct pt_regs *regs;
-	const void *address;
-	struct sock *sock;
-	struct actor actor;
+	struct scratch *scratch = get_scratch();
 	u64 len;
 
-	if (!is_actor(&actor))
-		return 0;
-	regs = (void *)bpf_task_pt_regs(actor.task);
-	address = (void *)BPF_CORE_READ(regs, si);
-	if (bpf_probe_read_user(&named.family, sizeof(named.family), address))
-		return 0;
+	if (!scratch || bpf_probe_read_user(&named.family, sizeof(named.family), address))
+		return;
 	if (is_argument_error(ret, named.family))
-		return 0;
-	sock = sock_of_fd(actor.task, BPF_CORE_READ(regs, di));
-	scratch = get_scratch();
-	if (!sock || !scratch)
-		return 0;
-
-	event = begin_address(scratch, &actor, WSP_KIND_CONNECT);
+		return;
+	event = begin_address(scratch, actor, WSP_KIND_CONNECT);
 	event->result = ret;
 	event->family = named.family;
-	event->protocol = BPF_CORE_READ(sock, sk_protocol);
+	event->protocol = protocol;
 	switch (named.family) {
 	case AF_INET:
 		bpf_probe_read_user(&named, 8, address);
@@ -126,19 +116,33 @@ static __always_inline int connected_with(long ret)
 		break;
 	case AF_UNIX:
 		event->protocol = 0;
-		len = (u32)BPF_CORE_READ(regs, dx) - SUN_PATH_OFFSET;
+		len = address_len - SUN_PATH_OFFSET;
 		opaque(len);
 		if (len == 0 || len > WSP_UNIX_PATH_BYTES)
-			return 0;
+			return;
 		if (bpf_probe_read_user(scratch->data, len, address + SUN_PATH_OFFSET))
-			return 0;
+			return;
 		event->name_len = len;
 		scratch->pos = len;
 		break;
 	default:
-		return 0;
+		return;
 	}
-	tell_address(scratch, &actor, event);
+	tell_address(scratch, actor, event);
+}
+
+static __always_inline int connected_with(long ret)
+{
+	struct pt_regs *regs;
+	struct actor actor;
+	struct sock *sock;
+
+	if (!is_actor(&actor))
+		return 0;
+	regs = (void *)bpf_task_pt_regs(actor.task);
+	sock = sock_of_fd(actor.task, regs->di);
+	if (sock)
+		tell_connect(&actor, (void *)regs->si, regs->dx, BPF_CORE_READ(sock, sk_protocol), ret);
 	return 0;
 }
 

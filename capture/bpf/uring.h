@@ -23,20 +23,24 @@ enum {
 	IORING_OP_LINKAT = 39,
 };
 
+/* include/linux/io_uring_types.h: the descriptor is of the ring's own table. */
+#define REQ_F_FIXED_FILE 1
+
 static __always_inline const void *name_in(struct filename *filename)
 {
 	return BPF_CORE_READ(filename, name);
 }
 
-/* The request is prepared by then: names are copied into the kernel. */
-static __always_inline void tell_request(struct io_kiocb *request)
+/* The request is prepared by then: names are copied into the kernel. Opens are told, or changes of names. */
+static __always_inline void tell_request(struct io_kiocb *request, bool opens)
 {
 	struct named named = { .in_kernel = true, .dirfd = AT_FDCWD, .new_dirfd = AT_FDCWD };
+	u8 opcode = BPF_CORE_READ(request, opcode);
 	struct actor actor;
 
-	if (!is_actor(&actor))
+	if ((opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2) != opens || !is_actor(&actor))
 		return;
-	switch (BPF_CORE_READ(request, opcode)) {
+	switch (opcode) {
 	case IORING_OP_OPENAT:
 	case IORING_OP_OPENAT2: {
 		struct io_open *open = (void *)request;
@@ -100,20 +104,44 @@ static __always_inline void tell_request(struct io_kiocb *request)
 	tell_change(&actor, &named);
 }
 
-/* void io_uring_submit_req(struct io_kiocb *req). Since 6.3. */
-SEC("tp_btf/io_uring_submit_req")
-int request_submitted(u64 *ctx)
+/*
+ * The socket is not looked up yet: it is what the descriptor says, or, where that is of the ring's own table, unknown, and taken for one
+ * of TCP.
+ */
+static __always_inline void tell_connect_request(struct io_kiocb *request)
 {
-	tell_request((void *)ctx[0]);
-	return 0;
+	struct io_connect *connect = (void *)request;
+	struct sock *sock = NULL;
+	struct actor actor;
+
+	if (BPF_CORE_READ(request, opcode) != IORING_OP_CONNECT || !is_actor(&actor))
+		return;
+	if (!(BPF_CORE_READ(request, flags) & REQ_F_FIXED_FILE))
+		sock = sock_of_fd(actor.task, BPF_CORE_READ(request, cqe.fd));
+	tell_connect(&actor, BPF_CORE_READ(connect, addr), BPF_CORE_READ(connect, addr_len),
+		     sock ? BPF_CORE_READ(sock, sk_protocol) : IPPROTO_TCP, 0);
 }
 
-/* void io_uring_submit_sqe(struct io_kiocb *req, bool force_nonblock): its name before 6.3. Since 6.0 with the request. */
-SEC("tp_btf/io_uring_submit_sqe")
-int request_submitted_before_6_3(u64 *ctx)
-{
-	tell_request((void *)ctx[0]);
-	return 0;
-}
+/*
+ * void io_uring_submit_req(struct io_kiocb *req). Since 6.3.
+ * void io_uring_submit_sqe(struct io_kiocb *req, bool force_nonblock): its name before 6.3. Since 6.0 with the request.
+ */
+#define ON_REQUEST(name, expression)                        \
+	SEC("tp_btf/io_uring_submit_req")                   \
+	int name##_submitted(u64 *ctx)                      \
+	{                                                   \
+		expression;                                 \
+		return 0;                                   \
+	}                                                   \
+	SEC("tp_btf/io_uring_submit_sqe")                   \
+	int name##_submitted_before_6_3(u64 *ctx)           \
+	{                                                   \
+		expression;                                 \
+		return 0;                                   \
+	}
+
+ON_REQUEST(open, tell_request((void *)ctx[0], true))
+ON_REQUEST(change, tell_request((void *)ctx[0], false))
+ON_REQUEST(connect, tell_connect_request((void *)ctx[0]))
 
 #endif

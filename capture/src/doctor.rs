@@ -381,7 +381,7 @@ impl fmt::Display for Report {
                 }
                 Outcome::NotTried => "not tried".to_owned(),
             };
-            writeln!(f, "  {:<11}{:<30}{outcome}", hook.sensor.name(), hook.hook)?;
+            writeln!(f, "  {:<11}{:<39}{outcome}", hook.sensor.name(), hook.hook)?;
         }
         writeln!(f, "\nsensors")?;
         for report in &self.sensors {

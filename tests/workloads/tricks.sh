@@ -38,12 +38,15 @@ unshare --mount sh -c 'mount -t tmpfs none /mnt && echo x >/mnt/hidden && cat /m
 
 cat >tricks.c <<'C'
 #define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -110,8 +113,13 @@ int main(void)
     int opened = submit(request);
     struct io_uring_sqe gone = { .opcode = IORING_OP_UNLINKAT, .fd = AT_FDCWD, .addr = (unsigned long)"/tmp/den/second-name" };
     int removed = submit(gone);
-    printf("io_uring: %d %d\n", opened, removed);
-    return opened < 0 || removed < 0;
+    struct sockaddr_in home = { .sin_family = AF_INET, .sin_port = htons(4445), .sin_addr.s_addr = htonl(0x7f000009) };
+    struct io_uring_sqe call = { .opcode = IORING_OP_CONNECT, .fd = socket(AF_INET, SOCK_STREAM, 0), .addr = (unsigned long)&home,
+                                 .off = sizeof(home) };
+    /* Nobody listens there. */
+    int called = submit(call);
+    printf("io_uring: %d %d %d\n", opened, removed, called);
+    return opened < 0 || removed < 0 || called != -ECONNREFUSED;
 }
 C
 cc -o tricks tricks.c

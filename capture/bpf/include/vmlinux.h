@@ -284,8 +284,20 @@ struct open_how {
 };
 
 /* A request, and what lies at its start by its opcode. */
+struct io_cqe {
+	int fd;
+};
+
 struct io_kiocb {
 	u8 opcode;
+	/* An integer of 32 bits up to 6.8; the bit that is looked at is among the first on this machine's byte order. */
+	u32 flags;
+	struct io_cqe cqe;
+};
+
+struct io_connect {
+	void *addr;
+	int addr_len;
 };
 
 struct io_open {

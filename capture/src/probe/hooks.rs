@@ -214,6 +214,35 @@ const fn call_tracepoints(
     }
 }
 
+const fn requests(sensor: Sensor, program: &'static str, name: &'static str, fallback: &'static str) -> Hook {
+    Hook {
+        program,
+        sensor,
+        name,
+        point: Point::Tracepoint("io_uring_submit_req"),
+        prototype: "(struct io_kiocb *req)",
+        since: "6.3",
+        fallback,
+    }
+}
+
+const fn requests_before_6_3(
+    sensor: Sensor,
+    program: &'static str,
+    name: &'static str,
+    fallback: &'static str,
+) -> Hook {
+    Hook {
+        program,
+        sensor,
+        name,
+        point: Point::Tracepoint("io_uring_submit_sqe"),
+        prototype: "(struct io_kiocb *req, bool force_nonblock)",
+        since: "6.0",
+        fallback,
+    }
+}
+
 const fn cgroup(program: &'static str, name: &'static str, point: Point, since: &'static str) -> Hook {
     let prototype = match point {
         Point::CgroupPackets => "(struct __sk_buff *skb)",
@@ -292,26 +321,37 @@ pub const PARTS: &[Part] = &[
                 point: Point::Function("security_file_open"),
                 prototype: "(struct file *file)",
                 since: "5.15 (bpf_task_pt_regs)",
-                fallback: "tp_btf/io_uring_submit_req",
+                fallback: "tp_btf/io_uring_submit_req (opens)",
             },
-            Hook {
-                program: "request_submitted",
-                sensor: Sensor::File,
-                name: "tp_btf/io_uring_submit_req",
-                point: Point::Tracepoint("io_uring_submit_req"),
-                prototype: "(struct io_kiocb *req)",
-                since: "6.3",
-                fallback: "tp_btf/io_uring_submit_sqe",
-            },
-            Hook {
-                program: "request_submitted_before_6_3",
-                sensor: Sensor::File,
-                name: "tp_btf/io_uring_submit_sqe",
-                point: Point::Tracepoint("io_uring_submit_sqe"),
-                prototype: "(struct io_kiocb *req, bool force_nonblock)",
-                since: "6.0",
-                fallback: "none: opens by io_uring are not seen",
-            },
+            requests(
+                Sensor::File,
+                "open_submitted",
+                "tp_btf/io_uring_submit_req (opens)",
+                "tp_btf/io_uring_submit_sqe (opens)",
+            ),
+            requests_before_6_3(
+                Sensor::File,
+                "open_submitted_before_6_3",
+                "tp_btf/io_uring_submit_sqe (opens)",
+                "none: opens by io_uring are not seen",
+            ),
+        ],
+    },
+    Part {
+        optional: true,
+        hooks: &[
+            requests(
+                Sensor::File,
+                "change_submitted",
+                "tp_btf/io_uring_submit_req (changes)",
+                "tp_btf/io_uring_submit_sqe (changes)",
+            ),
+            requests_before_6_3(
+                Sensor::File,
+                "change_submitted_before_6_3",
+                "tp_btf/io_uring_submit_sqe (changes)",
+                "none: names that are changed by io_uring are not seen",
+            ),
         ],
     },
     Part {
@@ -355,6 +395,23 @@ pub const PARTS: &[Part] = &[
                 "tracepoint/sys_exit_connect",
                 &["connect"],
                 "none: no connect nodes",
+            ),
+        ],
+    },
+    Part {
+        optional: true,
+        hooks: &[
+            requests(
+                Sensor::Connect,
+                "connect_submitted",
+                "tp_btf/io_uring_submit_req (connects)",
+                "tp_btf/io_uring_submit_sqe (connects)",
+            ),
+            requests_before_6_3(
+                Sensor::Connect,
+                "connect_submitted_before_6_3",
+                "tp_btf/io_uring_submit_sqe (connects)",
+                "none: connections by io_uring are not seen",
             ),
         ],
     },
