@@ -8,6 +8,7 @@ pub mod event;
 pub mod fuzz;
 pub mod identity;
 pub mod log;
+mod memory;
 pub mod metrics;
 #[cfg(feature = "ebpf")]
 pub mod probe;

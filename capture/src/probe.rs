@@ -261,7 +261,8 @@ impl Probe {
         kernel.attach_lineage()?;
         // A container that starts is told from its first exec only where the tracepoints are there already.
         let shared = options.claim.then(|| kernel.attach_shared());
-        give_back_memory();
+        // The kernel's types were read, and are not needed any more.
+        crate::memory::give_back();
         Ok(Self {
             kernel,
             ring,
@@ -464,15 +465,6 @@ impl Probe {
         })?;
         self.run_times = Some(run_times);
         Ok(())
-    }
-}
-
-/// The kernel's types were read and are not needed any more: tens of megabytes that the allocator would keep.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes nothing and has no conditions; glibc may call it from any thread.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }
 

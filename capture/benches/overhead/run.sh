@@ -25,7 +25,7 @@ jobs=()
 idle=(wsp-bench-cache wsp-bench-busy-1 wsp-bench-busy-2)
 cleanup() {
     if ((${#jobs[@]})); then kill "${jobs[@]}" 2>/dev/null || true; fi
-    podman rm -f -t 0 wsp-bench-web wsp-bench-cc "${idle[@]}" >/dev/null 2>&1 || true
+    podman rm -f -i -t 0 wsp-bench-web wsp-bench-cc "${idle[@]}" >/dev/null 2>&1 || true
     rm -rf "$work"
 }
 trap cleanup EXIT
@@ -35,7 +35,7 @@ jobs+=($!)
 limits=(--pull never --runtime runc --ulimit nofile=1024:1024 --ulimit nproc=1024:1024)
 
 # With the compiler's, five containers.
-podman rm -f -t 0 wsp-bench-web "${idle[@]}" >/dev/null 2>&1 || true
+podman rm -f -i -t 0 wsp-bench-web "${idle[@]}" >/dev/null 2>&1 || true
 podman run -d --name wsp-bench-web --network host "${limits[@]}" localhost/demo/web:1.22 >/dev/null
 podman run -d --name wsp-bench-cache --network none "${limits[@]}" localhost/demo/cache:7 >/dev/null
 for name in wsp-bench-busy-1 wsp-bench-busy-2; do

@@ -144,6 +144,7 @@ pub async fn run<S: EventSource>(
     };
     fleet.meet_existing().await;
     fleet.assign();
+    crate::memory::give_back();
     attached(fleet.containers.len());
     fleet.config.pulse.ready(&fleet.status());
     let uploading = fleet.spool.clone();
@@ -389,6 +390,7 @@ impl<S: EventSource> Fleet<'_, S> {
             Ok(Ok(None)) => {}
             Ok(Ok(Some(Closed { container, nodes, lost }))) => {
                 self.summary.lost = self.summary.lost.saturating_add(lost);
+                crate::memory::give_back();
                 tracing::info!(container, nodes, lost, "window closed");
             }
             Ok(Err(error)) => {

@@ -79,8 +79,8 @@ fn each_trick_leaves_its_node() {
     // Past the system calls.
     done(snapshot, "/etc/gshadow", &["read"]);
     done(snapshot, "/tmp/den/second-name", &["unlink"]);
-    let called = ["tcp", "127.0.0.9", "4445"].map(str::to_owned).to_vec();
-    assert!(of_kind(snapshot, "connect", &["protocol", "address", "port"]).contains(&called));
+    let called = ["tcp", "127.0.0.9"].map(str::to_owned).to_vec();
+    assert!(of_kind(snapshot, "connect", &["protocol", "address"]).contains(&called));
     // The loader that the kernel maps for every program.
     done(snapshot, "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", &["exec"]);
     done(snapshot, "/usr/lib/x86_64-linux-gnu/libc.so.6", &["exec", "read"]);
