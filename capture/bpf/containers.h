@@ -62,8 +62,7 @@ int BPF_PROG(cgroup_made, struct cgroup *cgrp, const char *path)
 	u32 slot;
 	long len;
 
-	/* Hierarchy 0 is cgroup v2. */
-	if (BPF_CORE_READ(cgrp, root, hierarchy_id))
+	if ((u32)BPF_CORE_READ(cgrp, root, hierarchy_id) != hierarchy)
 		return 0;
 	id = BPF_CORE_READ(cgrp, kn, id);
 	parent = BPF_CORE_READ(cgrp, self.parent, cgroup, kn, id);
@@ -113,7 +112,7 @@ int BPF_PROG(cgroup_gone, struct cgroup *cgrp, const char *path)
 	struct wsp_record record;
 	u64 id, *known, top;
 
-	if (BPF_CORE_READ(cgrp, root, hierarchy_id))
+	if ((u32)BPF_CORE_READ(cgrp, root, hierarchy_id) != hierarchy)
 		return 0;
 	id = BPF_CORE_READ(cgrp, kn, id);
 	known = bpf_map_lookup_elem(&containers, &id);

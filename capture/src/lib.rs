@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod event;
 #[cfg(all(feature = "ebpf", any(test, feature = "fuzz")))]
 pub mod fuzz;
+pub mod hierarchy;
 pub mod identity;
 pub mod log;
 pub mod metrics;
