@@ -12,6 +12,7 @@ pub mod log;
 pub mod metrics;
 #[cfg(feature = "ebpf")]
 pub mod probe;
+pub mod profiles;
 pub mod pulse;
 pub mod recorder;
 pub mod serve;

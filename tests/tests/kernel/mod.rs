@@ -8,6 +8,7 @@ mod lifecycle;
 mod load;
 mod pipeline;
 mod privileges;
+mod profiles;
 mod slots;
 mod tricks;
 mod vm;
