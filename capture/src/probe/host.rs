@@ -159,9 +159,15 @@ pub fn own_cgroup(hierarchy: &Hierarchy) -> Option<PathBuf> {
     Some(super::cgroup::below(hierarchy.mount(), own))
 }
 
-/// Inode number of the host's mount namespace: pid 1's, or this process's own where that may not be read.
+/// Inode number of the host's mount namespace: pid 1's; where that may not be read, that of the parent of all kernel threads, who never
+/// left it; or else this process's own, which in a container is not the host's.
 pub fn host_mount_namespace() -> io::Result<u64> {
-    fs::metadata("/proc/1/ns/mnt").or_else(|_| fs::metadata("/proc/self/ns/mnt")).map(|meta| meta.ino())
+    let kernel_threads = || {
+        let is_it = fs::read("/proc/2/comm")?.trim_ascii_end() == b"kthreadd";
+        if is_it { fs::metadata("/proc/2/ns/mnt") } else { Err(io::ErrorKind::NotFound.into()) }
+    };
+    let init = fs::metadata("/proc/1/ns/mnt");
+    init.or_else(|_| kernel_threads()).or_else(|_| fs::metadata("/proc/self/ns/mnt")).map(|meta| meta.ino())
 }
 
 const TRACEFS: &str = "/sys/kernel/tracing";

@@ -7,6 +7,7 @@ mod identity;
 mod lifecycle;
 mod load;
 mod pipeline;
+mod pods;
 mod privileges;
 mod profiles;
 mod slots;

@@ -37,8 +37,7 @@ fn stable_workloads_leave_their_slots_to_others() {
     first.start();
     first.wait();
     eventually("the first snapshot is there", || !of(&path, "wsp-stable-first").is_empty());
-    let said = end(capture);
-    assert!(said.contains("no merge has made profiles there yet"), "{said}");
+    let _ = end(capture);
     let _ = wsp(["merge", "--store", &store, "--max-snapshots", "1"]).ok();
     let statuses = ["sql", "select image, status from profiles", "--store", &store, "--format", "csv"];
     assert_eq!(wsp(statuses).ok(), "image,status\nlocalhost/demo/busy:1,stable\n");
