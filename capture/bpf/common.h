@@ -22,6 +22,8 @@ const volatile u32 host_mnt_ns = 0;
 const volatile u32 discover = 0;
 /* A new container takes a free slot at its cgroup's creation, before userspace hears of it: its first exec is in. */
 const volatile u32 claim = 0;
+/* Number of the hierarchy whose cgroups are containers: 0 is cgroup v2, any other one is of v1. */
+const volatile u32 hierarchy = 0;
 /* Key of the hashes by which what was seen already is known: a container cannot make two of its paths meet. */
 const volatile u64 hash_key_0 = 0;
 const volatile u64 hash_key_1 = 0;
@@ -40,6 +42,8 @@ const volatile u32 fmode_backing = 0;
 /* Argument vector, script string, and four paths. */
 #define DATA_BYTES (WSP_ARGV_BYTES + WSP_PATH_BYTES + 4 * WSP_PATH_BYTES + NAME_BYTES)
 #define FRONT_BYTES 256
+/* More than any kernel has. */
+#define MAX_CONTROLLERS 32
 
 /* Of a kernel object, as many bytes of its start as its fields that are read lie in. */
 #define HEAD_BYTES 128
@@ -104,7 +108,7 @@ struct {
 	__uint(max_entries, 32 << 20);
 } events SEC(".maps");
 
-/* Cgroup v2 id of a container's cgroup or of any descendant -> id of the container's top cgroup. */
+/* Id of a container's cgroup or of any descendant -> id of the container's top cgroup. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -334,6 +338,29 @@ static __always_inline void submit_once(struct scratch *scratch, struct wsp_reco
 			bpf_core_read(&value, sizeof(value), &(object)->field);                 \
 		value;                                                                          \
 	})
+
+/*
+ * The id of the cgroup that the current task is in, in the hierarchy that counts. A css_set has a css a controller, in an order that is each
+ * kernel's own; which of them belong to a hierarchy their root says.
+ */
+static __always_inline u64 current_cgroup(struct task_struct *task)
+{
+	struct cgroup_subsys_state **subsys, *css;
+	u32 controllers = bpf_core_field_size(struct css_set, subsys) / sizeof(*subsys);
+	struct cgroup *cgroup;
+
+	if (!hierarchy)
+		return bpf_get_current_cgroup_id();
+	subsys = (void *)BPF_CORE_READ(task, cgroups) + bpf_core_field_offset(struct css_set, subsys);
+	for (u32 i = 0; i < MAX_CONTROLLERS && i < controllers; i++) {
+		if (bpf_probe_read_kernel(&css, sizeof(css), subsys + i) || !css)
+			continue;
+		cgroup = BPF_CORE_READ(css, cgroup);
+		if ((u32)BPF_CORE_READ(cgroup, root, hierarchy_id) == hierarchy)
+			return BPF_CORE_READ(cgroup, kn, id);
+	}
+	return 0;
+}
 
 /* `task` is a pointer that the verifier knows as one to a task: what it points to is read without a call. */
 static __always_inline struct file *file_of_fd(struct task_struct *task, u32 fd)

@@ -12,11 +12,19 @@ struct id_search {
 	u32 run;
 	u32 longest;
 	u32 monitor;
+	/* Where the component begins, and whether the one before it is podman's parent of all. */
+	u32 start;
+	u32 in_podman;
+	/* It is a slice of systemd's up to here. */
+	u32 slice;
 };
+
+#define before(back) (scratch->data[index - (back)])
 
 /*
  * Looks at byte `index` of the path: counts hex digits in a row and starts over at a slash. "conmon" just before is
- * podman's and CRI-O's monitor (libpod-conmon-<id>, crio-conmon-<id>), which is no container.
+ * podman's and CRI-O's monitor (libpod-conmon-<id>, crio-conmon-<id>), which is no container; nor is a pod of podman's
+ * (libpod_parent/<id>, machine-libpod_pod_<id>.slice), whose containers are below it.
  */
 static long id_step(u32 index, void *unused)
 {
@@ -31,6 +39,8 @@ static long id_step(u32 index, void *unused)
 	byte = scratch->data[index];
 	if (!byte)
 		return 1;
+	search->slice = index >= 5 && byte == 'e' && before(1) == 'c' && before(2) == 'i' && before(3) == 'l' && before(4) == 's' &&
+			before(5) == '.';
 	if ((byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'f')) {
 		search->run++;
 		if (search->run > search->longest)
@@ -41,6 +51,10 @@ static long id_step(u32 index, void *unused)
 	if (byte == '/') {
 		search->longest = 0;
 		search->monitor = 0;
+		search->start = index + 1;
+		search->in_podman = index >= 10 && before(1) == 't' && before(2) == 'n' && before(3) == 'e' && before(4) == 'r' &&
+				    before(5) == 'a' && before(6) == 'p' && before(7) == '_' && before(8) == 'd' && before(9) == 'o' &&
+				    before(10) == 'p';
 	}
 	if (byte == 'm' && index >= 3 && scratch->data[index - 1] == 'n' && scratch->data[index - 2] == 'o' &&
 	    scratch->data[index - 3] == 'c')
@@ -62,8 +76,7 @@ int BPF_PROG(cgroup_made, struct cgroup *cgrp, const char *path)
 	u32 slot;
 	long len;
 
-	/* Hierarchy 0 is cgroup v2. */
-	if (BPF_CORE_READ(cgrp, root, hierarchy_id))
+	if ((u32)BPF_CORE_READ(cgrp, root, hierarchy_id) != hierarchy)
 		return 0;
 	id = BPF_CORE_READ(cgrp, kn, id);
 	parent = BPF_CORE_READ(cgrp, self.parent, cgroup, kn, id);
@@ -87,8 +100,13 @@ int BPF_PROG(cgroup_made, struct cgroup *cgrp, const char *path)
 	search->run = 0;
 	search->longest = 0;
 	search->monitor = 0;
+	search->start = 0;
+	search->in_podman = 0;
+	search->slice = 0;
 	bpf_loop(WSP_PATH_BYTES, id_step, NULL, 0);
-	if (search->longest < CONTAINER_ID_DIGITS || search->monitor)
+	if (search->longest < CONTAINER_ID_DIGITS || search->monitor || search->slice)
+		return 0;
+	if (search->in_podman && len - 1 - search->start == CONTAINER_ID_DIGITS)
 		return 0;
 
 	if (bpf_map_update_elem(&containers, &id, &id, BPF_ANY)) {
@@ -113,7 +131,7 @@ int BPF_PROG(cgroup_gone, struct cgroup *cgrp, const char *path)
 	struct wsp_record record;
 	u64 id, *known, top;
 
-	if (BPF_CORE_READ(cgrp, root, hierarchy_id))
+	if ((u32)BPF_CORE_READ(cgrp, root, hierarchy_id) != hierarchy)
 		return 0;
 	id = BPF_CORE_READ(cgrp, kn, id);
 	known = bpf_map_lookup_elem(&containers, &id);

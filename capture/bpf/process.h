@@ -203,7 +203,7 @@ int BPF_PROG(process_executed, struct task_struct *task, s32 old_pid, struct lin
 	if (state) {
 		entered = *state;
 	} else {
-		u64 id = bpf_get_current_cgroup_id();
+		u64 id = current_cgroup(task);
 		u64 *top = bpf_map_lookup_elem(&containers, &id);
 
 		if (!top || BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) == host_mnt_ns)

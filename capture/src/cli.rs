@@ -111,7 +111,31 @@ fn slots(args: &RunArgs) -> Result<session::SlotOptions, Error> {
         return Err(Error::StartSlots { slots });
     }
     let recapture_wait = args.recapture_wait.unwrap_or(args.interval);
-    Ok(session::SlotOptions { slots, kept_for_starts, interval: args.interval, recapture_wait })
+    let stable_every = args.stable_every.0;
+    Ok(session::SlotOptions { slots, kept_for_starts, interval: args.interval, recapture_wait, stable_every })
+}
+
+/// Profiles are looked at once an interval, and not less often than this.
+#[cfg(all(feature = "ebpf", feature = "profiles"))]
+const PROFILES_PERIOD: std::time::Duration = std::time::Duration::from_secs(30 * 60);
+
+/// Begins to read which workloads have learned.
+#[cfg(all(feature = "ebpf", feature = "profiles"))]
+fn profiles(args: &RunArgs, metrics: &crate::metrics::Metrics) -> Result<crate::profiles::Profiles, Error> {
+    use crate::profiles::{Profiles, Table};
+
+    let location = args.profiles.as_deref().filter(|location| !location.is_empty());
+    let Some(location) = location else { return Ok(Profiles::none()) };
+    let period = args.interval.min(PROFILES_PERIOD);
+    Ok(Profiles::follow(Table::open(location)?, period, metrics.clone()))
+}
+
+#[cfg(all(feature = "ebpf", not(feature = "profiles")))]
+fn profiles(args: &RunArgs, _: &crate::metrics::Metrics) -> Result<crate::profiles::Profiles, Error> {
+    match args.profiles.as_deref() {
+        None | Some("") => Ok(crate::profiles::Profiles::none()),
+        Some(_) => Err(Error::NoProfiles),
+    }
 }
 
 #[cfg(feature = "ebpf")]
@@ -219,6 +243,7 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
     }
     pulse::check_watchdog();
     let slots = slots(&args)?;
+    let profiles = profiles(&args, &metrics)?;
     let sources = Sources::open(&places(args.runtime))?;
     sources.listen();
     let (checked, answers) = asked(&sources).await;
@@ -234,6 +259,7 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
             ..options(&args.record)
         },
         slots,
+        profiles,
         upload_at_end: args.stop_timeout,
         host: host(&args.record),
         kernel: session::kernel_release(),
@@ -265,6 +291,9 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
     }
     if summary.slots.missed_starts > 0 {
         said += &format!(", {} starts missed", summary.slots.missed_starts);
+    }
+    if summary.slots.skipped_starts > 0 {
+        said += &format!(", {} starts of stable workloads skipped", summary.slots.skipped_starts);
     }
     if dropped > 0 {
         said += &format!(", {dropped} snapshots lost");

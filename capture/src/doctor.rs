@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use self::place::{clock, spool, store};
+use crate::hierarchy::Hierarchy;
 use crate::probe::hooks::{self, PARTS, Sensor};
 use crate::probe::host::{self, KernelVersion};
-use crate::probe::try_hooks;
+use crate::probe::{NO_V2, try_hooks};
 
 /// Result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -151,14 +152,14 @@ impl Report {
 /// Examines this host. Loads and attaches every hook for a moment where that is allowed; mounts tracefs where it is not.
 pub fn examine() -> Report {
     let mut checks = vec![kernel(), btf(), capabilities(), processes()];
-    let (cgroups, mount) = cgroups();
+    let (cgroups, hierarchy) = cgroups();
     checks.push(cgroups);
     checks.push(tracefs());
     let hopeless = checks.iter().any(|check| {
         matches!(check.name, "kernel" | "btf" | "capabilities")
             && matches!(check.status, Status::Failed { .. })
     });
-    let hooks = if hopeless { not_tried() } else { tried(mount.as_deref(), &mut checks) };
+    let hooks = if hopeless { not_tried() } else { tried(hierarchy.as_ref(), &mut checks) };
     let sensors = Sensor::ALL.map(|sensor| SensorReport { sensor, hook: serving(sensor, &hooks) }).into();
     Report { checks, hooks, sensors }
 }
@@ -230,31 +231,38 @@ fn processes() -> Check {
     }
 }
 
-fn cgroups() -> (Check, Option<PathBuf>) {
+fn cgroups() -> (Check, Option<Hierarchy>) {
     let name = "cgroup";
-    match host::cgroup2_mount() {
-        Ok(Some(mount)) => {
-            let layout = if mount == Path::new("/sys/fs/cgroup") { "unified" } else { "hybrid" };
-            let found = format!("v2 at {} ({layout})", mount.display());
-            (Check { name, found, status: Status::Ok }, Some(mount))
-        }
+    let found = match Hierarchy::of_host() {
+        Ok(Some(found)) => found,
         Ok(None) => {
             let fix =
                 "mount -t cgroup2 cgroup2 /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1";
-            (
-                Check {
-                    name,
-                    found: "no v2 mount".to_owned(),
-                    status: Status::Failed { fix: fix.to_owned() },
-                },
+            let status = Status::Failed { fix: fix.to_owned() };
+            return (
+                Check { name, found: "no mount of v2, nor of a controller of v1".to_owned(), status },
                 None,
-            )
+            );
         }
         Err(error) => {
             let status = Status::Failed { fix: "mount /proc".to_owned() };
-            (Check { name, found: format!("unknown ({error})"), status }, None)
+            return (Check { name, found: format!("unknown ({error})"), status }, None);
         }
-    }
+    };
+    let at = found.mount().display();
+    let check = match found.controller() {
+        None => {
+            let layout = if found.mount() == Path::new("/sys/fs/cgroup") { "unified" } else { "hybrid" };
+            Check { name, found: format!("v2 at {at} ({layout})"), status: Status::Ok }
+        }
+        Some(controller) => {
+            let fix =
+                "boot with systemd.unified_cgroup_hierarchy=1: DNS is seen by programs of cgroup v2 only";
+            let status = Status::Degraded { fix: fix.to_owned() };
+            Check { name, found: format!("v1 alone: {controller} at {at}"), status }
+        }
+    };
+    (check, Some(found))
 }
 
 fn tracefs() -> Check {
@@ -280,12 +288,15 @@ fn not_tried() -> Vec<HookReport> {
         .collect()
 }
 
-fn tried(mount: Option<&Path>, checks: &mut Vec<Check>) -> Vec<HookReport> {
+fn tried(hierarchy: Option<&Hierarchy>, checks: &mut Vec<Check>) -> Vec<HookReport> {
     let mut reports = not_tried();
-    let scratch = mount.and_then(ScratchCgroup::make);
+    let v2 = hierarchy.filter(|hierarchy| hierarchy.controller().is_none());
+    let scratch = v2.and_then(|hierarchy| ScratchCgroup::make(hierarchy.mount()));
     // Where none can be made, our own is as good: the programs let everything pass.
-    let own = mount.and_then(host::own_cgroup).and_then(|own| File::open(own).ok());
-    let said = match try_hooks(scratch.as_ref().map(|scratch| &scratch.directory).or(own.as_ref())) {
+    let own = v2.and_then(host::own_cgroup).and_then(|own| File::open(own).ok());
+    let cgroup = scratch.as_ref().map(|scratch| &scratch.directory).or(own.as_ref());
+    let why = if v2.is_some() { "there was no cgroup to attach it to" } else { NO_V2 };
+    let said = match try_hooks(cgroup.ok_or(why)) {
         Ok(said) => said,
         Err(error) => {
             let found = with_causes(&error);

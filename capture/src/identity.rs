@@ -151,17 +151,22 @@ fn allowed_labels(labels: impl IntoIterator<Item = (String, String)>) -> BTreeMa
 }
 
 /// The container's id in a cgroup path, and the path up to the container's top cgroup: the first component with a run of 64
-/// hex digits. Monitors (`libpod-conmon-…`) are none.
+/// hex digits. Monitors (`libpod-conmon-…`) are none, nor are podman's pods (`libpod_parent/…`, `machine-libpod_pod_….slice`): their
+/// containers are below them.
 pub fn container_of(cgroup: &[u8]) -> Option<(String, &[u8])> {
-    let mut end = 0;
+    let (mut end, mut above): (usize, &[u8]) = (0, b"");
     for part in cgroup.split(|byte| *byte == b'/') {
         end += part.len();
         let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         let monitor = part.windows(4).any(|window| window == b"conm");
-        if let Some(id) = part.split(|byte| !hex(byte)).find(|run| run.len() == 64).filter(|_| !monitor) {
+        let pod = part.ends_with(b".slice") || (part.len() == 64 && above.ends_with(b"pod_parent"));
+        if let Some(id) =
+            part.split(|byte| !hex(byte)).find(|run| run.len() == 64).filter(|_| !monitor && !pod)
+        {
             return Some((String::from_utf8_lossy(id).into_owned(), &cgroup[..end]));
         }
         end += 1;
+        above = part;
     }
     None
 }
@@ -179,11 +184,23 @@ mod tests {
             ("/libpod_parent/libpod-ID", "/libpod_parent/libpod-ID"),
             ("/machine.slice/libpod-ID.scope/container", "/machine.slice/libpod-ID.scope"),
             ("/kubepods/burstable/podx/ID/init.scope", "/kubepods/burstable/podx/ID"),
+            ("/libpod_parent/ID/libpod-ID", "/libpod_parent/ID/libpod-ID"),
+            (
+                "/machine.slice/machine-libpod_pod_ID.slice/libpod-ID.scope/container",
+                "/machine.slice/machine-libpod_pod_ID.slice/libpod-ID.scope",
+            ),
         ] {
             let (path, top) = (path.replace("ID", &id), top.replace("ID", &id));
             assert_eq!(container_of(path.as_bytes()), Some((id.clone(), top.as_bytes())));
         }
-        for path in ["/", "/user.slice", "/machine.slice/libpod-conmon-ID.scope", "/x/IDa"] {
+        for path in [
+            "/",
+            "/user.slice",
+            "/machine.slice/libpod-conmon-ID.scope",
+            "/x/IDa",
+            "/libpod_parent/ID",
+            "/machine.slice/machine-libpod_pod_ID.slice",
+        ] {
             assert_eq!(container_of(path.replace("ID", &id).as_bytes()), None, "{path}");
         }
     }

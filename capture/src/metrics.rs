@@ -28,6 +28,27 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 type Label = (&'static str, &'static str);
 
+/// What came of a look at the profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProfileRead {
+    /// They are known now.
+    Read,
+    /// No merge has made any.
+    Missing,
+    /// The store is away, or they cannot be read.
+    Failed,
+}
+
+impl ProfileRead {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Missing => "missing",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The daemon's counters. Clones are the same ones.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -37,6 +58,11 @@ pub struct Metrics {
     windows_open: Gauge,
     windows_closed: Counter,
     starts_missed: Counter,
+    starts_skipped: Counter,
+    containers_skipped: Gauge,
+    profile_reads: Family<[Label; 1], Counter>,
+    profiles_stable: Gauge,
+    profiles_read_at: Gauge,
     source: Arc<Mutex<SourceStats>>,
 }
 
@@ -49,6 +75,11 @@ impl Default for Metrics {
             windows_open: Gauge::default(),
             windows_closed: Counter::default(),
             starts_missed: Counter::default(),
+            starts_skipped: Counter::default(),
+            containers_skipped: Gauge::default(),
+            profile_reads: Family::default(),
+            profiles_stable: Gauge::default(),
+            profiles_read_at: Gauge::default(),
             source: Arc::default(),
         };
         // A series that begins with its first loss would hide it from `increase`.
@@ -60,6 +91,9 @@ impl Default for Metrics {
             for cause in [LostCause::RingFull, LostCause::MapFull, LostCause::Undecodable] {
                 let _ = metrics.events_lost.get_or_create(&loss(kind, cause_name(cause)));
             }
+        }
+        for outcome in [ProfileRead::Read, ProfileRead::Missing, ProfileRead::Failed] {
+            let _ = metrics.profile_reads.get_or_create(&[("outcome", outcome.name())]);
         }
         metrics
     }
@@ -104,6 +138,25 @@ impl Metrics {
         self.starts_missed.inc();
     }
 
+    /// A container of a stable workload started, and its slot was given back.
+    pub fn start_skipped(&self) {
+        self.starts_skipped.inc();
+    }
+
+    /// So many containers of stable workloads run and are not recorded.
+    pub fn containers_skipped(&self, containers: u64) {
+        self.containers_skipped.set(i64::try_from(containers).unwrap_or(i64::MAX));
+    }
+
+    /// The profiles were looked for; so many workloads are stable.
+    pub fn profiles_read(&self, outcome: ProfileRead, stable: Option<usize>) {
+        self.profile_reads.get_or_create(&[("outcome", outcome.name())]).inc();
+        if let Some(stable) = stable {
+            self.profiles_stable.set(i64::try_from(stable).unwrap_or(i64::MAX));
+            self.profiles_read_at.set(Utc::now().timestamp());
+        }
+    }
+
     /// How the source fares now.
     pub fn source(&self, stats: SourceStats) {
         *self.source.lock().unwrap_or_else(PoisonError::into_inner) = stats;
@@ -124,6 +177,15 @@ impl Metrics {
         ours.register("windows_closed", "Windows that became snapshots", self.windows_closed.clone());
         let help = "Containers that started while there was no slot for them";
         ours.register("starts_missed", help, self.starts_missed.clone());
+        let help = "Containers of stable workloads that started and gave their slot back, with --profiles";
+        ours.register("starts_skipped", help, self.starts_skipped.clone());
+        let help = "Containers of stable workloads that run and are not recorded now, with --profiles";
+        ours.register("containers_skipped", help, self.containers_skipped.clone());
+        let help = "Looks at the profiles: read, missing (no merge has made any), failed (and tried again)";
+        ours.register("profile_reads", help, self.profile_reads.clone());
+        ours.register("profiles_stable", "Workloads that are stable", self.profiles_stable.clone());
+        let help = "When the profiles were read last, in seconds since 1970; 0 where they never were";
+        ours.register("profiles_read_timestamp_seconds", help, self.profiles_read_at.clone());
         ours.register_collector(Box::new(Source(Arc::clone(&self.source))));
         ours.register_collector(Box::new(spool.clone()));
         all.register_collector(Box::new(Own));
@@ -316,6 +378,10 @@ mod tests {
         metrics.events(&[event(lost)]);
         metrics.windows_open(3);
         metrics.start_missed();
+        metrics.start_skipped();
+        metrics.containers_skipped(2);
+        metrics.profiles_read(ProfileRead::Read, Some(7));
+        metrics.profiles_read(ProfileRead::Failed, None);
         metrics.source(SourceStats {
             ring_bytes: 4096,
             ring_used: 8,
@@ -339,6 +405,11 @@ mod tests {
             ("wsp_capture_windows_open", 3.0),
             ("wsp_capture_windows_closed_total", 0.0),
             ("wsp_capture_starts_missed_total", 1.0),
+            ("wsp_capture_starts_skipped_total", 1.0),
+            ("wsp_capture_containers_skipped", 2.0),
+            ("wsp_capture_profile_reads_total{outcome=\"failed\"}", 1.0),
+            ("wsp_capture_profile_reads_total{outcome=\"missing\"}", 0.0),
+            ("wsp_capture_profiles_stable", 7.0),
             ("wsp_capture_ring_used_bytes_max", 80.0),
             ("wsp_capture_containers_tracked", 3.0),
             ("wsp_capture_sensor_live{sensor=\"dns\"}", 0.0),

@@ -27,12 +27,13 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use self::hooks::Sensor;
 use self::host::KernelVersion;
-pub(crate) use self::kernel::try_hooks;
 use self::kernel::{Kernel, Links};
+pub(crate) use self::kernel::{NO_V2, try_hooks};
 use self::loss::LossReader;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use self::process::check as check_proc;
 use crate::event::{BootTime, CgroupId, Event, Key};
+use crate::hierarchy::Hierarchy;
 use crate::session::SourceStats;
 
 /// Which hooks may be used, where there is a choice.
@@ -112,11 +113,11 @@ pub enum ProbeError {
     /// The kernel side tells processes by other numbers than /proc has.
     #[error("this is not the host's pid namespace: run with hostPID: true, or --pid=host")]
     PidNamespace,
-    /// No cgroup v2.
+    /// No cgroups.
     #[error(
-        "no cgroup v2 file system is mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1"
+        "neither cgroup v2 nor a controller of v1 is mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1"
     )]
-    NoCgroup2,
+    NoCgroups,
     /// No tracefs.
     #[error("tracefs is not mounted and could not be: mount -t tracefs tracefs /sys/kernel/tracing")]
     NoTracefs(#[source] io::Error),
@@ -240,14 +241,14 @@ impl Probe {
         {
             return Err(ProbeError::PidNamespace);
         }
-        let cgroup_mount = host::cgroup2_mount()
+        let hierarchy = Hierarchy::of_host()
             .map_err(|source| ProbeError::Host { what: "/proc/self/mountinfo", source })?
-            .ok_or(ProbeError::NoCgroup2)?;
+            .ok_or(ProbeError::NoCgroups)?;
         host::ensure_tracefs().map_err(ProbeError::NoTracefs)?;
         let host_mnt_ns = host::host_mount_namespace()
             .map_err(|source| ProbeError::Host { what: "/proc/self/ns/mnt", source })?;
 
-        let mut kernel = Kernel::load(options, version, host_mnt_ns)?;
+        let mut kernel = Kernel::load(options, version, host_mnt_ns, &hierarchy)?;
         let loss = LossReader::new(&mut kernel.lost)?;
         // SAFETY: `Ring` owns its descriptor, never replaces it, and closes it when dropped, which is after the `AsyncFd`
         // has deregistered it.
@@ -268,7 +269,7 @@ impl Probe {
             ring,
             looks,
             loss,
-            cgroup_mount,
+            cgroup_mount: hierarchy.mount().to_owned(),
             host_mnt_ns,
             claim: options.claim,
             shared,
@@ -284,7 +285,7 @@ impl Probe {
         self.kernel.sensors()
     }
 
-    /// Where cgroup v2 is mounted.
+    /// Where the cgroups are mounted by which containers are known.
     pub fn cgroup_mount(&self) -> &Path {
         &self.cgroup_mount
     }

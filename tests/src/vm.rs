@@ -31,6 +31,15 @@ pub struct Pass {
     pub said: String,
 }
 
+/// The cgroups of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cgroups {
+    /// Version 2 alone.
+    V2,
+    /// Controllers of version 1 alone.
+    V1,
+}
+
 /// Boots a Debian kernel of a series in `folder`, and runs the workloads there, once for each of `passes`: arguments that
 /// `wsp-capture run` gets beside its store, spool and map. Where the kernel
 /// cannot be fetched, the error says how to get it.
@@ -38,9 +47,16 @@ pub struct Pass {
 /// # Panics
 ///
 /// Where the machine does not get through.
-pub fn boot(series: &str, folder: &Path, workloads: &[PathBuf], passes: &[&str]) -> Result<Results, String> {
+pub fn boot(
+    series: &str,
+    cgroups: Cgroups,
+    folder: &Path,
+    workloads: &[PathBuf],
+    passes: &[&str],
+) -> Result<Results, String> {
     let began = Instant::now();
     let mut run = Command::new(root().join("tests/vm/run.sh"));
+    run.env("WSP_VM_CGROUPS", if cgroups == Cgroups::V1 { "v1" } else { "v2" });
     run.arg(series).arg(folder).arg(path("wsp-capture")).args(workloads).arg("--").args(passes);
     let ended = finish(&mut run);
     if ended.code == NOT_FETCHED {

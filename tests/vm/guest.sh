@@ -2,7 +2,7 @@
 # What the emulated machine does: has the doctor look at it, then, once a pass, runs every workload in a container under
 # the daemon and strace. What came out goes over the second serial line.
 #
-# In /vm: passes (a line each: arguments for `wsp-capture run`) and workloads (a name each). In /image: the containers' root
+# In /vm: passes (a line each: arguments for `wsp-capture run`), workloads (a name each) and cgroups (v1 or v2). In /image: the containers' root
 # file system, with the workloads in its top folder.
 set -e
 
@@ -32,6 +32,29 @@ wait_for() {
   done
 }
 
+# Mounts the machine's cgroups: the folders of all hierarchies, and the one that tells containers.
+mount_cgroups() {
+  case $(cat /vm/cgroups) in
+    v2)
+      mount -t cgroup2 cgroup2 /sys/fs/cgroup
+      cgroups=/sys/fs/cgroup hierarchies=/sys/fs/cgroup
+      ;;
+    v1)
+      mount -t tmpfs tmpfs /sys/fs/cgroup
+      hierarchies=''
+      for controller in pids cpu,cpuacct memory; do
+        mkdir "/sys/fs/cgroup/$controller"
+        mount -t cgroup -o "$controller" cgroup "/sys/fs/cgroup/$controller"
+        hierarchies="$hierarchies /sys/fs/cgroup/$controller"
+      done
+      cgroups=/sys/fs/cgroup/memory
+      ;;
+  esac
+  for hierarchy in $hierarchies; do
+    mkdir "$hierarchy/machine"
+  done
+}
+
 # id_of PASS WORKLOAD: the id of the container.
 id_of() { printf %s "$1/$2" | sha256sum | cut -c1-64; }
 
@@ -55,12 +78,15 @@ count_loops() { [ ! -e /vm/counts ] || /image/loops >"$1"; }
 run_in_container() {
   here=$out/$pass/$1
   id=$(id_of "$pass" "$1")
-  cgroup=/sys/fs/cgroup/machine/libpod-$id.scope
+  cgroup=$cgroups/machine/libpod-$id.scope
   layers=/tmp/$id root=/tmp/$id/root
   mkdir -p "$here" "$layers/upper" "$layers/work" "$root"
   mount -t overlay overlay -o "lowerdir=/image,upperdir=$layers/upper,workdir=$layers/work" "$root"
   mkfifo "$layers/start"
-  mkdir "$cgroup"
+  # As runtimes do: one of the same name in every hierarchy.
+  for hierarchy in $hierarchies; do
+    mkdir "$hierarchy/machine/libpod-$id.scope"
+  done
   wait_for "the daemon saw no container $id" grep -q "recording.*$(echo "$id" | cut -c1-12)" "$out/$pass/capture.err"
 
   unshare -m -p -n -u -i -f sh /vm/enter.sh "$root" "/$1" 3>"$cgroup/cgroup.procs" 4<>"$layers/start" >"$here/workload.out" 2>&1 &
@@ -80,7 +106,9 @@ run_in_container() {
   wait "$container" || code=$?
   echo "$code" >"$here/code"
   [ -z "$strace" ] || wait "$strace" || true
-  rmdir "$cgroup"
+  for hierarchy in $hierarchies; do
+    rmdir "$hierarchy/machine/libpod-$id.scope"
+  done
   umount "$root"
   rm -rf "$layers"
   echo "guest: pass $pass: $1 ended with $code, $(uptime_s) s"
@@ -113,8 +141,7 @@ mount -t tmpfs tmpfs /tmp
 mkdir -p "$out"
 exec >/dev/console 2>&1 </dev/null
 trap finish EXIT
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mkdir /sys/fs/cgroup/machine
+mount_cgroups
 ip link set lo up
 # shellcheck source=tests/ground_truth/strace.sh
 . /vm/strace.sh

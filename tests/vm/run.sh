@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Boots a kernel under software emulation, and runs workloads there in containers, under the daemon and strace.
 #
-# usage: run.sh SERIES OUTDIR CAPTURE WORKLOAD… [-- ARGUMENTS…]
+# usage: [WSP_VM_CGROUPS=v1] run.sh SERIES OUTDIR CAPTURE WORKLOAD… [-- ARGUMENTS…]
 #
 # SERIES is a kernel for kernel.sh, CAPTURE a built wsp-capture, WORKLOAD a script. All of them run once for each of
-# ARGUMENTS, which `wsp-capture run` gets too; without any, once.
+# ARGUMENTS, which `wsp-capture run` gets too; without any, once. The machine has cgroup v2, or controllers of v1 alone.
 #
 # OUTDIR gets: image, the containers' root file system; console, what the machine printed; results: doctor.json, .err and
 # .code, and of each pass (0, 1, …) capture.err and .code, the store, and of each workload strace.log, workload.out and code.
@@ -95,6 +95,7 @@ fi
 for workload in "${workloads[@]}"; do basename "$workload"; done >"$system/vm/workloads"
 chmod 755 "$out/initrd/init" "$system"/vm/*.sh
 printf '%s\n' "$@" >"$system/vm/passes"
+echo "${WSP_VM_CGROUPS:-v2}" >"$system/vm/cgroups"
 (cd "$out/initrd" && find . | cpio -o -H newc --quiet) >"$out/initrd.cpio"
 rm -rf "$out/initrd"
 

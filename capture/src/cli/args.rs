@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 
-use super::duration;
+use super::duration::{self, Every};
 use crate::recorder::ArgsMode;
 
 /// Records what containers do, as snapshot files in object storage.
@@ -144,6 +144,14 @@ pub(super) struct RunArgs {
     /// How long a container that was recorded gives way to others that wait [default: as long as a window]
     #[arg(long, value_name = "TIME", env = "WSP_RECAPTURE_WAIT", value_parser = duration::parse)]
     pub(super) recapture_wait: Option<Duration>,
+    /// Store whose profiles say which workloads have learned enough, mostly the one of --store: their containers come behind all
+    /// others. Read in the background, at least every 30 minutes; while that fails, what is known holds [default: none]
+    #[arg(long, value_name = "URL", env = "WSP_PROFILES")]
+    pub(super) profiles: Option<String>,
+    /// How often a container of a stable workload is recorded at least, however many others wait; beyond that it has what they
+    /// leave. `never` does not record it at all
+    #[arg(long, value_name = "TIME|never", env = "WSP_STABLE_EVERY", default_value = "24h", value_parser = duration::or_never)]
+    pub(super) stable_every: Every,
     /// Most bytes of text of one snapshot in memory, about: it goes on in another one
     #[arg(long, value_name = "BYTES", env = "WSP_MAX_BYTES", default_value_t = 16 << 20, value_parser = clap::value_parser!(u64).range(1 << 16..))]
     pub(super) max_bytes: u64,

@@ -29,6 +29,18 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// How often, if ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Every(pub(super) Option<Duration>);
+
+/// Reads a length of time, or `never`.
+pub(super) fn or_never(text: &str) -> Result<Every, String> {
+    if text.trim() == "never" {
+        return Ok(Every(None));
+    }
+    parse(text).map(|length| Every(Some(length))).map_err(|error| format!("{error}, nor `never`"))
+}
+
 /// A window: at least 100 ms, at most what its offsets can count.
 pub(super) fn window(text: &str) -> Result<Duration, String> {
     let length = parse(text)?;
@@ -51,6 +63,9 @@ mod tests {
         for text in ["", "30", "s", "-1s", "1x", "1.5s", "99999999999999999999s", "9999999999999999h"] {
             assert!(parse(text).is_err(), "{text}");
         }
+        assert_eq!(or_never("never"), Ok(Every(None)));
+        assert_eq!(or_never("1d"), Ok(Every(Some(Duration::from_secs(86_400)))));
+        assert!(or_never("ever").is_err());
         assert!(window("10ms").is_err() && window("25d").is_err() && window("30m").is_ok());
     }
 }

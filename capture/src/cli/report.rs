@@ -90,6 +90,12 @@ pub(super) enum Error {
         "all {slots} slots cannot be kept for starts, or what runs already would never be recorded: give --start-slots less than --max-containers"
     )]
     StartSlots { slots: u32 },
+    #[cfg(feature = "profiles")]
+    #[error(transparent)]
+    Profiles(#[from] crate::profiles::ProfilesError),
+    #[cfg(all(feature = "ebpf", not(feature = "profiles")))]
+    #[error("this program was built without --profiles: build it with the feature `profiles`")]
+    NoProfiles,
     #[cfg(not(feature = "ebpf"))]
     #[error("this program was built without eBPF: build it with the feature `ebpf`; `replay` works without")]
     NotBuilt,

@@ -1,6 +1,7 @@
 //! The Docker-compatible API, as Docker and podman serve it.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bollard::errors::Error as ApiError;
@@ -13,6 +14,7 @@ use super::endpoint::Address;
 use super::heard::{Heard, Told};
 use super::{Identity, IdentityError, State, allowed_labels, container_of};
 use crate::event::Pid;
+use crate::hierarchy::Hierarchy;
 
 /// One answer. A runtime that holds a container's lock while it starts it answers late.
 const TIMEOUT_SECONDS: u64 = 20;
@@ -186,10 +188,12 @@ pub(super) fn is_of(pid: Pid, id: &str) -> bool {
     cgroup_of(pid).is_some_and(|path| container_of(&path).is_some_and(|(found, _)| found == id))
 }
 
-/// The cgroup v2 path of a process, below the mount.
+/// The cgroup of a process, below the mount.
 pub(super) fn cgroup_of(pid: Pid) -> Option<Vec<u8>> {
-    let lines = std::fs::read(format!("/proc/{}/cgroup", pid.0)).ok()?;
-    lines.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::")).map(<[u8]>::to_vec)
+    // It does not change while the host runs.
+    static HIERARCHY: LazyLock<Option<Hierarchy>> = LazyLock::new(|| Hierarchy::of_host().ok().flatten());
+    let cgroups = std::fs::read(format!("/proc/{}/cgroup", pid.0)).ok()?;
+    HIERARCHY.as_ref()?.path_in(&cgroups).map(<[u8]>::to_vec)
 }
 
 impl Identity {

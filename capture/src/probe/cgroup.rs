@@ -1,9 +1,9 @@
-//! The cgroup v2 tree as files.
+//! The cgroup tree as files.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::{OsStrExt, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -52,7 +52,7 @@ pub fn containers(mount: &Path) -> Vec<(CgroupId, PathBuf)> {
     all.sort_by(|a, b| a.1.cmp(&b.1));
     let mut found: Vec<(CgroupId, PathBuf)> = Vec::new();
     for (id, path) in all {
-        let named = path.file_name().is_some_and(|name| names_container(name.as_bytes()));
+        let named = names_container(&path);
         if named && !found.iter().any(|(_, top)| path.starts_with(top)) {
             found.push((id, path));
         }
@@ -65,8 +65,14 @@ pub fn containers(mount: &Path) -> Vec<(CgroupId, PathBuf)> {
     found
 }
 
-/// The rule of `bpf/containers.h`: a run of 64 lower-case hex digits, and no monitor (`libpod-conmon-…`).
-pub fn names_container(name: &[u8]) -> bool {
+/// The rule of `bpf/containers.h`: a run of 64 lower-case hex digits in the last component, and neither a monitor
+/// (`libpod-conmon-…`) nor a pod of podman's (`libpod_parent/…`, `….slice`).
+pub fn names_container(path: &Path) -> bool {
+    let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return false };
+    let above = path.parent().and_then(Path::file_name).map(OsStrExt::as_bytes).unwrap_or_default();
+    if name.ends_with(b".slice") || (name.len() == 64 && above.ends_with(b"pod_parent")) {
+        return false;
+    }
     let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let longest = name.split(|byte| !is_hex(byte)).map(<[u8]>::len).max().unwrap_or_default();
     longest >= 64 && !name.windows(4).any(|window| window == b"conm")
@@ -86,13 +92,20 @@ mod tests {
             "libpod-ID.scope",
             "libpod-ID",
             "ID",
+            "/docker/ID",
+            "/libpod_parent/ID/libpod-ID",
         ] {
-            assert!(names_container(name.replace("ID", &id).as_bytes()), "{name}");
+            assert!(names_container(Path::new(&name.replace("ID", &id))), "{name}");
         }
-        for name in
-            ["libpod-conmon-ID.scope", "crio-conmon-ID.scope", "kubepods-burstable.slice", "container"]
-        {
-            assert!(!names_container(name.replace("ID", &id).as_bytes()), "{name}");
+        for name in [
+            "libpod-conmon-ID.scope",
+            "crio-conmon-ID.scope",
+            "kubepods-burstable.slice",
+            "container",
+            "/libpod_parent/ID",
+            "machine-libpod_pod_ID.slice",
+        ] {
+            assert!(!names_container(Path::new(&name.replace("ID", &id))), "{name}");
         }
     }
 

@@ -1,14 +1,16 @@
 //! What the probe needs to know of the host before it loads anything.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+use crate::hierarchy::Hierarchy;
 
 /// A kernel release, as far as it is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -151,64 +153,21 @@ pub fn sees_all_processes() -> io::Result<bool> {
 }
 
 /// The directory of this process's own cgroup.
-pub fn own_cgroup(mount: &Path) -> Option<PathBuf> {
-    let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = cgroups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    Some(super::cgroup::below(mount, Path::new(own)))
+pub fn own_cgroup(hierarchy: &Hierarchy) -> Option<PathBuf> {
+    let cgroups = fs::read("/proc/self/cgroup").ok()?;
+    let own = Path::new(OsStr::from_bytes(hierarchy.path_in(&cgroups)?));
+    Some(super::cgroup::below(hierarchy.mount(), own))
 }
 
-/// Where cgroup v2 is mounted, as this process sees it: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` on hybrid hosts.
-pub fn cgroup2_mount() -> io::Result<Option<PathBuf>> {
-    Ok(cgroup2_mount_in(&fs::read("/proc/self/mountinfo")?))
-}
-
-/// A mount of the whole hierarchy is preferred to one of a part of it.
-fn cgroup2_mount_in(mountinfo: &[u8]) -> Option<PathBuf> {
-    let mut part = None;
-    for line in mountinfo.split(|byte| *byte == b'\n') {
-        let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-        let separator = fields.iter().position(|field| *field == b"-");
-        let (Some(separator), Some(root), Some(at)) = (separator, fields.get(3), fields.get(4)) else {
-            continue;
-        };
-        if fields.get(separator + 1) != Some(&&b"cgroup2"[..]) {
-            continue;
-        }
-        let at = PathBuf::from(std::ffi::OsString::from_vec(unescape_octal(at)));
-        if *root == b"/" {
-            return Some(at);
-        }
-        part.get_or_insert(at);
-    }
-    part
-}
-
-/// mountinfo writes space, tab, newline and backslash as `\040` and the like.
-fn unescape_octal(field: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte == b'\\'
-            && let Some((digits, after)) = tail.split_first_chunk::<3>()
-            && let Some(value) = octal(digits)
-        {
-            out.push(value);
-            rest = after;
-        } else {
-            out.push(byte);
-        }
-    }
-    out
-}
-
-fn octal(digits: &[u8; 3]) -> Option<u8> {
-    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
-}
-
-/// Inode number of the host's mount namespace: pid 1's, or this process's own where that may not be read.
+/// Inode number of the host's mount namespace: pid 1's; where that may not be read, that of the parent of all kernel threads, who never
+/// left it; or else this process's own, which in a container is not the host's.
 pub fn host_mount_namespace() -> io::Result<u64> {
-    fs::metadata("/proc/1/ns/mnt").or_else(|_| fs::metadata("/proc/self/ns/mnt")).map(|meta| meta.ino())
+    let kernel_threads = || {
+        let is_it = fs::read("/proc/2/comm")?.trim_ascii_end() == b"kthreadd";
+        if is_it { fs::metadata("/proc/2/ns/mnt") } else { Err(io::ErrorKind::NotFound.into()) }
+    };
+    let init = fs::metadata("/proc/1/ns/mnt");
+    init.or_else(|_| kernel_threads()).or_else(|_| fs::metadata("/proc/self/ns/mnt")).map(|meta| meta.ino())
 }
 
 const TRACEFS: &str = "/sys/kernel/tracing";
@@ -254,9 +213,7 @@ pub(super) fn filesystem_magic(path: &Path) -> u32 {
 /// What must hold of any text: see [`crate::fuzz`].
 #[cfg(any(test, feature = "fuzz"))]
 pub(super) fn check(bytes: &[u8]) {
-    let _ = cgroup2_mount_in(bytes);
     let _ = KernelVersion::parse(&String::from_utf8_lossy(bytes));
-    assert!(unescape_octal(bytes).len() <= bytes.len());
 }
 
 #[cfg(test)]
@@ -269,16 +226,5 @@ mod tests {
         assert_eq!(KernelVersion::parse("6.18-rc1"), Some(KernelVersion { major: 6, minor: 18 }));
         assert!(KernelVersion::parse("5.15.0").unwrap() < KernelVersion::FLOOR);
         assert_eq!(KernelVersion::parse("linux"), None);
-    }
-
-    #[test]
-    fn the_cgroup2_mount_is_found() {
-        let hybrid = b"31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
-            32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
-            41 31 0:38 / /sys/fs/cgroup/uni\\040fied rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
-        assert_eq!(cgroup2_mount_in(hybrid), Some(PathBuf::from("/sys/fs/cgroup/uni fied")));
-        let twice = b"1 2 0:1 /a /b rw - cgroup2 x rw\n1 2 0:1 / /c rw - cgroup2 x rw\n";
-        assert_eq!(cgroup2_mount_in(twice), Some(PathBuf::from("/c")));
-        assert_eq!(cgroup2_mount_in(b""), None);
     }
 }

@@ -15,6 +15,7 @@ use super::host::KernelVersion;
 use super::ring::RingFill;
 use super::{DeadSensor, HookChoice, LiveSensor, ProbeError, ProbeOptions, Tracked, map_error};
 use crate::event::CgroupId;
+use crate::hierarchy::Hierarchy;
 use crate::session::ProgramStats;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wsp.bpf.o"));
@@ -92,6 +93,9 @@ unsafe impl aya::Pod for abi::Seen {}
 /// The ring buffer wakes its reader where one part of so many is full; what is less waits for [`super::LOOK`].
 const WAKE_PARTS: u64 = 8;
 
+/// Why programs of cgroups do not run beside v1.
+pub(crate) const NO_V2: &str = "there is no cgroup v2, and it attaches to nothing else";
+
 /// How many seconds' worth of events the token bucket of a container holds.
 const BUCKET_SECONDS: u64 = 2;
 
@@ -121,11 +125,17 @@ impl Kernel {
         options: &ProbeOptions,
         version: Option<KernelVersion>,
         host_mnt_ns: u64,
+        hierarchy: &Hierarchy,
     ) -> Result<Self, ProbeError> {
-        let (mut ebpf, btf) = open(options, version, host_mnt_ns)?;
+        let (mut ebpf, btf) = open(options, version, host_mnt_ns, hierarchy.id())?;
         let mut chosen = Vec::new();
         for part in PARTS.iter().filter(|part| options.sensors.contains(&part.sensor())) {
-            chosen.push((part, load_part(&mut ebpf, part, options.hooks, &btf)?));
+            let hook = if hierarchy.controller().is_some() && part.hooks.iter().all(is_of_cgroup) {
+                Err(NO_V2.to_owned())
+            } else {
+                load_part(&mut ebpf, part, options.hooks, &btf)?
+            };
+            chosen.push((part, hook));
         }
         let map = ebpf.take_map("slots").ok_or_else(|| ProbeError::Missing("map slots".to_owned()))?;
         let mut slots = Free(Stack::try_from(map).map_err(map_error("slots"))?);
@@ -317,6 +327,7 @@ fn open(
     options: &ProbeOptions,
     version: Option<KernelVersion>,
     host_mnt_ns: u64,
+    hierarchy: u32,
 ) -> Result<(Ebpf, Btf), ProbeError> {
     let btf = Btf::from_sys_fs().map_err(ProbeError::BadBtf)?;
     // Namespaces have 32-bit inode numbers.
@@ -339,6 +350,7 @@ fn open(
         .override_global("fmode_backing", &fmode_backing(version), true)
         .override_global("discover", &discover, true)
         .override_global("claim", &claim, true)
+        .override_global("hierarchy", &hierarchy, true)
         .override_global("hash_key_0", &hash_key_0, true)
         .override_global("hash_key_1", &hash_key_1, true)
         .override_global("wake_bytes", &(u64::from(options.ring_bytes) / WAKE_PARTS), true)
@@ -363,17 +375,17 @@ fn fmode_backing(version: Option<KernelVersion>) -> u32 {
 pub(crate) type Tried = (&'static Hook, Result<(), String>);
 
 /// Loads and attaches every hook of the table, one by one, and lets go of them: what each says. `cgroup` is one that may be
-/// attached to.
-pub(crate) fn try_hooks(cgroup: Option<&File>) -> Result<Vec<Tried>, ProbeError> {
+/// attached to, or why there is none.
+pub(crate) fn try_hooks(cgroup: Result<&File, &str>) -> Result<Vec<Tried>, ProbeError> {
     let options =
         ProbeOptions { ring_bytes: 1 << 16, max_processes: 16, discover: false, ..ProbeOptions::default() };
-    let (mut ebpf, btf) = open(&options, None, 0)?;
+    let (mut ebpf, btf) = open(&options, None, 0, 0)?;
     let mut said = Vec::new();
     for hook in hooks() {
         let loaded = load(&mut ebpf, hook, &btf)?.map_err(|error| describe(&error));
         let attached = loaded.and_then(|()| match cgroup {
-            None if is_of_cgroup(hook) => Err("loads; there was no cgroup to attach it to".to_owned()),
-            _ => attach(&mut ebpf, hook, cgroup, &mut Links::default()),
+            Err(why) if is_of_cgroup(hook) => Err(format!("loads; {why}")),
+            _ => attach(&mut ebpf, hook, cgroup.ok(), &mut Links::default()),
         });
         said.push((hook, attached));
     }

@@ -339,6 +339,7 @@ pub(crate) fn check(bytes: &[u8]) {
     // Of this process: its argument vector and name decide which file is looked at.
     let _ = script_of(Pid(std::process::id()), &argv, &comm);
     host::check(bytes);
+    crate::hierarchy::check(bytes);
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use wsp_schemas::snapshot::Sensor;
 
 use super::{EventSource, SourceError, SourceStats, host};
 use crate::event::{Body, BootTime, CgroupId, Clock, Event, Key, Pid};
+use crate::hierarchy::Hierarchy;
 use crate::identity::{container_of, is_id};
 use crate::probe::hooks::Sensor as Sense;
 use crate::probe::{Probe, ProbeError, ProbeOptions, cgroup};
@@ -28,8 +29,8 @@ impl Live {
 
 /// A container whose cgroup is there, by its id or the start of it as runtimes show it: its full id, and the path below the mount.
 pub fn running(id: &str) -> Option<(String, PathBuf)> {
-    let mount = crate::probe::host::cgroup2_mount().ok().flatten().filter(|_| is_id(id))?;
-    let all = cgroup::containers(&mount).into_iter();
+    let hierarchy = Hierarchy::of_host().ok().flatten().filter(|_| is_id(id))?;
+    let all = cgroup::containers(hierarchy.mount()).into_iter();
     let mut of =
         all.filter_map(|(_, path)| Some((container_of(path.as_os_str().as_encoded_bytes())?.0, path)));
     of.find(|(full, _)| full.starts_with(id))

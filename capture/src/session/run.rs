@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use wsp_schemas::image::WorkloadKey;
 
 use super::late::Late;
 use super::slots::{SlotCounts, SlotOptions, Slots};
@@ -26,6 +27,7 @@ use super::{EventSource, SourceError, SourceStats};
 use crate::event::{Body, BootTime, CgroupId, Event};
 use crate::identity::{Identity, Pending, Sources, State, container_of, resolve, short_id};
 use crate::metrics::Metrics;
+use crate::profiles::Profiles;
 use crate::pulse::{self, Pulse};
 use crate::recorder::{ClosedWindow, Met, Options, Recorder};
 use crate::spool::{Counts, Spool, SpoolError};
@@ -34,6 +36,8 @@ use crate::spool::{Counts, Spool, SpoolError};
 pub(crate) const CLOSING: Duration = Duration::from_secs(20);
 /// How long the start waits for the names of the containers that run already.
 const NAMES_AT_START: Duration = Duration::from_secs(3);
+/// How long the start waits for the profiles.
+const PROFILES_AT_START: Duration = Duration::from_secs(3);
 /// How long a closed window waits for a runtime that is away. Then it is kept without a workload.
 const NAMES: Duration = Duration::from_secs(60);
 /// The same once it is to stop; part of [`CLOSING`].
@@ -46,6 +50,8 @@ pub struct Run {
     pub options: Options,
     /// How many are recorded at once, and for how long.
     pub slots: SlotOptions,
+    /// Which workloads have learned.
+    pub profiles: Profiles,
     /// How long the end waits for uploads.
     pub upload_at_end: Duration,
     /// Name of the host.
@@ -92,6 +98,8 @@ struct Container {
     path: PathBuf,
     recorder: Recorder,
     identity: Pending,
+    /// What it runs, once that is known, and the digest of its image.
+    runs: Option<(WorkloadKey, Option<String>)>,
     /// Of its window, while it has one.
     frame: Option<Frame>,
     /// Its slot is given back: its window closes as of then, once all that was told until then is taken in.
@@ -142,7 +150,11 @@ pub async fn run<S: EventSource>(
         stopping: CancellationToken::new(),
         summary: Summary::default(),
     };
+    // Who needs no snapshots should have no slot at first either.
+    let _ = timeout(PROFILES_AT_START, fleet.config.profiles.asked()).await;
     fleet.meet_existing().await;
+    fleet.learn_names();
+    fleet.judge();
     fleet.assign();
     crate::memory::give_back();
     attached(fleet.containers.len());
@@ -262,6 +274,7 @@ impl<S: EventSource> Fleet<'_, S> {
             path,
             recorder: Recorder::without_window(self.config.options, met, identity.init),
             identity: pending,
+            runs: None,
             frame: None,
             given_back: None,
             late: Late::never(),
@@ -279,6 +292,7 @@ impl<S: EventSource> Fleet<'_, S> {
     fn beat(&self) {
         let windows = self.containers.values().filter(|container| container.frame.is_some()).count();
         self.config.metrics.windows_open(windows);
+        self.config.metrics.containers_skipped(self.slots.counts().skipped);
         let known = self.containers.len() as u64;
         self.config.metrics.source(SourceStats { known, ..self.source.stats() });
         self.config.pulse.beat(&self.status());
@@ -319,6 +333,9 @@ impl<S: EventSource> Fleet<'_, S> {
         if let Ok(lost) = self.source.take_lost() {
             self.take(&lost);
         }
+        // One that was there for a moment only.
+        self.learn_name(cgroup);
+        self.judge_one(cgroup);
         self.complete(cgroup);
         self.slots.gone(cgroup);
         if let Some(mut container) = self.containers.remove(&cgroup) {

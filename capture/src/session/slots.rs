@@ -6,6 +6,9 @@
 //! - The others go to who waits: every other time to the workload with the fewest snapshots, and in between to who has
 //!   waited longest. By the first rule alone new workloads would keep old ones waiting forever.
 //! - Who has just been recorded gives way for a while, unless nobody else waits.
+//! - Workloads whose profile is stable have what others leave: they come behind all who learn, and what starts of them
+//!   keeps its slot only where those for starts and those who wait do without it. Who of them was not recorded for
+//!   long counts as one who learns, for one window: what is never looked at can do what it likes.
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +44,8 @@ pub struct SlotOptions {
     pub interval: Duration,
     /// How long who was recorded gives way to others.
     pub recapture_wait: Duration,
+    /// A container of a stable workload that waited for so long counts as one that learns; none: it is never recorded.
+    pub stable_every: Option<Duration>,
 }
 
 /// What slots are used for, and what was missed.
@@ -50,12 +55,16 @@ pub struct SlotCounts {
     pub recording: u64,
     /// Containers that run and wait for their turn, now.
     pub waiting: u64,
+    /// Containers of stable workloads that run and are not recorded, now.
+    pub skipped: u64,
     /// Containers that were recorded from their start on.
     pub starts: u64,
     /// Containers that started while no slot was free.
     pub missed_starts: u64,
     /// Windows that a start ended early.
     pub ended_for_starts: u64,
+    /// Containers of stable workloads that started and gave their slot back.
+    pub skipped_starts: u64,
 }
 
 /// What a container counts as when slots are shared out.
@@ -92,6 +101,16 @@ struct Container {
     gives_way_until: Instant,
     /// Of its windows, those that count for its workload once that is known.
     snapshots: u64,
+    standing: Standing,
+}
+
+/// How much there is to learn of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// What it runs is not known yet: as much as of any other.
+    Unknown,
+    Learning,
+    Stable,
 }
 
 /// How a start gets a slot.
@@ -130,8 +149,14 @@ impl Slots {
     }
 
     pub(super) fn counts(&self) -> SlotCounts {
-        let waiting = self.containers.values().filter(|container| container.waits()).count();
-        SlotCounts { recording: self.used() as u64, waiting: waiting as u64, ..self.counts }
+        let waits = self.containers.values().filter(|container| container.waits());
+        let (stable, waiting): (Vec<&Container>, Vec<_>) = waits.partition(|container| container.is_stable());
+        SlotCounts {
+            recording: self.used() as u64,
+            waiting: waiting.len() as u64,
+            skipped: stable.len() as u64,
+            ..self.counts
+        }
     }
 
     /// A container is there. `started`: something ran in it before.
@@ -143,6 +168,7 @@ impl Slots {
             waits_since: now,
             gives_way_until: now,
             snapshots: 0,
+            standing: Standing::Unknown,
         });
     }
 
@@ -154,6 +180,35 @@ impl Slots {
             let before = std::mem::take(&mut container.snapshots);
             *self.snapshots.entry(container.key.clone()).or_default() += before;
         }
+    }
+
+    /// It is known whether the profile of what a container runs is stable. True where its window is not wanted for that: it
+    /// should be closed without a snapshot. A window that was opened while it learned stays to its end.
+    pub(super) fn judged(&mut self, cgroup: CgroupId, stable: bool) -> bool {
+        let standing = if stable { Standing::Stable } else { Standing::Learning };
+        let Some(container) = self.containers.get_mut(&cgroup) else { return false };
+        let before = std::mem::replace(&mut container.standing, standing);
+        let (phase, Some(window)) = (container.phase, container.window) else { return false };
+        if before != Standing::Unknown || standing != Standing::Stable {
+            return false;
+        }
+        let behind = self.options.stable_every.is_none()
+            || self.containers.values().any(|other| other.waits() && !other.is_stable());
+        if !behind && (!window.start || self.has_room()) {
+            // From here on one like those that were opened mid-life.
+            if let Some(window) =
+                self.containers.get_mut(&cgroup).and_then(|container| container.window.as_mut())
+            {
+                window.start = false;
+            }
+            return false;
+        }
+        if window.start {
+            self.counts.skipped_starts += 1;
+            // As which it was counted when something ran.
+            self.counts.starts -= u64::from(phase == Phase::Running);
+        }
+        true
     }
 
     /// It needs no snapshots; what it holds should be given back.
@@ -172,7 +227,8 @@ impl Slots {
         container.phase = Phase::Running;
         container.waits_since = now;
         if container.window.is_none() {
-            return true;
+            // A stable one waits like the others.
+            return !container.is_stable();
         }
         self.counts.starts += 1;
         self.count_anew(cgroup, now);
@@ -211,7 +267,7 @@ impl Slots {
         let least = self.options.interval / LEAST_PART;
         let windows = self.windows().filter(|(_, window)| !window.start && window.opened + least <= now);
         windows
-            .min_by_key(|(_, window)| window.opened)
+            .min_by_key(|(cgroup, window)| (!self.is_stable(*cgroup), window.opened))
             .map_or(ForStart::None, |(cgroup, _)| ForStart::Instead(cgroup))
     }
 
@@ -300,7 +356,14 @@ impl Slots {
     pub(super) fn ended(&self, now: Instant) -> Option<(CgroupId, bool)> {
         let (cgroup, window) =
             self.ending().filter(|(_, window)| window.ends <= now).min_by_key(|(_, window)| window.ends)?;
-        let others_wait = self.waiting().any(|(_, container)| container.gives_way_until <= now);
+        let stable = self.is_stable(cgroup);
+        let others_wait =
+            self.waiting().any(|(_, container)| match (stable, self.is_behind(container, now)) {
+                // Who learns has it even where it was recorded just before.
+                (true, false) => true,
+                (false, true) => false,
+                _ => container.gives_way_until <= now,
+            }) || (stable && self.options.stable_every.is_none());
         // One that was recorded from its start on goes on as one like the others.
         let stays = !others_wait && (!window.start || self.has_room());
         Some((cgroup, !stays))
@@ -313,22 +376,36 @@ impl Slots {
         }
         let gives_way = |container: &Container| container.gives_way_until > now;
         let best = if self.longest_next {
-            self.waiting()
-                .min_by_key(|(cgroup, container)| (gives_way(container), container.waits_since, *cgroup))
+            self.waiting().min_by_key(|(cgroup, container)| {
+                (self.is_behind(container, now), gives_way(container), container.waits_since, *cgroup)
+            })
         } else {
             self.waiting().min_by_key(|(cgroup, container)| {
                 let snapshots = self.snapshots.get(&container.key).copied().unwrap_or_default();
-                (gives_way(container), snapshots, container.waits_since, *cgroup)
+                let behind = self.is_behind(container, now);
+                (behind, gives_way(container), snapshots, container.waits_since, *cgroup)
             })
         };
         best.map(|(cgroup, _)| cgroup)
     }
 
+    /// Who may be recorded, and is not.
     fn waiting(&self) -> impl Iterator<Item = (CgroupId, &Container)> {
+        let never = self.options.stable_every.is_none();
         self.containers
             .iter()
-            .filter(|(_, container)| container.waits())
+            .filter(move |(_, container)| container.waits() && !(never && container.is_stable()))
             .map(|(cgroup, container)| (*cgroup, container))
+    }
+
+    fn is_stable(&self, cgroup: CgroupId) -> bool {
+        self.containers.get(&cgroup).is_some_and(Container::is_stable)
+    }
+
+    /// Whether all who learn come before it.
+    fn is_behind(&self, container: &Container, now: Instant) -> bool {
+        let overdue = |every: Duration| container.waits_since + every <= now;
+        container.is_stable() && !self.options.stable_every.is_some_and(overdue)
     }
 
     fn windows(&self) -> impl Iterator<Item = (CgroupId, Window)> + '_ {
@@ -374,5 +451,9 @@ impl Slots {
 impl Container {
     fn waits(&self) -> bool {
         self.phase == Phase::Running && self.window.is_none()
+    }
+
+    fn is_stable(&self) -> bool {
+        self.standing == Standing::Stable
     }
 }

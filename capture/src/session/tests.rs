@@ -15,6 +15,7 @@ use super::*;
 use crate::event::{Body, Exec, FilePath, Key, LostCause, LostKind};
 use crate::identity::{Identity, Sources, State};
 use crate::metrics::{self, Metrics};
+use crate::profiles::Profiles;
 use crate::pulse::Pulse;
 use crate::recorder::Options;
 use crate::sink::{Direct, Sink, SinkError};
@@ -364,8 +365,10 @@ async fn all_containers_have_windows_one_after_the_other() {
             kept_for_starts: 2,
             interval: Duration::from_millis(150),
             recapture_wait: Duration::from_millis(150),
+            stable_every: None,
         },
         upload_at_end: Duration::from_secs(20),
+        profiles: Profiles::none(),
         host: "h".to_owned(),
         kernel: "6.1".to_owned(),
         metrics: Metrics::default(),

@@ -113,7 +113,12 @@ fn what_the_daemon_set_grants_is_enough() {
     run_one("wsp-pod-after");
     let _ = podman(&["stop", "-t", "60", "wsp-pod"]).ok();
     before.remove();
-    assert_whole(&folder.path().join("store"), "wsp-pod-before", "wsp-pod-after");
+    let store = folder.path().join("store");
+    assert_whole(&store, "wsp-pod-before", "wsp-pod-after");
+    // The daemon is a container like the others.
+    let all = snapshots(&store);
+    let programs = of_kind(of(&all, "wsp-pod"), "process", &["exe"]);
+    assert_eq!(programs, BTreeSet::from([vec!["/wsp-capture".to_owned()]]));
 }
 
 #[test]

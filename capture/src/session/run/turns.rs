@@ -234,6 +234,7 @@ impl<S: EventSource> Fleet<'_, S> {
     pub(super) fn look_after(&mut self) {
         self.catch_up();
         self.learn_names();
+        self.judge();
         self.leave_pauses();
         for cgroup in self.slots.idle(Instant::now()) {
             self.leave(cgroup);
@@ -242,15 +243,46 @@ impl<S: EventSource> Fleet<'_, S> {
         self.part_from_vanished();
     }
 
-    fn learn_names(&mut self) {
+    pub(super) fn learn_names(&mut self) {
         let nameless: Vec<CgroupId> = self.slots.nameless().collect();
         for cgroup in nameless {
-            let identity = self.containers.get(&cgroup).and_then(|container| container.identity.peek());
-            let image = identity.and_then(|identity| identity.image);
-            // What is no reference stays nameless; the snapshot says so.
-            if let Some(Ok(workload)) = image.as_deref().map(Workload::parse) {
-                self.slots.named(cgroup, workload);
-            }
+            self.learn_name(cgroup);
+        }
+    }
+
+    pub(super) fn learn_name(&mut self, cgroup: CgroupId) {
+        let Some(container) = self.containers.get_mut(&cgroup) else { return };
+        let Some(identity) = container.identity.peek() else { return };
+        // What is no reference stays nameless; the snapshot says so.
+        if let Some(Ok(workload)) = identity.image.as_deref().map(Workload::parse) {
+            container.runs = Some((workload.key(), identity.digest));
+            self.slots.named(cgroup, workload);
+        }
+    }
+
+    /// Compares all whose workload is known with the profiles that are.
+    pub(super) fn judge(&mut self) {
+        let known: Vec<CgroupId> =
+            self.containers.iter().filter(|(_, one)| one.runs.is_some()).map(|(cgroup, _)| *cgroup).collect();
+        for cgroup in known {
+            self.judge_one(cgroup);
+        }
+    }
+
+    pub(super) fn judge_one(&mut self, cgroup: CgroupId) {
+        let Some(container) = self.containers.get(&cgroup) else { return };
+        let Some((workload, digest)) = &container.runs else { return };
+        let stable = self.config.profiles.stable().has(*workload, digest.as_deref());
+        let starts = self.slots.counts().skipped_starts;
+        if self.slots.judged(cgroup, stable) {
+            tracing::info!(
+                container = short_id(&container.id),
+                "its workload is stable: others have the slot"
+            );
+            self.leave(cgroup);
+        }
+        if self.slots.counts().skipped_starts > starts {
+            self.config.metrics.start_skipped();
         }
     }
 

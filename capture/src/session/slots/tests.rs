@@ -3,9 +3,16 @@ use proptest::prelude::*;
 use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(100);
+const STABLE_EVERY: Duration = Duration::from_secs(1000);
 
 fn options(slots: u32, kept_for_starts: u32) -> SlotOptions {
-    SlotOptions { slots, kept_for_starts, interval: INTERVAL, recapture_wait: INTERVAL }
+    SlotOptions {
+        slots,
+        kept_for_starts,
+        interval: INTERVAL,
+        recapture_wait: INTERVAL,
+        stable_every: Some(STABLE_EVERY),
+    }
 }
 
 fn workload(image: u8) -> Workload {
@@ -69,6 +76,22 @@ impl Session {
             self.slots.missed();
         }
         found
+    }
+
+    /// It is known whether its workload is stable. True where it loses its window for that.
+    fn judge(&mut self, cgroup: CgroupId, stable: bool) -> bool {
+        let leaves = self.slots.judged(cgroup, stable);
+        if leaves {
+            self.slots.closed(cgroup, false, self.now);
+            self.end(cgroup);
+        }
+        leaves
+    }
+
+    /// One that runs already, of a workload that is stable.
+    fn found_stable(&mut self, cgroup: CgroupId, image: u8) {
+        self.found(cgroup, image);
+        assert!(!self.judge(cgroup, true));
     }
 
     fn found(&mut self, cgroup: CgroupId, image: u8) {
@@ -325,4 +348,106 @@ fn counts_of_workloads_are_bounded() {
         slots.gone(cgroup);
     }
     assert!(slots.snapshots.len() <= WORKLOADS_KEPT + 1);
+}
+
+#[test]
+fn who_is_stable_comes_behind_all_who_learn() {
+    let mut session = Session::new(options(2, 1));
+    session.found_stable(CgroupId(1), 1);
+    session.now += Duration::from_secs(1);
+    session.found(CgroupId(2), 2);
+    session.assign();
+    assert!(session.slots.holds(CgroupId(2)));
+    assert_eq!((session.slots.counts().waiting, session.slots.counts().skipped), (0, 1));
+    // Who learns keeps the slot, however often its window ends, until the other has waited too long: then it has one window.
+    while session.seconds() < STABLE_EVERY.as_secs() - 1 {
+        assert!(session.slots.holds(CgroupId(2)));
+        session.tick();
+    }
+    (0..2 * INTERVAL.as_secs()).for_each(|_| session.tick());
+    assert_eq!(session.windows[&CgroupId(1)].len(), 1);
+    assert!(session.slots.holds(CgroupId(2)));
+    // Where nobody learns, it has what is there.
+    session.gone(CgroupId(2));
+    session.assign();
+    assert!(session.slots.holds(CgroupId(1)));
+}
+
+#[test]
+fn who_learns_gets_the_slot_of_a_stable_one_as_soon_as_its_window_ends() {
+    let mut session = Session::new(options(1, 0));
+    session.found_stable(CgroupId(1), 1);
+    session.found_stable(CgroupId(2), 1);
+    session.assign();
+    // Among themselves they take turns as all do.
+    (0..INTERVAL.as_secs()).for_each(|_| session.tick());
+    assert!(session.slots.holds(CgroupId(2)));
+    session.found(CgroupId(3), 2);
+    (0..INTERVAL.as_secs()).for_each(|_| session.tick());
+    assert!(session.slots.holds(CgroupId(3)));
+}
+
+#[test]
+fn a_stable_start_keeps_only_what_others_leave() {
+    let mut session = Session::new(options(3, 1));
+    // There is room mid-life, and nobody waits: it is one of those from here on, and the place for starts is free.
+    assert!(session.start(CgroupId(1), 1));
+    assert!(!session.judge(CgroupId(1), true));
+    session.found(CgroupId(2), 2);
+    session.assign();
+    // There is none left.
+    assert!(session.start(CgroupId(3), 1));
+    assert!(session.judge(CgroupId(3), true));
+    let counts = session.slots.counts();
+    assert_eq!((counts.starts, counts.skipped_starts, counts.skipped, counts.recording), (1, 1, 1, 2));
+    // One that is stable ends first for a start.
+    session.now += INTERVAL / LEAST_PART;
+    assert!(session.start(CgroupId(4), 3));
+    assert!(session.start(CgroupId(5), 3));
+    assert!(!session.slots.holds(CgroupId(1)) && session.slots.holds(CgroupId(2)));
+}
+
+#[test]
+fn who_learns_and_waits_goes_before_a_stable_start() {
+    let mut session = Session::new(options(3, 2));
+    session.found(CgroupId(1), 1);
+    session.found(CgroupId(2), 1);
+    session.assign();
+    session.slots.met(CgroupId(3), false, session.now);
+    session.open(CgroupId(3), true);
+    // It is known before anything has run in it; then it has no start to be missed.
+    assert!(session.judge(CgroupId(3), true));
+    assert!(!session.slots.ran(CgroupId(3), session.now));
+    assert_eq!((session.slots.counts().starts, session.slots.counts().skipped_starts), (0, 1));
+}
+
+#[test]
+fn what_becomes_stable_keeps_its_window_and_what_learns_anew_is_as_before() {
+    let mut session = Session::new(options(2, 1));
+    assert!(session.start(CgroupId(1), 1));
+    assert!(!session.judge(CgroupId(1), false));
+    session.found(CgroupId(2), 2);
+    session.found(CgroupId(3), 2);
+    session.assign();
+    assert!(!session.judge(CgroupId(1), true));
+    assert!(session.slots.holds(CgroupId(1)));
+    (0..INTERVAL.as_secs()).for_each(|_| session.tick());
+    assert!(!session.slots.holds(CgroupId(1)));
+    assert!(!session.judge(CgroupId(1), false));
+    assert_eq!((session.slots.counts().skipped, session.slots.counts().waiting), (0, 2));
+}
+
+#[test]
+fn who_is_stable_is_never_recorded_where_that_is_wanted() {
+    let mut session = Session::new(SlotOptions { stable_every: None, ..options(2, 1) });
+    session.found(CgroupId(1), 1);
+    session.assign();
+    assert!(!session.judge(CgroupId(1), false) && !session.judge(CgroupId(1), true));
+    session.found_stable(CgroupId(2), 2);
+    (0..2 * STABLE_EVERY.as_secs()).for_each(|_| session.tick());
+    // The window that was open when it became stable was its last one.
+    assert_eq!(session.windows[&CgroupId(1)].len(), 1);
+    assert_eq!((session.open_windows(), session.slots.counts().skipped), (0, 2));
+    assert!(session.start(CgroupId(3), 2));
+    assert!(session.judge(CgroupId(3), true));
 }

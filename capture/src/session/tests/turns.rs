@@ -30,7 +30,7 @@ fn running(cgroup: CgroupId, pid: u32, exe: &str, parent: Option<u32>) -> Event 
 
 fn slots(slots: u32, interval_ms: u64) -> SlotOptions {
     let interval = Duration::from_millis(interval_ms);
-    SlotOptions { slots, kept_for_starts: 1, interval, recapture_wait: interval }
+    SlotOptions { slots, kept_for_starts: 1, interval, recapture_wait: interval, stable_every: None }
 }
 
 /// Runs for a while, and gives the snapshots of each container.
@@ -49,6 +49,7 @@ async fn run_for(
         options,
         slots,
         upload_at_end,
+        profiles: Profiles::none(),
         host: "h".to_owned(),
         kernel: "6.1".to_owned(),
         metrics: Metrics::default(),
