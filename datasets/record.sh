@@ -4,21 +4,22 @@
 # usage: record.sh [--store DIR] [--window SECONDS] [--windows N] [--containers N] [--capture PROGRAM] [--dry-run]
 #
 #   --store DIR       folder to record into (default: recordings/ beside this script; its snapshots/ is emptied)
-#   --window SECONDS  length of a window (default 20)
+#   --window SECONDS  length of a window (default 60)
 #   --windows N       windows of each container (default 4)
 #   --containers N    containers of each image (default 4)
 #   --capture PROGRAM wsp-capture (default: from PATH)
 #   --dry-run         run the containers and their drivers, and record nothing
 #
 # Images: web:1.22, web:1.24, cache:7, db:15, jobs:1 (see images/); what happens to their containers: workloads/.
-# One more web container runs before the recording starts and is joined late.
+# One more web container runs before the recording starts and is joined late. All sensors are on, and every container has a
+# slot, so that there is something of each kind in the files.
 #
 # needs: root, a kernel with BTF, python3, what images/build.sh needs. Traffic stays on the loopback interface of each
 # container's own network namespace.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-store=$here/recordings window=20 windows=4 containers=4 capture=wsp-capture dry_run=
+store=$here/recordings window=60 windows=4 containers=4 capture=wsp-capture dry_run=
 usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0" >&2 && exit 2; }
 while (($#)); do
   case $1 in
@@ -80,6 +81,7 @@ if [[ -z $dry_run ]]; then
   for _ in {1..200}; do [[ -S $socket ]] && break; sleep 0.1; done
   : >"$work/capture.err"
   "$capture" run --store "file://$(realpath "$store")" --interval "${window}s" --runtime-socket "unix://$socket" \
+    --spool "$work/spool" --max-containers 64 --sensors file,connect,listen,dns,capability,syscall \
     >"$work/capture.out" 2>"$work/capture.err" &
   recorder=$!
   jobs+=("$recorder")

@@ -127,6 +127,8 @@ def main():
     files = sorted(ROOT.glob("datasets/recordings/snapshots/*/*/*.parquet"), key=lambda file: (file.stat().st_size, file.name))
     for n, file in enumerate(files[:1] + files[len(files) // 3 : len(files) // 3 + 1]):
         write("snapshot", f"recording-{n}", file.read_bytes())
+    for old in ["no-rows", "recorded-rules-1"]:
+        write("snapshot", f"version-1-{old}", (ROOT / f"schemas/tests/snapshot/version-1/{old}.parquet").read_bytes())
 
     corpus = json.loads((ROOT / "schemas/vectors/args.json").read_text())
     for kind, every in [("secret", 7), ("readable", 13)]:

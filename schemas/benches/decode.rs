@@ -19,7 +19,8 @@ mod nodes;
 
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -31,8 +32,8 @@ use parquet::file::properties::{
     EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
 };
 use parquet::schema::types::ColumnPath;
-use wsp_schemas::snapshot::{Limits, Scanner, decode, encode};
-use wsp_schemas::table::{Column, Storage};
+use wsp_schemas::snapshot::{Limits, Scanner, decode, encode, rewrite};
+use wsp_schemas::table::Storage;
 use wsp_schemas::tables::SNAPSHOT;
 
 const FILES: u64 = 1000;
@@ -69,22 +70,36 @@ fn best(mut run: impl FnMut() -> usize) -> Duration {
 
 struct Layout {
     name: &'static str,
-    arrow_schema: bool,
     properties: WriterPropertiesBuilder,
-    first: &'static [&'static str],
+    arrow_schema: bool,
+    /// Columns of nulls are there too.
+    all_columns: bool,
+    by_kind: bool,
 }
 
-fn write(batch: &RecordBatch, layout: &Layout, footer: &[KeyValue]) -> Bytes {
-    let mut order: Vec<usize> = (0..batch.num_columns()).collect();
-    let schema = batch.schema();
-    order.sort_by_key(|at| !layout.first.contains(&schema.field(*at).name().as_str()));
-    let batch = batch.project(&order).unwrap();
+fn write(rows: &RecordBatch, layout: &Layout, footer: &[KeyValue]) -> Bytes {
+    let mut rows = rows.clone();
+    if !layout.all_columns {
+        let says = |at: &usize| rows.column(*at).null_count() < rows.num_rows();
+        rows = rows.project(&(0..rows.num_columns()).filter(says).collect::<Vec<_>>()).unwrap();
+    }
+    if !layout.by_kind {
+        // As a recorder walks the tree: what a process did follows it.
+        let owner = |row: usize| {
+            let process = rows["kind"].as_string::<i32>().value(row) == "process";
+            let id = if process { &rows["node_id"] } else { &rows["parent_id"] }.as_fixed_size_binary();
+            if id.is_valid(row) { id.value(row).to_vec() } else { Vec::new() }
+        };
+        let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
+        order.sort_by_cached_key(|row| owner(*row as usize));
+        rows = take_record_batch(&rows, &UInt32Array::from(order)).unwrap();
+    }
     let mut out = Vec::new();
     let properties = layout.properties.clone().set_key_value_metadata(Some(footer.to_vec())).build();
     let options =
         ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(!layout.arrow_schema);
-    let mut writer = ArrowWriter::try_new_with_options(&mut out, batch.schema(), options).unwrap();
-    writer.write(&batch).unwrap();
+    let mut writer = ArrowWriter::try_new_with_options(&mut out, rows.schema(), options).unwrap();
+    writer.write(&rows).unwrap();
     writer.close().unwrap();
     Bytes::from(out)
 }
@@ -93,166 +108,182 @@ fn zstd(level: i32) -> Compression {
     Compression::ZSTD(ZstdLevel::try_new(level).unwrap())
 }
 
+fn path(name: &str) -> ColumnPath {
+    let list = ["access", "args", "remote_ips", "stdio", "uids", "gids"].contains(&name);
+    let parts = if list { vec![name, "list", "element"] } else { vec![name] };
+    ColumnPath::new(parts.into_iter().map(str::to_owned).collect())
+}
+
 fn encoded(
     properties: WriterPropertiesBuilder,
     names: &[&str],
-    encoding: Encoding,
+    encoding: Option<Encoding>,
     compression: Compression,
 ) -> WriterPropertiesBuilder {
     names.iter().fold(properties, |properties, name| {
-        let path = ColumnPath::from(*name);
-        properties
-            .set_column_dictionary_enabled(path.clone(), false)
-            .set_column_encoding(path.clone(), encoding)
-            .set_column_compression(path, compression)
+        let properties = properties.set_column_compression(path(name), compression);
+        match encoding {
+            Some(encoding) => properties
+                .set_column_dictionary_enabled(path(name), false)
+                .set_column_encoding(path(name), encoding),
+            None => properties.set_column_dictionary_enabled(path(name), true),
+        }
     })
 }
 
-fn alternatives() {
-    let (mut batches, mut footer) = (Vec::new(), Vec::new());
-    for seed in 0..FILES {
-        let file = Bytes::from(encode(&nodes::meta(seed), &nodes::nodes(seed)).unwrap());
-        if seed == 0 {
-            let builder = ParquetRecordBatchReaderBuilder::try_new(file.clone()).unwrap();
-            footer = builder.metadata().file_metadata().key_value_metadata().unwrap().clone();
-            footer.retain(|entry| entry.key != "wsp.blake3");
-        }
-        batches.push(decode(file, &Limits::default()).unwrap().rows);
+/// What the declarations ask for.
+fn declared(mut properties: WriterPropertiesBuilder, level: i32) -> WriterPropertiesBuilder {
+    let none = Compression::UNCOMPRESSED;
+    for column in SNAPSHOT.columns {
+        let (encoding, compression) = match column.storage {
+            Storage::Dictionary => continue,
+            Storage::Text => (None, zstd(level)),
+            Storage::Packed => (Some(Encoding::PLAIN), zstd(level)),
+            Storage::Split => (Some(Encoding::BYTE_STREAM_SPLIT), zstd(level)),
+            Storage::Plain => (Some(Encoding::PLAIN), none),
+            Storage::Runs => (Some(Encoding::RLE), none),
+        };
+        properties = encoded(properties, &[column.name], encoding, compression);
     }
-    let base = || {
+    properties
+}
+
+/// Rows of many files, and a footer that serves all of them: nothing that is measured looks into it.
+struct Data {
+    rows: Vec<RecordBatch>,
+    written: Vec<Bytes>,
+}
+
+impl Data {
+    fn of(files: impl Iterator<Item = Bytes>) -> Self {
+        let read = files.map(|file| decode(file, &Limits::default()).unwrap());
+        let read: Vec<_> = read.filter(|read| read.rows.num_rows() > 0).collect();
+        let written = read.iter().map(|read| rewrite(read).unwrap().into()).collect();
+        Self { rows: read.into_iter().map(|read| read.rows).collect(), written }
+    }
+
+    fn nodes(&self) -> usize {
+        self.rows.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    fn a_node(&self, files: &[Bytes]) -> f64 {
+        files.iter().map(Bytes::len).sum::<usize>() as f64 / self.nodes() as f64
+    }
+}
+
+fn alternatives() {
+    let made = (0..FILES).map(|seed| encode(&nodes::meta(seed), &nodes::nodes(seed)).unwrap().into());
+    let (made, recorded) = (Data::of(made), Data::of(recordings().into_iter()));
+    let builder = ParquetRecordBatchReaderBuilder::try_new(made.written[0].clone()).unwrap();
+    let mut footer = builder.metadata().file_metadata().key_value_metadata().unwrap().clone();
+    footer.retain(|entry| entry.key != "wsp.blake3");
+    let lean = |version| {
         WriterProperties::builder()
+            .set_writer_version(version)
             .set_statistics_enabled(EnabledStatistics::None)
             .set_offset_index_disabled(true)
     };
-    let v2 = || base().set_writer_version(WriterVersion::PARQUET_2_0);
-    const HOT: [&str; 5] = ["node_id", "parent_id", "events", "first_seen_ms", "last_seen_ms"];
-    let times = ["first_seen_ms", "last_seen_ms"];
+    let (one, two) = (WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0);
     let none = Compression::UNCOMPRESSED;
-    let text: Vec<&Column> =
-        SNAPSHOT.columns.iter().filter(|column| column.storage == Storage::Text).collect();
-    // Dictionaries, ids and times plain, the given text columns compressed.
-    let lean = |properties: WriterPropertiesBuilder, level, text: &[&str]| {
-        let path = |name: &str| match name {
-            "args" | "remote_ips" => {
-                ColumnPath::new(vec![name.to_owned(), "list".to_owned(), "element".to_owned()])
-            }
-            name => ColumnPath::from(name),
-        };
-        let zstd = |properties: WriterPropertiesBuilder, name: &&str| {
-            properties.set_column_compression(path(name), zstd(level))
-        };
-        let plain = encoded(properties, &["node_id", "first_seen_ms", "last_seen_ms"], Encoding::PLAIN, none);
-        text.iter().fold(plain, zstd)
+    let times = ["first_seen_ms", "last_seen_ms"];
+    let numbers = ["first_seen_ms", "last_seen_ms", "events"];
+    let text = ["exe", "path", "path_raw", "dns_name", "address", "remote_ips", "args"];
+    let dictionaries = || {
+        let plain = encoded(lean(two), &["node_id", times[0], times[1]], Some(Encoding::PLAIN), none);
+        encoded(plain, &text, None, zstd(1))
     };
-    let text: Vec<&str> = text.iter().map(|column| column.name).collect();
-    let chosen = || lean(v2(), 1, &text);
-    let first = |properties| encoded(properties, &HOT, Encoding::PLAIN, none);
-    let all = |level| WriterProperties::builder().set_compression(zstd(level));
-    let layout = |name, properties| Layout { name, arrow_schema: false, properties, first: &[] };
-    let layouts = vec![
+    let chosen = || declared(lean(one), 19);
+    let layout = |name, properties| Layout {
+        name,
+        properties,
+        arrow_schema: false,
+        all_columns: false,
+        by_kind: true,
+    };
+    let layouts = [
         Layout {
             arrow_schema: true,
+            all_columns: true,
+            by_kind: false,
             ..layout(
                 "parquet-rs defaults (dictionary, statistics, no compression)",
                 WriterProperties::builder(),
             )
         },
-        Layout { arrow_schema: true, ..layout("the same + zstd 3", all(3)) },
         Layout {
-            arrow_schema: true,
+            all_columns: true,
+            by_kind: false,
             ..layout(
-                "A: ids, events, times plain; all else dictionary + zstd 3; no statistics, no index",
-                first(base().set_compression(zstd(3))),
+                "A: as version 1: dictionaries, zstd 1 for text, times plain, no statistics",
+                dictionaries(),
             )
         },
-        layout("B: A without the embedded Arrow schema", first(base().set_compression(zstd(3)))),
+        Layout { by_kind: false, ..layout("B: A without columns of nulls", dictionaries()) },
+        layout("C: B, rows by kind", dictionaries()),
+        layout("D: C, encodings as declared", declared(lean(two), 19)),
+        layout("E: D, data pages of version 1", chosen()),
+        layout("E, zstd 1", declared(lean(one), 1)),
+        layout("E, zstd 9", declared(lean(one), 9)),
         layout(
-            "B with chunk statistics",
-            first(base().set_statistics_enabled(EnabledStatistics::Chunk).set_compression(zstd(3))),
-        ),
-        layout("B without compression", first(base())),
-        layout("C: B, zstd for the text columns only", first(lean(base(), 3, &text))),
-        layout("**D: C, events and parent_id as dictionaries (chosen)**", chosen()),
-        layout("D, zstd 3", lean(v2(), 3, &text)),
-        layout("D, zstd 9", lean(v2(), 9, &text)),
-        layout("D, zstd for path and args only", lean(v2(), 1, &["path", "args"])),
-        Layout { first: &HOT, ..layout("D, hot columns side by side", chosen()) },
-        layout("D, events plain", encoded(chosen(), &["events"], Encoding::PLAIN, none)),
-        layout(
-            "D, events DELTA_BINARY_PACKED",
-            encoded(chosen(), &["events"], Encoding::DELTA_BINARY_PACKED, none),
+            "E, times and events plain, not compressed",
+            encoded(chosen(), &numbers, Some(Encoding::PLAIN), none),
         ),
         layout(
-            "D, times DELTA_BINARY_PACKED",
-            encoded(chosen(), &times, Encoding::DELTA_BINARY_PACKED, none),
+            "E, times and events plain, zstd 19",
+            encoded(chosen(), &numbers, Some(Encoding::PLAIN), zstd(19)),
         ),
         layout(
-            "D, times BYTE_STREAM_SPLIT + zstd 1",
-            encoded(chosen(), &times, Encoding::BYTE_STREAM_SPLIT, zstd(1)),
-        ),
-        layout("D, times plain + zstd 1", encoded(chosen(), &times, Encoding::PLAIN, zstd(1))),
-        layout(
-            "D, times as dictionaries",
-            times.iter().fold(chosen(), |properties, name| {
-                properties.set_column_dictionary_enabled(ColumnPath::from(*name), true)
-            }),
+            "E, times and events DELTA_BINARY_PACKED",
+            encoded(chosen(), &numbers, Some(Encoding::DELTA_BINARY_PACKED), none),
         ),
         layout(
-            "D, path DELTA_BYTE_ARRAY + zstd 1",
-            encoded(chosen(), &["path"], Encoding::DELTA_BYTE_ARRAY, zstd(1)),
+            "E, times and events DELTA_BINARY_PACKED, zstd 19",
+            encoded(chosen(), &numbers, Some(Encoding::DELTA_BINARY_PACKED), zstd(19)),
         ),
-        layout("D, path plain + zstd 1", encoded(chosen(), &["path"], Encoding::PLAIN, zstd(1))),
+        layout("E, path and name as dictionaries", encoded(chosen(), &["path", "name"], None, zstd(19))),
+        layout(
+            "E, path DELTA_BYTE_ARRAY, zstd 19",
+            encoded(chosen(), &["path"], Some(Encoding::DELTA_BYTE_ARRAY), zstd(19)),
+        ),
+        layout("E, exe plain", encoded(chosen(), &["exe"], Some(Encoding::PLAIN), zstd(19))),
     ];
-    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     println!(
-        "\n{} files, {rows} rows, footer entries {} bytes\n",
-        FILES,
-        footer.iter().map(|e| e.key.len() + e.value.as_ref().map_or(0, String::len)).sum::<usize>()
+        "\n{} files made, {} nodes; {} recorded, {} nodes\n",
+        made.rows.len(),
+        made.nodes(),
+        recorded.rows.len(),
+        recorded.nodes()
     );
     println!(
-        "| layout | bytes a node | bytes a file | of which footer | footers | narrow | verified |\n|---|---|---|---|---|---|---|"
+        "| layout | bytes a node: made | recorded | footer of one file | footers | narrow | verified |\n|---|---|---|---|---|---|---|"
     );
     for layout in &layouts {
-        let files: Vec<Bytes> = batches
-            .iter()
-            .map(|batch| {
-                // The footer of file 0 serves all: the narrow decode does not look into it.
-                write(batch, layout, &footer)
-            })
-            .collect();
-        let bytes: usize = files.iter().map(Bytes::len).sum();
-        let footer_bytes = u32::from_le_bytes(files[0][files[0].len() - 8..][..4].try_into().unwrap());
-        let (parse, narrow) = (best(|| footers(&files)), best(|| narrow(&files)));
-        let first = files[0].clone();
-        let verified = best(|| {
-            (0..100).map(|_| decode(first.clone(), &Limits::default()).unwrap().rows.num_rows()).sum()
-        }) / 100;
-        println!(
-            "| {} | {:.1} | {} | {footer_bytes} | {:.1} | {:.1} | {} |",
-            layout.name,
-            bytes as f64 / rows as f64,
-            bytes / FILES as usize,
-            parse.as_secs_f64() * 1e3,
-            narrow.as_secs_f64() * 1e3,
-            verified.as_micros()
-        );
+        let written = |data: &Data| -> Vec<Bytes> {
+            data.rows.iter().map(|rows| write(rows, layout, &footer)).collect()
+        };
+        line(layout.name, &made, &written(&made), recorded.a_node(&written(&recorded)));
     }
-    per_column();
+    line("**F: what is written**", &made, &made.written, recorded.a_node(&recorded.written));
 }
 
-/// Where the bytes of one file are.
-fn per_column() {
-    let file = Bytes::from(encode(&nodes::meta(0), &nodes::nodes(0)).unwrap());
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file.clone()).unwrap();
-    let group = builder.metadata().row_group(0);
-    let mut columns: Vec<_> =
-        group.columns().iter().map(|c| (c.compressed_size(), c.column_path().string())).collect();
-    columns.sort_by_key(|(size, _)| -size);
-    println!("\n{} bytes: {columns:?}", file.len());
+fn line(name: &str, made: &Data, files: &[Bytes], recorded: f64) {
+    let footer = u32::from_le_bytes(files[0][files[0].len() - 8..][..4].try_into().unwrap());
+    let (parse, narrow) = (best(|| footers(files)), best(|| narrow(files)));
+    let first = files[0].clone();
+    let verified =
+        best(|| (0..100).map(|_| decode(first.clone(), &Limits::default()).unwrap().rows.num_rows()).sum())
+            / 100;
+    println!(
+        "| {name} | {:.1} | {recorded:.1} | {footer} | {:.1} | {:.1} | {} |",
+        made.a_node(files),
+        parse.as_secs_f64() * 1e3,
+        narrow.as_secs_f64() * 1e3,
+        verified.as_micros()
+    );
 }
 
 /// The recordings in `datasets`, where they are there.
-fn recordings() {
+fn recordings() -> Vec<Bytes> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../datasets/recordings/snapshots");
     let mut folders = vec![std::path::PathBuf::from(folder)];
     let mut files = Vec::new();
@@ -266,26 +297,32 @@ fn recordings() {
             }
         }
     }
-    let decoded =
-        || files.iter().map(|file| decode(file.clone(), &Limits::default()).unwrap().rows.num_rows()).sum();
-    let (rows, bytes) = (decoded(), files.iter().map(Bytes::len).sum::<usize>());
-    let (verified, narrow) = (best(decoded), best(|| narrow(&files)));
-    println!(
-        "recordings: {} files, {rows} nodes, {bytes} bytes; verified {verified:?}, narrow {narrow:?}",
-        files.len()
-    );
+    files
 }
 
 fn benches(c: &mut Criterion) {
     if std::env::var_os("WSP_ALTERNATIVES").is_some() {
         alternatives();
-        recordings();
     }
     let files: Vec<Bytes> = (0..FILES)
         .map(|seed| Bytes::from(encode(&nodes::meta(seed), &nodes::nodes(seed)).unwrap()))
         .collect();
     let (meta, rows) = (nodes::meta(1), nodes::nodes(1));
-    println!("{} nodes, {} bytes", rows.len(), files[1].len());
+    println!(
+        "{} nodes, {} bytes: {:.1} a node",
+        rows.len(),
+        files[1].len(),
+        files[1].len() as f64 / rows.len() as f64
+    );
+    let recorded = recordings();
+    let read = |file: &Bytes| decode(file.clone(), &Limits::default()).unwrap().rows.num_rows();
+    let (bytes, recorded_nodes) =
+        (recorded.iter().map(Bytes::len).sum::<usize>(), recorded.iter().map(read).sum::<usize>());
+    println!(
+        "recordings: {} files, {recorded_nodes} nodes, {bytes} bytes: {:.1} a node; examples/snapshot_size.rs says more",
+        recorded.len(),
+        bytes as f64 / recorded_nodes as f64
+    );
     c.bench_function("narrow decode of 1000 files", |b| b.iter(|| narrow(&files)));
     c.bench_function("decode and verify one file", |b| {
         b.iter(|| decode(files[1].clone(), &Limits::default()).unwrap());
@@ -294,6 +331,15 @@ fn benches(c: &mut Criterion) {
         b.iter(|| {
             let mut scanner = Scanner::default();
             files.iter().map(|file| scanner.scan(file, &Limits::default()).unwrap().len()).sum::<usize>()
+        });
+    });
+    c.bench_function("decode and verify all recordings", |b| {
+        b.iter(|| recorded.iter().map(read).sum::<usize>())
+    });
+    c.bench_function("scan all recordings", |b| {
+        b.iter(|| {
+            let mut scanner = Scanner::default();
+            recorded.iter().map(|file| scanner.scan(file, &Limits::default()).unwrap().len()).sum::<usize>()
         });
     });
     c.bench_function("encode one file", |b| b.iter(|| encode(&meta, &rows).unwrap()));

@@ -68,16 +68,23 @@ pub enum Type {
     FloatMap,
 }
 
-/// How a column of a snapshot file is stored. Chosen by measuring: see `benches/RESULTS.md`.
+/// How a column of a snapshot file is stored, where it has more than a few bytes. Chosen by measuring: see
+/// `benches/RESULTS.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
-    /// Dictionary, not compressed: constants, enumerations, numbers that repeat. Their pages are so small that
-    /// setting up a decompressor costs more than it saves.
+    /// Dictionary, not compressed: constants, enumerations. Their pages are so small that setting up a decompressor costs
+    /// more than it saves.
     Dictionary,
-    /// Dictionary and zstd: text with many different values.
+    /// Dictionary and zstd: text with many different values, that readers look at once a value.
     Text,
-    /// Plain and uncompressed: values that hardly repeat and that every merge reads of every row.
+    /// Plain and zstd: values that repeat in an order which zstd finds, and a dictionary hides.
+    Packed,
+    /// The bytes of the values in streams of their own, and zstd: numbers, whose high bytes are mostly alike.
+    Split,
+    /// Plain and uncompressed: hashes.
     Plain,
+    /// Runs: a flag that hardly changes from row to row.
+    Runs,
 }
 
 impl Column {

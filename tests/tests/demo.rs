@@ -84,7 +84,7 @@ fn the_recorded_nginx_reads_like_nginx() {
     .ok();
     let rows: serde_json::Value = serde_json::from_str(&answer).unwrap();
     let kinds: Vec<&str> = rows.as_array().unwrap().iter().filter_map(|row| row["kind"].as_str()).collect();
-    for kind in ["process", "file", "listen", "connect", "dns"] {
+    for kind in ["process", "file", "listen", "connect", "dns", "syscall", "capability"] {
         assert!(kinds.contains(&kind), "{kind} is not among {kinds:?}");
     }
 }

@@ -221,8 +221,8 @@ fn values(g: &mut Gallery) -> Result<(), GalleryError> {
 
 fn windows(g: &mut Gallery) -> Result<(), GalleryError> {
     let snapshot = g.fresh();
-    let before = snapshot.meta.window_start.timestamp_millis() - 60_000;
-    let bytes = Parts::of(&snapshot)?.set("wsp.snapshot", "window_end_ms", before).write()?;
+    let before = snapshot.meta.window_start - TimeDelta::minutes(1);
+    let bytes = Parts::of(&snapshot)?.time("window_end", before.timestamp_micros())?.write()?;
     g.damaged(
         "window-reversed",
         &snapshot.key,
@@ -232,7 +232,7 @@ fn windows(g: &mut Gallery) -> Result<(), GalleryError> {
     );
 
     let snapshot = g.fresh();
-    let bytes = Parts::of(&snapshot)?.set("wsp.snapshot", "window_end_ms", 99_999_999_999_999_i64).write()?;
+    let bytes = Parts::of(&snapshot)?.time("window_end", 99_999_999_999_999_000)?.write()?;
     g.damaged(
         "window-beyond-time",
         &snapshot.key,

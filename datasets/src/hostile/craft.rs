@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema};
 use bytes::Bytes;
@@ -80,6 +80,12 @@ impl Parts {
         let old: &StringArray = self.rows[name].as_string();
         let new: StringArray = old.iter().enumerate().map(|(row, value)| change(row, value)).collect();
         self.column(name, Arc::new(new))
+    }
+
+    /// Gives a time column one value, in microseconds since 1970.
+    pub(super) fn time(self, name: &str, micros: i64) -> Result<Self, GalleryError> {
+        let times = TimestampMicrosecondArray::from(vec![micros; self.rows.num_rows()]);
+        self.column(name, Arc::new(times.with_timezone("UTC")))
     }
 
     /// The first row of a kind.

@@ -176,8 +176,8 @@ fn formats(g: &mut Gallery) -> Result<(), GalleryError> {
     );
     let snapshot = g.fresh();
     let bytes = Parts::of(&snapshot)?
-        .set("wsp.snapshot", "image_name", "nginx")
-        .set("wsp.snapshot", "image_tag", "1")
+        .texts("image_name", |_, _| Some("nginx".to_owned()))?
+        .texts("image_tag", |_, _| Some("1".to_owned()))?
         .write()?;
     g.damaged(
         "image-not-normal",

@@ -3,28 +3,29 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, GenericListArray, MapArray, RecordBatch, StringArray, StringViewArray,
-    StructArray, new_null_array,
+    Array, ArrayRef, AsArray, GenericListArray, MapArray, MapBuilder, MapFieldNames, RecordBatch,
+    StringArray, StringBuilder, StringViewArray, StructArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
-use parquet::arrow::{ArrowSchemaConverter, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use parquet::schema::types::SchemaDescriptor;
+use parquet::schema::types::TypePtr;
 
 use super::columns::Columns;
 use super::look;
-use super::meta::{MetaError, SnapshotMeta, hashes};
+use super::meta::{Constants, MetaError, Said, SnapshotMeta, hashes, millis};
 use super::verify::{self, Known, RowError};
+use super::write::write_batch;
 use crate::paths::RULES_VERSION;
-use crate::tables::SNAPSHOT;
+use crate::tables::{LABELS, SNAPSHOT};
 
 /// Bounds on what a file may make its reader hold: the file, and about twice [`Limits::decompressed_bytes`].
 #[derive(Debug, Clone, Copy)]
@@ -154,9 +155,10 @@ fn try_decode(
     let entries = footer.file_metadata().key_value_metadata().map_or(&[][..], Vec::as_slice);
     let entries: Vec<(&str, &str)> =
         entries.iter().filter_map(|entry| Some((entry.key.as_str(), entry.value.as_deref()?))).collect();
-    let (meta, content_hash) = about(&file, &entries)?;
+    let (said, content_hash) = said_by(&file, &entries)?;
     look::pages(&file, &footer, limits)?;
     let rows = read(file, footer, limits)?;
+    let meta = said.with(|| constants(&rows))?;
     verify::constants(&meta, &rows)?;
     let columns = Columns::from_batch(&rows).ok_or_else(|| corrupt("a column holds more than 4 GiB"))?;
     let numbers = verify::rows(&meta, &columns, known)?;
@@ -168,35 +170,78 @@ pub(super) fn corrupt(reason: &str) -> DecodeError {
 }
 
 /// What the footer's entries say, once the file is known to be undamaged; and its content hash.
-pub(super) fn about(
-    file: &[u8],
-    entries: &[(&str, &str)],
-) -> Result<(SnapshotMeta, blake3::Hash), DecodeError> {
-    let meta = SnapshotMeta::from_footer(entries)?;
-    if meta.path_rules > RULES_VERSION {
-        return Err(DecodeError::PathRules { found: meta.path_rules });
+pub(super) fn said_by(file: &[u8], entries: &[(&str, &str)]) -> Result<(Said, blake3::Hash), DecodeError> {
+    let said = Said::from_footer(entries)?;
+    if said.path_rules > RULES_VERSION {
+        return Err(DecodeError::PathRules { found: said.path_rules });
     }
-    let stored = SnapshotMeta::stored_check(entries);
-    let (content_hash, check) = hashes(file, stored.unwrap_or_default());
-    if stored.is_some_and(|stored| check.is_none_or(|check| check.to_hex().as_str() != stored)) {
+    let (content_hash, undamaged) = hashes(file, SnapshotMeta::stored_check(entries));
+    if !undamaged {
         return Err(corrupt("its bytes are not the ones that were written"));
     }
-    Ok((meta, content_hash))
+    Ok((said, content_hash))
+}
+
+/// The constant columns of the first row; whether others have the same is to be seen.
+fn constants(rows: &RecordBatch) -> Result<Constants, String> {
+    if rows.num_rows() == 0 {
+        return Err("a file without rows does not have the constant columns in its footer".to_owned());
+    }
+    let text = |name: &str| {
+        let column = rows[name].as_string::<i32>();
+        column.is_valid(0).then(|| column.value(0).to_owned())
+    };
+    let time = |name: &str| {
+        let column = rows[name].as_primitive::<TimestampMicrosecondType>();
+        column.is_valid(0).then(|| millis(name, column.value(0))).transpose()
+    };
+    let labels = rows["labels"].as_map().value(0);
+    let (keys, values) = (labels.column(0).as_string::<i32>(), labels.column(1).as_string::<i32>());
+    let pairs = keys.iter().zip(values).filter_map(|(key, value)| Some((key?.to_owned(), value?.to_owned())));
+    Ok(Constants {
+        snapshot_id: text("snapshot_id").unwrap_or_default(),
+        image_name: text("image_name"),
+        image_tag: text("image_tag"),
+        image_digest: text("image_digest"),
+        container_id: text("container_id").unwrap_or_default(),
+        container_name: text("container_name"),
+        container_started_ms: time("container_started")?,
+        labels: pairs.collect(),
+        host: text("host").unwrap_or_default(),
+        window_start_ms: time("window_start")?.unwrap_or_default(),
+        window_end_ms: time("window_end")?.unwrap_or_default(),
+        covers_start: rows["covers_start"].as_boolean().value(0),
+    })
 }
 
 /// The declared schema in the forms that reading needs.
 struct Declared {
     arrow: SchemaRef,
     views: SchemaRef,
-    /// As this version writes it; none if it could not be converted, and then no file takes the short way.
-    parquet: Option<SchemaDescriptor>,
+    /// As a file has them; none if that could not be found out, and then no file takes the short way.
+    parquet: Vec<TypePtr>,
 }
 
 static DECLARED: LazyLock<Declared> = LazyLock::new(|| {
     let arrow = Arc::new(SNAPSHOT.arrow_schema());
-    let parquet = ArrowSchemaConverter::new().convert(&arrow).ok();
-    Declared { views: with_views(&arrow), arrow, parquet }
+    let parquet = write_batch(&RecordBatch::new_empty(Arc::clone(&arrow)), Vec::new()).and_then(|empty| {
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(empty))?;
+        Ok(footer.file_metadata().schema().get_fields().to_vec())
+    });
+    Declared { views: with_views(&arrow), arrow, parquet: parquet.unwrap_or_default() }
 });
+
+/// The Arrow schema for columns that are declared ones as this version writes them, in their order; none for others.
+fn as_written(fields: &[TypePtr]) -> Option<SchemaRef> {
+    let mut declared = DECLARED.parquet.iter().zip(DECLARED.views.fields());
+    let views =
+        fields.iter().map(|field| Some(Arc::clone(declared.find(|(parquet, _)| *parquet == field)?.1)));
+    let views: Vec<FieldRef> = views.collect::<Option<_>>()?;
+    // What must be there is for the slow way to tell.
+    let must = SNAPSHOT.columns.iter().filter(|column| !column.nullable && column.name != LABELS);
+    let is_there = |name: &str| views.iter().any(|field| field.name() == name);
+    must.into_iter().all(|column| is_there(column.name)).then(|| Arc::new(Schema::new(views)))
+}
 
 fn read(file: Bytes, footer: ParquetMetaData, limits: &Limits) -> Result<RecordBatch, DecodeError> {
     let declared = &DECLARED.arrow;
@@ -237,8 +282,8 @@ fn metadata(footer: &Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, Decode
     let load =
         |options| ArrowReaderMetadata::try_new(Arc::clone(footer), options).map_err(DecodeError::Parquet);
     let written = footer.file_metadata().schema_descr();
-    if DECLARED.parquet.as_ref().is_some_and(|parquet| parquet.root_schema() == written.root_schema()) {
-        return load(options.with_schema(Arc::clone(&DECLARED.views)));
+    if let Some(views) = as_written(written.root_schema().get_fields()) {
+        return load(options.with_schema(views));
     }
     let found = load(options.clone())?;
     check_schema(found.schema(), &DECLARED.arrow)?;
@@ -260,7 +305,7 @@ fn check_schema(found: &Schema, declared: &Schema) -> Result<(), DecodeError> {
             (Some(_), Some(_)) => "is there twice".to_owned(),
             (Some(other), None) if other.data_type() == field.data_type() => continue,
             (Some(other), None) => format!("has the type {}, not {}", other.data_type(), field.data_type()),
-            (None, _) if column.nullable => continue,
+            (None, _) if column.nullable || column.name == LABELS => continue,
             (None, _) => "is missing".to_owned(),
         };
         return Err(DecodeError::Schema { column: column.name, reason });
@@ -307,6 +352,7 @@ fn as_declared(
     for (column, field) in SNAPSHOT.columns.iter().zip(declared.fields()) {
         let array = match batch.column_by_name(column.name) {
             Some(array) => plain(array, field.data_type(), budget)?,
+            None if column.name == LABELS => no_labels(batch.num_rows()),
             None => new_null_array(field.data_type(), batch.num_rows()),
         };
         if !column.nullable && array.null_count() > 0 {
@@ -315,6 +361,15 @@ fn as_declared(
         columns.push(array);
     }
     RecordBatch::try_new(Arc::clone(declared), columns).map_err(DecodeError::Arrow)
+}
+
+/// A map without entries in every row: what a file says by not having the column.
+fn no_labels(rows: usize) -> ArrayRef {
+    let names = MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
+    let mut labels = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+    // Fails only where keys and values differ in number.
+    (0..rows).for_each(|_| drop(labels.append(true)));
+    Arc::new(labels.finish())
 }
 
 /// The array as its declared type; `kind` differs from the array's by views only.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::columns::{Columns, gather, place};
 use super::direct;
 use super::meta::SnapshotMeta;
-use super::read::{DecodeError, Limits, about, bound, corrupt, decode_with};
+use super::read::{DecodeError, Limits, bound, corrupt, decode_with, said_by};
 use super::renew::{self, renew};
 use super::verify::{self, Known};
 use crate::identity::NodeId;
@@ -74,8 +74,8 @@ impl Scanner {
         // The reader has no assertions on what stands in files; a bug in it must still cost one file only.
         let read = catch_unwind(AssertUnwindSafe(|| {
             let footer = direct::footer(file)?;
-            let (meta, content_hash) = about(file, &footer.entries).ok()?;
-            let columns = direct::columns(file, &footer, &meta, limits)?;
+            let (said, content_hash) = said_by(file, &footer.entries).ok()?;
+            let (meta, columns) = direct::columns(file, &footer, said, limits)?;
             (!columns.lacks_values()).then_some((meta, content_hash, columns))
         }));
         let (meta, content_hash, columns) = read.ok()??;

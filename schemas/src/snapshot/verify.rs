@@ -443,10 +443,10 @@ fn too_deep() -> String {
     format!("the process tree is deeper than {} levels", identity::MAX_DEPTH)
 }
 
-/// The columns that repeat the footer must repeat it in every row.
+/// The constant columns must have one value in all rows.
 pub(super) fn constants(meta: &SnapshotMeta, rows: &RecordBatch) -> Result<(), RowError> {
     let differs =
-        |name: &str, row: usize| RowError { row, reason: format!("`{name}` differs from the footer") };
+        |name: &str, row: usize| RowError { row, reason: format!("`{name}` is not that of the snapshot") };
     let id = meta.id.to_string();
     let workload = meta.image.workload.as_ref();
     let texts: [(&str, Option<&str>); 7] = [
@@ -480,7 +480,7 @@ pub(super) fn constants(meta: &SnapshotMeta, rows: &RecordBatch) -> Result<(), R
     if let Some(row) = covers.iter().position(|value| value != Some(meta.covers_start)) {
         return Err(differs("covers_start", row));
     }
-    // Keys are sorted, as the footer's are: a row then has the same entries in the same order.
+    // Keys are sorted, as those of the metadata are: a row then has the same entries in the same order.
     let labels: &MapArray = rows["labels"].as_map();
     let (keys, values) = (labels.keys().as_string::<i32>(), labels.values().as_string::<i32>());
     for (row, ends) in labels.offsets().windows(2).enumerate() {

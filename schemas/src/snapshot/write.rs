@@ -2,10 +2,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, BooleanBuilder, FixedSizeBinaryBuilder, Int32Array, Int32Builder, Int64Builder,
-    ListBuilder, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, FixedSizeBinaryBuilder, Int32Array, Int32Builder,
+    Int64Builder, ListBuilder, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray, UInt32Array,
 };
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
@@ -17,11 +18,13 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
-use super::meta::{CHECK_BLANK, SnapshotMeta, blank_check};
+use super::meta::{CHECK_BLANK, SnapshotMeta, blank_check, check_of};
 use super::node::{Fact, Node};
-use crate::identity::RootKind;
-use crate::table::Storage;
-use crate::tables::SNAPSHOT;
+use super::read::Verified;
+use super::slim::slim;
+use crate::identity::{Kind, NodeId, RootKind};
+use crate::table::{Column, Storage};
+use crate::tables::{CONSTANT_COLUMNS, SNAPSHOT};
 use crate::text::RawText;
 
 /// A snapshot could not be written.
@@ -35,16 +38,44 @@ pub struct EncodeError {
     pub source: ParquetError,
 }
 
-/// The bytes of a snapshot file. Rows keep their order.
+/// The bytes of a snapshot file. Rows stand by kind, those of one kind in the order given: what only one kind has is then
+/// one run of values in its column.
 pub fn encode(meta: &SnapshotMeta, nodes: &[Node]) -> Result<Vec<u8>, EncodeError> {
     try_encode(meta, nodes).map_err(|source| EncodeError { id: meta.id.to_string(), source })
 }
 
+/// A snapshot that was read, as this version writes it.
+pub fn rewrite(read: &Verified) -> Result<Vec<u8>, EncodeError> {
+    let sorted = by_kind(&read.rows).map_err(ParquetError::from);
+    sorted
+        .and_then(|rows| to_file(&read.meta, &rows))
+        .map_err(|source| EncodeError { id: read.meta.id.to_string(), source })
+}
+
 fn try_encode(meta: &SnapshotMeta, nodes: &[Node]) -> Result<Vec<u8>, ParquetError> {
-    let batch = to_batch(meta, nodes)?;
-    let footer = meta.to_footer().map_err(|error| ParquetError::External(Box::new(error)))?;
-    let mut file = write_batch(&batch, footer.into_iter().chain([blank_check()]).collect())?;
-    let check = blake3::hash(&file).to_hex();
+    let mut nodes: Vec<&Node> = nodes.iter().collect();
+    nodes.sort_by_key(|node| place_of(node.fact.kind()));
+    to_file(meta, &to_batch(meta, &nodes)?)
+}
+
+fn place_of(kind: Kind) -> Option<usize> {
+    Kind::ALL.iter().position(|other| *other == kind)
+}
+
+fn by_kind(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let kinds: &StringArray = rows["kind"].as_string();
+    let place = |row: u32| Kind::parse(kinds.value(row as usize)).and_then(place_of);
+    let mut order: Vec<u32> = (0..).take(rows.num_rows()).collect();
+    order.sort_by_key(|row| place(*row));
+    take_record_batch(rows, &UInt32Array::from(order))
+}
+
+fn to_file(meta: &SnapshotMeta, rows: &RecordBatch) -> Result<Vec<u8>, ParquetError> {
+    let rows = without_empty_columns(rows)?;
+    let footer =
+        meta.to_footer(rows.num_rows() == 0).map_err(|error| ParquetError::External(Box::new(error)))?;
+    let mut file = write_batch(&rows, footer.into_iter().chain([blank_check()]).collect())?;
+    let check = check_of(&file);
     // The entry is the last of the footer's, and no other is all zeros.
     let at = file.windows(CHECK_BLANK.len()).rposition(|window| window == CHECK_BLANK.as_bytes());
     if let Some(digits) = at.and_then(|at| file.get_mut(at..at + CHECK_BLANK.len())) {
@@ -53,42 +84,110 @@ fn try_encode(meta: &SnapshotMeta, nodes: &[Node]) -> Result<Vec<u8>, ParquetErr
     Ok(file)
 }
 
-/// Rows with the declared columns, and entries of the footer, as a file.
+/// The rows without the columns that say nothing: optional ones of nulls, and labels where there are none.
+fn without_empty_columns(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let says_something = |(at, column): (usize, &Column)| {
+        let array = batch.column(at);
+        let empty = match array.as_map_opt() {
+            Some(map) => map.values().is_empty(),
+            None => column.nullable && array.null_count() == array.len(),
+        };
+        (!empty).then_some(at)
+    };
+    let kept: Vec<usize> = SNAPSHOT.columns.iter().enumerate().filter_map(says_something).collect();
+    batch.project(&kept)
+}
+
+/// Rows with declared columns, and entries of the footer, as a file.
 pub(super) fn write_batch(batch: &RecordBatch, footer: Vec<KeyValue>) -> Result<Vec<u8>, ParquetError> {
+    let whole = write_unslimmed(batch, footer)?;
+    Ok(slim(&whole).unwrap_or(whole))
+}
+
+/// The same with all that the Parquet writer puts into a footer.
+pub(super) fn write_unslimmed(batch: &RecordBatch, footer: Vec<KeyValue>) -> Result<Vec<u8>, ParquetError> {
     // Readers take the types from Parquet's own schema: Arrow's would be a quarter of the file.
-    let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties(batch))
+        .with_skip_arrow_metadata(true)
+        .with_schema_root("wsp".to_owned());
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), batch.schema(), options)?;
     writer.write(batch)?;
     footer.into_iter().for_each(|entry| writer.append_key_value_metadata(entry));
     writer.into_inner()
 }
 
+/// A page holds the whole column, however long it is.
+const PAGE_BYTES: usize = 1 << 30;
+/// Columns whose values take no more than this are stored as they are: a dictionary or a compressed frame would be larger.
+const TINY_BYTES: usize = 64;
+/// Runs of flags have a length in front.
+const TINY_FLAGS: usize = 6;
+
 /// The encodings that the declarations ask for.
-fn properties() -> WriterProperties {
+fn properties(batch: &RecordBatch) -> WriterProperties {
     let mut properties = WriterProperties::builder()
-        // Version 1 has no dictionaries for 16-byte ids.
-        .set_writer_version(WriterVersion::PARQUET_2_0)
-        .set_created_by(concat!("wsp-schemas ", env!("CARGO_PKG_VERSION")).to_owned())
+        // Headers of pages of version 2 are larger, and levels are not compressed in them.
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_created_by("wsp".to_owned())
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_data_page_row_count_limit(PAGE_BYTES)
+        .set_dictionary_page_size_limit(PAGE_BYTES)
         // A file has one row group of a few hundred rows: statistics and indexes would be larger than what they skip.
+        .set_max_row_group_row_count(None)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(true);
+    let zstd = ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default();
     for column in SNAPSHOT.columns {
+        let Some(array) = batch.column_by_name(column.name) else { continue };
+        let bytes = plain_bytes(array);
+        let constant = CONSTANT_COLUMNS.contains(&column.name);
+        let storage = match column.storage {
+            Storage::Dictionary if constant => Storage::Dictionary,
+            Storage::Runs if bytes <= TINY_FLAGS => Storage::Plain,
+            Storage::Runs => Storage::Runs,
+            _ if bytes <= TINY_BYTES => Storage::Plain,
+            storage => storage,
+        };
         for path in column.leaves().into_iter().map(ColumnPath::new) {
-            properties = match column.storage {
-                Storage::Dictionary => properties,
-                Storage::Text => {
-                    properties.set_column_compression(path, Compression::ZSTD(ZstdLevel::default()))
-                }
-                Storage::Plain => properties
-                    .set_column_dictionary_enabled(path.clone(), false)
-                    .set_column_encoding(path, Encoding::PLAIN),
+            let encoding = match storage {
+                Storage::Dictionary | Storage::Text => None,
+                Storage::Packed | Storage::Plain => Some(Encoding::PLAIN),
+                Storage::Split => Some(Encoding::BYTE_STREAM_SPLIT),
+                Storage::Runs => Some(Encoding::RLE),
             };
+            if let Storage::Text | Storage::Packed | Storage::Split = storage {
+                properties = properties.set_column_compression(path.clone(), Compression::ZSTD(zstd));
+            }
+            if let Some(encoding) = encoding {
+                properties = properties
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path, encoding);
+            }
         }
     }
     properties.build()
 }
 
-fn to_batch(meta: &SnapshotMeta, nodes: &[Node]) -> Result<RecordBatch, ArrowError> {
+/// What the values of a column take in plain encoding, nulls left out.
+fn plain_bytes(array: &ArrayRef) -> usize {
+    let values = array.len() - array.null_count();
+    match array.data_type() {
+        DataType::Utf8 => {
+            let texts: &StringArray = array.as_string();
+            texts.iter().flatten().map(|text| text.len() + size_of::<u32>()).sum()
+        }
+        DataType::List(_) => plain_bytes(array.as_list::<i32>().values()),
+        DataType::Map(..) => array.as_map().entries().columns().iter().map(plain_bytes).sum(),
+        DataType::Boolean => values.div_ceil(8),
+        kind => values * kind.primitive_width().unwrap_or(size_of::<NodeId>()),
+    }
+}
+
+/// A level whose tables fit what a page has; higher ones bring nothing, and readers do not notice.
+const ZSTD_LEVEL: i32 = 19;
+
+fn to_batch(meta: &SnapshotMeta, nodes: &[&Node]) -> Result<RecordBatch, ArrowError> {
     let mut columns = constant_columns(meta, nodes.len())?;
     columns.extend(node_columns(nodes)?);
     let schema = Arc::new(SNAPSHOT.arrow_schema());
@@ -138,7 +237,7 @@ fn constant_columns(meta: &SnapshotMeta, rows: usize) -> Result<Columns, ArrowEr
     ]))
 }
 
-fn node_columns(nodes: &[Node]) -> Result<Columns, ArrowError> {
+fn node_columns(nodes: &[&Node]) -> Result<Columns, ArrowError> {
     let mut columns = Columns::new();
     let mut ids = FixedSizeBinaryBuilder::with_capacity(nodes.len(), 16);
     let mut parents = FixedSizeBinaryBuilder::with_capacity(nodes.len(), 16);
@@ -154,13 +253,13 @@ fn node_columns(nodes: &[Node]) -> Result<Columns, ArrowError> {
 
     let mut put = |name: &'static str, array: ArrayRef| columns.insert(name, array);
     let text = |get: &dyn Fn(&Node) -> Option<String>| -> ArrayRef {
-        Arc::new(nodes.iter().map(get).collect::<StringArray>())
+        Arc::new(nodes.iter().copied().map(get).collect::<StringArray>())
     };
     put("kind", text(&|node| Some(node.fact.kind().as_str().to_owned())));
     put("exe", text(&|node| escaped(node.exe.as_ref())));
     put("path", text(&|node| file(node).map(|file| file.path.to_escaped())));
     put("access", text_lists(nodes, |node| file(node).map(|file| owned(&file.access))));
-    put("mode", Arc::new(nodes.iter().map(|node| file(node)?.mode).collect::<Int32Array>()));
+    put("mode", Arc::new(nodes.iter().copied().map(|node| file(node)?.mode).collect::<Int32Array>()));
     put("path_raw", text(&|node| escaped(file(node)?.path_raw.as_ref())));
     put("path_source", text(&|node| Some(file(node)?.path_source.to_owned())));
     put(
@@ -192,6 +291,7 @@ fn node_columns(nodes: &[Node]) -> Result<Columns, ArrowError> {
         Arc::new(
             nodes
                 .iter()
+                .copied()
                 .map(|node| socket(node).map(|socket| i32::from(socket.port)))
                 .collect::<Int32Array>(),
         ),
@@ -238,7 +338,7 @@ fn node_columns(nodes: &[Node]) -> Result<Columns, ArrowError> {
     put("origin", text(&|node| Some(node.seen_by.as_str().to_owned())));
     put(
         "lineage_complete",
-        Arc::new(nodes.iter().map(|node| Some(node.lineage_complete)).collect::<BooleanArray>()),
+        Arc::new(nodes.iter().copied().map(|node| Some(node.lineage_complete)).collect::<BooleanArray>()),
     );
     put("events", int64s(nodes, |node| Some(node.events)));
     put("first_seen_ms", int32s(nodes, |node| node.first_seen_ms));
@@ -275,25 +375,25 @@ fn socket(node: &Node) -> Option<&super::Socket> {
     }
 }
 
-fn flags(nodes: &[Node], get: impl Fn(&super::Process) -> bool) -> ArrayRef {
+fn flags(nodes: &[&Node], get: impl Fn(&super::Process) -> bool) -> ArrayRef {
     let mut builder = BooleanBuilder::with_capacity(nodes.len());
     nodes.iter().for_each(|node| builder.append_option(process(node).map(&get)));
     Arc::new(builder.finish())
 }
 
-fn int32s(nodes: &[Node], get: impl Fn(&Node) -> i32) -> ArrayRef {
+fn int32s(nodes: &[&Node], get: impl Fn(&Node) -> i32) -> ArrayRef {
     let mut builder = Int32Builder::with_capacity(nodes.len());
     nodes.iter().for_each(|node| builder.append_value(get(node)));
     Arc::new(builder.finish())
 }
 
-fn int64s(nodes: &[Node], get: impl Fn(&Node) -> Option<i64>) -> ArrayRef {
+fn int64s(nodes: &[&Node], get: impl Fn(&Node) -> Option<i64>) -> ArrayRef {
     let mut builder = Int64Builder::with_capacity(nodes.len());
     nodes.iter().for_each(|node| builder.append_option(get(node)));
     Arc::new(builder.finish())
 }
 
-fn text_lists(nodes: &[Node], get: impl Fn(&Node) -> Option<Vec<String>>) -> ArrayRef {
+fn text_lists(nodes: &[&Node], get: impl Fn(&Node) -> Option<Vec<String>>) -> ArrayRef {
     let mut builder =
         ListBuilder::new(StringBuilder::new()).with_field(Field::new("element", DataType::Utf8, true));
     for node in nodes {
@@ -305,7 +405,7 @@ fn text_lists(nodes: &[Node], get: impl Fn(&Node) -> Option<Vec<String>>) -> Arr
     Arc::new(builder.finish())
 }
 
-fn int_lists(nodes: &[Node], get: impl Fn(&Node) -> Option<&Vec<u32>>) -> ArrayRef {
+fn int_lists(nodes: &[&Node], get: impl Fn(&Node) -> Option<&Vec<u32>>) -> ArrayRef {
     let mut builder =
         ListBuilder::new(Int64Builder::new()).with_field(Field::new("element", DataType::Int64, true));
     for node in nodes {

@@ -8,6 +8,7 @@ mod snapshot;
 pub use activity::ACTIVITY;
 pub use profiles::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
 pub use signals::{SIGNALS, SUPPRESSIONS};
+pub(crate) use snapshot::LABELS;
 pub use snapshot::{CONSTANT_COLUMNS, SNAPSHOT};
 
 use crate::paths::{self, Rule};

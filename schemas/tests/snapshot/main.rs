@@ -11,6 +11,7 @@
 
 mod both;
 mod damage;
+mod earlier;
 mod forge;
 mod memory;
 mod nodes;

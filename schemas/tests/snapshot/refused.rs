@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray, UInt64Array,
 };
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Field, Schema, TimestampMicrosecondType};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use wsp_schemas::identity::{Parent, RootKind, process_id};
@@ -62,21 +62,21 @@ fn a_forged_file_that_changes_nothing_is_accepted() {
 fn files_of_other_versions() {
     let file = Forged::hostile();
     errors! {
-        file.clone().footer("wsp.format", "\"min_reader\":1", "\"min_reader\":7").error();
+        file.clone().footer("wsp.format", "\"min_reader\":2", "\"min_reader\":7").error();
     }
     // What else a later version changes does not hide that message.
-    let other = file.clone().footer("wsp.format", "\"min_reader\":1", "\"min_reader\":7").footer(
+    let other = file.clone().footer("wsp.format", "\"min_reader\":2", "\"min_reader\":7").footer(
         "wsp.snapshot",
-        "snapshot_id",
-        "id",
+        "sensors",
+        "probes",
     );
     assert!(other.error().contains("at least format version 7"));
     errors! {
-        file.clone().footer("wsp.format", "\"features\":[]", "\"features\":[\"ed25519\"]").error();
+        file.clone().footer("wsp.format", "}", ",\"features\":[\"ed25519\"]}").error();
         file.clone().footer("wsp.snapshot", "\"path_rules\":2", "\"path_rules\":3").error();
     }
     // Unknown entries of the footer are a later version's, which says by `features` when they matter.
-    assert!(file.footer("wsp.snapshot", "{", "{\"new_in_version_2\":3,").decode().is_ok());
+    assert!(file.footer("wsp.snapshot", "{", "{\"new_in_version_3\":3,").decode().is_ok());
 }
 
 #[test]
@@ -109,14 +109,22 @@ fn files_that_are_none_of_ours() {
 fn footers_that_hold_nonsense() {
     let file = |from: &str, to: &str| Forged::hostile().footer("wsp.snapshot", from, to).error();
     errors! {
+        file("\"kernel\":", "\"kernels\":");
+        file("{\"complete\":[\"process\"]", "{\"complete\":[\"weather\"]");
+        file("{\"complete\":[\"process\"]", "{\"complete\":[\"process\",\"file\"]");
+        file("\"lossy\"", "\"fine\"");
+    }
+    // The constant columns of a file without rows.
+    let file =
+        |from: &str, to: &str| Forged::new(&nodes::meta(1), &[]).footer("wsp.snapshot", from, to).error();
+    errors! {
+        file("\"constants\":", "\"constant\":");
         file("\"host\":", "\"hosts\":");
-        file("ghcr.io/acme", "GHCR.io/acme");
+        file("ghcr.io/acme/shop/web-frontend", "nginx");
         file("\"image_tag\":\"1.24.3\"", "\"image_tag\":null");
         file("\"window_end_ms\":1", "\"window_end_ms\":-1");
         file("\"window_end_ms\":1", "\"window_end_ms\":2");
-        file("\"completeness\":{\"dns\"", "\"completeness\":{\"weather\"");
         file("0198b5a2-", "0198B5A2-");
-        file("\"lossy\"", "\"fine\"");
     }
 }
 
@@ -274,20 +282,39 @@ fn constants_that_are_none() {
     let rows = file.rows.num_rows();
     let change =
         |name: &str, row, value: Option<&str>| file.clone().set(name, text(&file, name, row, value)).error();
+    let flags: BooleanArray = (0..rows).map(|row| Some(row != 3)).collect();
     errors! {
         change("host", 9, Some("other"));
-        change("image_tag", 0, None);
-        file.clone().set("covers_start", Arc::new(BooleanArray::from(vec![false; rows]))).error();
+        change("image_tag", 5, None);
+        file.clone().set("covers_start", Arc::new(flags)).error();
     }
-    let time = TimestampMicrosecondArray::from(vec![1; rows]).with_timezone("UTC");
+    let times = |change: fn(usize) -> i64| {
+        let start = file.rows["window_start"].as_primitive::<TimestampMicrosecondType>().value(0);
+        let times: TimestampMicrosecondArray = (0..rows).map(|row| Some(start + change(row))).collect();
+        file.clone().set("window_start", Arc::new(times.with_timezone("UTC"))).error()
+    };
     errors! {
-        file.clone().set("window_start", Arc::new(time)).error();
+        times(|row| if row == 7 { 1000 } else { 0 });
+        times(|_| 1);
+        times(|_| 1_800_000_000);
+        times(|_| -9_000_000_000_000_000);
     }
     let mut meta = nodes::meta(1);
     meta.container.labels.insert("tier".to_owned(), "web".to_owned());
-    let labels = Forged::new(&meta, &nodes::hostile()).rows["labels"].clone();
+    let other = Forged::new(&meta, &nodes::hostile()).rows["labels"].clone();
+    let mixed =
+        arrow::compute::concat(&[&other.slice(0, 4), &file.rows["labels"].slice(4, rows - 4)]).unwrap();
     errors! {
-        file.clone().set("labels", labels).error();
+        file.clone().set("labels", mixed).error();
+    }
+    // The same in all rows, and not what it must be.
+    let all = |name: &str, value: Option<&str>| {
+        file.clone().set(name, Arc::new(StringArray::from(vec![value; rows]))).error()
+    };
+    errors! {
+        all("snapshot_id", Some("7"));
+        all("image_name", Some("nginx"));
+        all("image_tag", None);
     }
 }
 

@@ -73,6 +73,24 @@ pub(super) fn spread(
     (sound && at == present).then_some(stretch)
 }
 
+/// How many of `count` levels of one bit are set.
+pub(super) fn ones(levels: &[u8], count: usize) -> Option<usize> {
+    let mut ones = 0;
+    runs(levels, 1, count, |run, values| {
+        ones += match run {
+            Run::Same(0) => 0,
+            Run::Same(_) => values,
+            Run::Packed(bytes) => {
+                let (whole, rest) = bytes[..values.div_ceil(8)].split_at(values / 8);
+                let last = rest.first().map_or(0, |byte| byte & ((1 << (values % 8)) - 1));
+                (whole.iter().map(|byte| byte.count_ones()).sum::<u32>() + last.count_ones()) as usize
+            }
+        };
+        None
+    })?;
+    Some(ones)
+}
+
 enum Run<'a> {
     Same(u32),
     Packed(&'a [u8]),

@@ -1,33 +1,32 @@
-//! Reads files of exactly the layout that this version writes, without building what the general reader needs for any
-//! other: schema, column readers, page indexes. Whatever is not as expected is left to the general reader ([`None`]).
+//! Reads files as this version and version 1 write them, without building what the general reader needs for any other:
+//! schema, column readers, page indexes. Whatever is not as expected is left to the general reader ([`None`]).
 //!
 //! What a file claims is believed only as far as its bytes go: rows and pages are bounded before anything is reserved.
 
 mod hybrid;
+mod page;
 
-use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 
-use self::hybrid::Stretch;
+use self::page::leaf_column;
 use super::columns::{Column, Columns, Keys, NULL, Texts, Values};
-use super::meta::SnapshotMeta;
+use super::meta::{Constants, Said, SnapshotMeta, millis};
 use super::read::Limits;
 use super::thrift::{BINARY, I32, I64, LIST, STRUCT, Thrift};
 use super::write;
-use crate::table::Type;
-use crate::tables::{CONSTANT_COLUMNS, SNAPSHOT};
-
-/// Values that a list column may have for each row; one of ours has few, and a run can claim any number.
-const ELEMENTS_PER_ROW: usize = 64;
+use crate::table::{self, Type};
+use crate::tables::{CONSTANT_COLUMNS, LABELS, SNAPSHOT};
 
 /// What the footer says, as far as it is needed.
 pub(super) struct Footer<'a> {
     /// Entries of the metadata, by key.
     pub(super) entries: Vec<(&'a str, &'a str)>,
     rows: usize,
+    /// Which of the declared columns are there.
+    present: Vec<bool>,
     chunks: Vec<Chunk>,
 }
 
@@ -49,33 +48,80 @@ enum Leaf {
     MapValue,
 }
 
-struct Layout {
-    /// The schema as Thrift has it.
-    schema: Vec<u8>,
-    leaves: Vec<Leaf>,
-}
+/// The elements of each declared column in a schema, as Thrift has them.
+type Elements = Vec<Vec<u8>>;
 
-static LAYOUT: LazyLock<Option<Layout>> = LazyLock::new(|| {
-    let empty =
-        write::write_batch(&RecordBatch::new_empty(SNAPSHOT.arrow_schema().into()), Vec::new()).ok()?;
-    let mut schema = Vec::new();
-    footer_thrift(&empty)?.fields(|thrift, id, kind| {
-        let before = thrift.rest;
-        thrift.skip(kind, 0)?;
-        if id == 2 {
-            schema = before[..before.len() - thrift.rest.len()].to_vec();
+/// Schemas of the present version, and of version 1.
+static SCHEMAS: LazyLock<Option<[Elements; 2]>> = LazyLock::new(|| {
+    let empty = RecordBatch::new_empty(SNAPSHOT.arrow_schema().into());
+    let present = write::write_batch(&empty, Vec::new()).ok()?;
+    let earlier = write::write_unslimmed(&empty, Vec::new()).ok()?;
+    Some([elements(&present)?, elements(&earlier)?])
+});
+
+/// Cuts the schema of a file that has all declared columns.
+fn elements(file: &[u8]) -> Option<Elements> {
+    let mut found = Vec::new();
+    footer_thrift(file)?.fields(|thrift, id, kind| {
+        if id != 2 {
+            return thrift.skip(kind, 0);
+        }
+        thrift.structs()?;
+        thrift.skip(STRUCT, 0)?;
+        for column in SNAPSHOT.columns {
+            let before = thrift.rest;
+            // Groups of a list: itself, `list`, `element`; of a map: itself, `key_value`, key, value.
+            let count = match column.kind {
+                Type::TextList | Type::IntList => 3,
+                Type::TextMap => 4,
+                _ => 1,
+            };
+            (0..count).try_for_each(|_| thrift.skip(STRUCT, 0))?;
+            found.push(before[..before.len() - thrift.rest.len()].to_vec());
         }
         Some(())
     })?;
-    let leaves = SNAPSHOT.columns.iter().flat_map(|column| match column.kind {
+    Some(found)
+}
+
+/// Which declared columns a schema has, in their order; none where it has any other.
+fn present(thrift: &mut Thrift<'_>) -> Option<Vec<bool>> {
+    let count = thrift.structs()?;
+    thrift.skip(STRUCT, 0)?;
+    let start = thrift.rest;
+    for elements in SCHEMAS.as_ref()? {
+        let mut rest = start;
+        let mut take = |column: &Vec<u8>| {
+            let after = rest.strip_prefix(column.as_slice());
+            rest = after.unwrap_or(rest);
+            after.is_some()
+        };
+        let found: Vec<bool> = elements.iter().map(&mut take).collect();
+        let leaves = SNAPSHOT.columns.iter().zip(&found).filter(|(_, there)| **there);
+        let structs: usize = leaves
+            .map(|(column, _)| match column.kind {
+                Type::TextList | Type::IntList => 3,
+                Type::TextMap => 4,
+                _ => 1,
+            })
+            .sum();
+        if structs + 1 == count {
+            thrift.rest = rest;
+            return Some(found);
+        }
+    }
+    None
+}
+
+fn leaves(column: &table::Column) -> Vec<Leaf> {
+    match column.kind {
         Type::TextList => vec![Leaf::Element(Type::Text)],
         Type::IntList => vec![Leaf::Element(Type::Int64)],
         Type::TextMap => vec![Leaf::MapKey, Leaf::MapValue],
         kind if column.nullable => vec![Leaf::Optional(kind)],
         kind => vec![Leaf::Required(kind)],
-    });
-    Some(Layout { schema, leaves: leaves.collect() })
-});
+    }
+}
 
 fn footer_thrift(file: &[u8]) -> Option<Thrift<'_>> {
     let (rest, b"PAR1") = file.split_last_chunk::<4>()? else { return None };
@@ -84,19 +130,19 @@ fn footer_thrift(file: &[u8]) -> Option<Thrift<'_>> {
     Some(Thrift::new(&rest[start..]))
 }
 
-/// Reads the footer of a file of the present layout with at most one row group.
+/// Reads the footer of a file of a known layout with at most one row group.
 pub(super) fn footer(file: &[u8]) -> Option<Footer<'_>> {
-    let layout = LAYOUT.as_ref()?;
-    let mut found =
-        Footer { entries: Vec::with_capacity(4), rows: 0, chunks: Vec::with_capacity(layout.leaves.len()) };
-    let mut same_schema = false;
+    let mut found = Footer {
+        entries: Vec::with_capacity(4),
+        rows: 0,
+        present: Vec::new(),
+        chunks: Vec::with_capacity(SNAPSHOT.columns.len() + 1),
+    };
     let mut group_rows = 0;
     footer_thrift(file)?.fields(|thrift, id, kind| match id {
         2 => {
-            let before = thrift.rest;
-            same_schema = before.starts_with(&layout.schema);
-            same_schema.then_some(())?;
-            thrift.rest = &before[layout.schema.len()..];
+            (kind == LIST).then_some(())?;
+            found.present = present(thrift)?;
             Some(())
         }
         3 => {
@@ -118,7 +164,9 @@ pub(super) fn footer(file: &[u8]) -> Option<Footer<'_>> {
                         group_rows = usize::try_from(thrift.int64(kind)?).ok()?;
                         Some(())
                     }
-                    _ => thrift.skip(kind, 0),
+                    // Sizes, offset and number of the group.
+                    2 | 5 | 6 | 7 => thrift.skip(kind, 0),
+                    _ => None,
                 })
             })
         }
@@ -136,32 +184,93 @@ pub(super) fn footer(file: &[u8]) -> Option<Footer<'_>> {
                 Some(())
             })
         }
-        _ => thrift.skip(kind, 0),
+        // The version and who wrote it; the order of statistics, which version 1 has.
+        1 => thrift.int32(kind).map(drop),
+        6 => thrift.text(kind).map(drop),
+        7 => orders(thrift, kind),
+        _ => None,
     })?;
-    let whole =
-        if found.rows == 0 { found.chunks.is_empty() } else { found.chunks.len() == layout.leaves.len() };
-    (same_schema && whole && group_rows == found.rows).then_some(found)
+    let columns = SNAPSHOT.columns.iter().zip(&found.present).filter(|(_, there)| **there);
+    let leaves: usize = columns.map(|(column, _)| if column.kind == Type::TextMap { 2 } else { 1 }).sum();
+    let whole = if found.rows == 0 { found.chunks.is_empty() } else { found.chunks.len() == leaves };
+    (!found.present.is_empty() && whole && group_rows == found.rows).then_some(found)
+}
+
+/// A list of unions, each of which names the order of the type.
+fn orders(thrift: &mut Thrift<'_>, kind: u8) -> Option<()> {
+    (kind == LIST).then_some(())?;
+    let count = thrift.structs()?;
+    (0..count).try_for_each(|_| {
+        let mut named = 0;
+        thrift.fields(|thrift, id, kind| {
+            named += 1;
+            (id == 1 && kind == STRUCT).then_some(())?;
+            thrift.fields(|_, _, _| None)
+        })?;
+        (named == 1).then_some(())
+    })
+}
+
+/// How many pages have which encoding, which version 1 has.
+fn encoding_stats(thrift: &mut Thrift<'_>, kind: u8) -> Option<()> {
+    (kind == LIST).then_some(())?;
+    let count = thrift.structs()?;
+    (0..count).try_for_each(|_| {
+        let mut seen = 0;
+        thrift.fields(|thrift, id, kind| {
+            seen |= 1_u32.checked_shl(u32::try_from(id).ok()?)?;
+            let most = match id {
+                1 => 3,
+                2 => 9,
+                3 => i64::from(i32::MAX),
+                _ => return None,
+            };
+            (0..=most).contains(&thrift.int32(kind)?).then_some(())
+        })?;
+        has_all(seen, &[1, 2, 3])
+    })
+}
+
+/// Fields that a struct must have.
+fn has_all(seen: u32, fields: &[i64]) -> Option<()> {
+    fields.iter().all(|id| seen >> id & 1 == 1).then_some(())
 }
 
 fn chunk(thrift: &mut Thrift<'_>) -> Option<Chunk> {
     let (mut codec, mut values, mut size, mut data, mut dictionary) = (None, 0, 0, 0, None);
+    let (mut seen, mut seen_outside) = (0_u32, 0_u32);
     thrift.fields(|thrift, id, kind| {
-        if id != 3 {
-            return thrift.skip(kind, 0);
+        seen_outside |= 1_u32.checked_shl(u32::try_from(id).ok()?)?;
+        match (id, kind) {
+            (2, I64) => return thrift.zigzag().map(drop),
+            (3, STRUCT) => {}
+            // Indexes, or a column in another file.
+            _ => return None,
         }
-        (kind == STRUCT).then_some(())?;
         thrift.fields(|thrift, id, kind| {
+            seen |= 1_u32.checked_shl(u32::try_from(id).ok()?)?;
             match id {
+                1 => (0..=7).contains(&thrift.int32(kind)?).then_some(())?,
+                2 => {
+                    let (count, element) = thrift.list()?;
+                    (kind == LIST && element == I32).then_some(())?;
+                    (0..count).try_for_each(|_| (0..=9).contains(&thrift.zigzag()?).then_some(()))?;
+                }
                 4 => codec = Some(thrift.int32(kind)?),
                 5 => values = thrift.int64(kind)?,
                 7 => size = thrift.int64(kind)?,
                 9 => data = thrift.int64(kind)?,
                 11 => dictionary = Some(thrift.int64(kind)?),
-                _ => thrift.skip(kind, 0)?,
+                // The path, which the schema has too, and the size before compression.
+                3 | 6 => thrift.skip(kind, 0)?,
+                13 => encoding_stats(thrift, kind)?,
+                _ => return None,
             }
             Some(())
         })
     })?;
+    has_all(seen_outside, &[2, 3])?;
+    has_all(seen, &[1, 2, 4, 5, 6, 7, 9])?;
     // UNCOMPRESSED and ZSTD, as the format numbers its codecs.
     let zstd = match codec? {
         0 => false,
@@ -173,53 +282,60 @@ fn chunk(thrift: &mut Thrift<'_>) -> Option<Chunk> {
     Some(Chunk { zstd, values: usize::try_from(values).ok()?, start, end })
 }
 
-/// Reads all columns, and makes sure that the constant ones say what the footer says.
+/// Reads all columns, and makes sure that the constant ones say what the metadata says.
 pub(super) fn columns(
     file: &[u8],
     footer: &Footer<'_>,
-    meta: &SnapshotMeta,
+    said: Said,
     limits: &Limits,
-) -> Option<Columns> {
-    let layout = LAYOUT.as_ref()?;
-    (footer.rows <= limits.rows).then_some(())?;
+) -> Option<(SnapshotMeta, Columns)> {
+    let rows = footer.rows;
+    (rows <= limits.rows).then_some(())?;
     let mut budget = Budget(usize::try_from(limits.decompressed_bytes).ok()?);
+    let mut chunks = footer.chunks.iter();
+    let mut read = |declared: &'static table::Column, there: bool| -> Option<Vec<Column>> {
+        if rows == 0 || !there {
+            (rows == 0 || declared.nullable || declared.name == LABELS).then_some(())?;
+            return Some(leaves(declared).into_iter().map(|leaf| nothing(leaf, rows)).collect());
+        }
+        let leaves = leaves(declared).into_iter();
+        leaves.map(|leaf| leaf_column(file, leaf, chunks.next()?, rows, &mut budget)).collect()
+    };
+    let mut declared = SNAPSHOT.columns.iter().zip(footer.present.iter().copied());
+    let constant: Vec<Column> = declared
+        .by_ref()
+        .take(CONSTANT_COLUMNS.len())
+        .map(|(column, there)| read(column, there))
+        .collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect();
+    let meta = said.with(|| first_row(&constant, rows)).ok()?;
+    (rows == 0 || are_constant(&constant, &meta, rows)).then_some(())?;
     let mut columns = Vec::with_capacity(SNAPSHOT.columns.len() - CONSTANT_COLUMNS.len());
-    let mut leaves = layout.leaves.iter().zip(&footer.chunks);
-    for (at, declared) in SNAPSHOT.columns.iter().enumerate() {
-        let constant = at < CONSTANT_COLUMNS.len();
-        if footer.rows == 0 {
-            if !constant {
-                columns.push(nothing(declared.kind));
-            }
-            continue;
-        }
-        let (leaf, chunk) = leaves.next()?;
-        let read = leaf_column(file, *leaf, chunk, footer.rows, &mut budget)?;
-        if *leaf == Leaf::MapKey {
-            let (leaf, chunk) = leaves.next()?;
-            let values = leaf_column(file, *leaf, chunk, footer.rows, &mut budget)?;
-            same_labels(&read, &values, meta, footer.rows).then_some(())?;
-        } else if constant {
-            is_constant(declared.name, &read, meta).then_some(())?;
-        } else {
-            read.is_sound(footer.rows).then_some(())?;
-            columns.push(read);
-        }
+    for (column, there) in declared {
+        columns.extend(read(column, there)?);
     }
-    Some(Columns { rows: footer.rows, columns })
+    columns.iter().all(|column| column.is_sound(rows)).then_some(())?;
+    Some((meta, Columns { rows, columns }))
 }
 
-fn nothing(kind: Type) -> Column {
-    let (values, ends) = match kind {
-        Type::TextList => (Values::Text(Texts::default()), Some(Vec::new())),
-        Type::IntList => (Values::Int64(Vec::new()), Some(Vec::new())),
-        Type::Text => (Values::Text(Texts::default()), None),
-        Type::NodeId => (Values::Id(Vec::new()), None),
-        Type::Int32 => (Values::Int32(Vec::new()), None),
-        Type::Bool => (Values::Bool, None),
-        _ => (Values::Int64(Vec::new()), None),
+/// A column that says nothing.
+fn nothing(leaf: Leaf, rows: usize) -> Column {
+    let (kind, end) = match leaf {
+        Leaf::Required(kind) | Leaf::Optional(kind) => (kind, None),
+        Leaf::Element(kind) => (kind, Some(NULL)),
+        Leaf::MapKey | Leaf::MapValue => (Type::Text, Some(0)),
     };
-    Column { keys: Keys::By(Vec::new()), values, ends }
+    let values = match kind {
+        Type::Text => Values::Text(Texts::default()),
+        Type::NodeId => Values::Id(Vec::new()),
+        Type::Int32 => Values::Int32(Vec::new()),
+        Type::Bool => Values::Bool,
+        _ => Values::Int64(Vec::new()),
+    };
+    let keys = if rows == 0 { Keys::By(Vec::new()) } else { Keys::All(NULL) };
+    Column { keys, values, ends: end.map(|end| vec![end; rows]) }
 }
 
 /// Bytes that may still be decompressed or reserved.
@@ -229,286 +345,6 @@ impl Budget {
     fn take(&mut self, bytes: usize) -> Option<()> {
         self.0 = self.0.checked_sub(bytes)?;
         Some(())
-    }
-}
-
-#[derive(Default)]
-struct Scratch {
-    levels: Vec<u32>,
-    repeats: Vec<u32>,
-    keys: Vec<u32>,
-    plain: Vec<u8>,
-    zstd: Option<zstd::bulk::Decompressor<'static>>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-fn leaf_column(file: &[u8], leaf: Leaf, chunk: &Chunk, rows: usize, budget: &mut Budget) -> Option<Column> {
-    let pages = file.get(chunk.start..chunk.end)?;
-    SCRATCH.with_borrow_mut(|scratch| pages_of(pages, leaf, chunk, rows, budget, scratch))
-}
-
-/// A dictionary page, if there is one, and one data page.
-fn pages_of(
-    pages: &[u8],
-    leaf: Leaf,
-    chunk: &Chunk,
-    rows: usize,
-    budget: &mut Budget,
-    scratch: &mut Scratch,
-) -> Option<Column> {
-    let (kind, most) = match leaf {
-        Leaf::Required(kind) | Leaf::Optional(kind) => (kind, rows),
-        Leaf::Element(kind) => (kind, rows.checked_mul(ELEMENTS_PER_ROW)?),
-        Leaf::MapKey | Leaf::MapValue => (Type::Text, rows.checked_mul(ELEMENTS_PER_ROW)?),
-    };
-    (chunk.values <= most && chunk.values >= rows).then_some(())?;
-    budget.take(chunk.values.checked_mul(8)?)?;
-    let mut thrift = Thrift::new(pages);
-    let mut header = Page::read(&mut thrift)?;
-    let mut dictionary = None;
-    if header.kind == Page::DICTIONARY {
-        let (page, rest) = thrift.rest.split_at_checked(header.compressed)?;
-        (header.encoding == PLAIN).then_some(())?;
-        let plain = unpacked(page, header.plain, chunk.zstd, budget, &mut scratch.plain, &mut scratch.zstd)?;
-        dictionary = Some(plain_values(kind, plain, header.values)?);
-        thrift = Thrift::new(rest);
-        header = Page::read(&mut thrift)?;
-    }
-    (header.kind == Page::DATA_V2 && header.values == chunk.values && header.rows == rows).then_some(())?;
-    (thrift.rest.len() == header.compressed).then_some(())?;
-    let (repeats, rest) = thrift.rest.split_at_checked(header.repeat_bytes)?;
-    let (levels, values) = rest.split_at_checked(header.level_bytes)?;
-    let plain_bytes = header.plain.checked_sub(header.repeat_bytes + header.level_bytes)?;
-
-    let (deepest, width) = match leaf {
-        Leaf::Required(_) => (0, 0),
-        Leaf::Optional(_) | Leaf::MapKey => (1, 1),
-        Leaf::MapValue => (2, 2),
-        Leaf::Element(_) => (3, 2),
-    };
-    let present = header.values.checked_sub(header.nulls)?;
-    (deepest > 0 || header.nulls == 0).then_some(())?;
-
-    let compressed = chunk.zstd && header.is_compressed;
-    let values = unpacked(values, plain_bytes, compressed, budget, &mut scratch.plain, &mut scratch.zstd)?;
-    let (keys, values) = match (header.encoding, dictionary, kind) {
-        // Without values there is not even a width.
-        (RLE_DICTIONARY, Some(dictionary), _) if present == 0 => (Stretch::Of(NULL), dictionary),
-        (RLE_DICTIONARY, Some(dictionary), _) => {
-            let (width, keys) = values.split_first()?;
-            (hybrid::decode(keys, u32::from(*width), present, &mut scratch.keys)?, dictionary)
-        }
-        (RLE, None, Type::Bool) => {
-            let (length, keys) = values.split_first_chunk::<4>()?;
-            (u32::from_le_bytes(*length) as usize == keys.len()).then_some(())?;
-            (hybrid::decode(keys, 1, present, &mut scratch.keys)?, Values::Bool)
-        }
-        (PLAIN, None, Type::NodeId | Type::Int32 | Type::Int64) if leaf == Leaf::Required(kind) => {
-            let values = plain_values(kind, values, present)?;
-            return Some(Column { keys: Keys::Each, values, ends: None });
-        }
-        _ => return None,
-    };
-    let as_keys = |stretch, values: &[u32]| match stretch {
-        Stretch::Of(key) => Keys::All(key),
-        Stretch::Mixed => Keys::By(values.to_vec()),
-    };
-    let Scratch { levels: level_values, repeats: repeat_values, keys: key_values, .. } = scratch;
-    match leaf {
-        Leaf::Required(_) => Some(Column { keys: as_keys(keys, key_values), values, ends: None }),
-        Leaf::Optional(_) => {
-            let spread =
-                hybrid::spread(levels, header.values, keys, key_values, present, NULL, level_values)?;
-            Some(Column { keys: as_keys(spread, level_values), values, ends: None })
-        }
-        Leaf::Element(_) | Leaf::MapKey | Leaf::MapValue => {
-            let level = hybrid::decode(levels, width, header.values, level_values)?;
-            let repeat = hybrid::decode(repeats, 1, header.values, repeat_values)?;
-            if (level, repeat) == (Stretch::Of(0), Stretch::Of(0)) {
-                (header.values == rows && present == 0).then_some(())?;
-                // No list at all, or no entry in any map.
-                let end = if matches!(leaf, Leaf::Element(_)) { NULL } else { 0 };
-                return Some(Column { keys: Keys::All(NULL), values, ends: Some(vec![end; rows]) });
-            }
-            write_out(level, header.values, level_values);
-            write_out(repeat, header.values, repeat_values);
-            write_out(keys, present, key_values);
-            let at_deepest = level_values.iter().filter(|level| **level == deepest).count();
-            let sound = at_deepest == present && level_values.iter().all(|level| *level <= deepest);
-            (sound && repeat_values.first() == Some(&0)).then_some(())?;
-            let (keys, ends) = match level {
-                Stretch::Of(level) if level == deepest => whole_lists(repeat_values, key_values)?,
-                _ => lists(leaf, deepest, scratch)?,
-            };
-            (ends.len() == rows).then_some(())?;
-            Some(Column { keys, values, ends: Some(ends) })
-        }
-    }
-}
-
-fn write_out(stretch: Stretch, count: usize, values: &mut Vec<u32>) {
-    if let Stretch::Of(value) = stretch {
-        values.clear();
-        values.resize(count, value);
-    }
-}
-
-/// Keys of the elements, and where each row's end. Level 0 of a list is a null one, of a map an empty one; the next level of
-/// a list is an empty one.
-fn lists(leaf: Leaf, deepest: u32, scratch: &Scratch) -> Option<(Keys, Vec<u32>)> {
-    let mut keys = scratch.keys.iter();
-    let list = matches!(leaf, Leaf::Element(_));
-    let empty = u32::from(list);
-    let mut elements = Vec::with_capacity(scratch.levels.len());
-    let mut ends: Vec<u32> = Vec::new();
-    for (level, repeat) in scratch.levels.iter().zip(&scratch.repeats) {
-        let holds = *level > empty;
-        if *repeat == 0 {
-            ends.push(if list && *level == 0 { NULL } else { u32::try_from(elements.len()).ok()? });
-        } else if !holds {
-            return None;
-        }
-        if holds {
-            elements.push(if *level == deepest { *keys.next()? } else { NULL });
-            let end = ends.last_mut().filter(|end| **end != NULL)?;
-            *end = u32::try_from(elements.len()).ok()?;
-        }
-    }
-    Some((Keys::By(elements), ends))
-}
-
-/// The same where no list is null or empty, and no element null.
-fn whole_lists(repeats: &[u32], keys: &[u32]) -> Option<(Keys, Vec<u32>)> {
-    let starts = repeats.iter().zip(0..).skip(1).filter(|(repeat, _)| **repeat == 0);
-    let mut ends: Vec<u32> = starts.map(|(_, at)| at).collect();
-    ends.push(u32::try_from(repeats.len()).ok()?);
-    (keys.len() == repeats.len()).then(|| (Keys::By(keys.to_vec()), ends))
-}
-
-/// The bytes of a page as they were before compression.
-fn unpacked<'a>(
-    page: &'a [u8],
-    plain: usize,
-    compressed: bool,
-    budget: &mut Budget,
-    buffer: &'a mut Vec<u8>,
-    zstd: &mut Option<zstd::bulk::Decompressor<'static>>,
-) -> Option<&'a [u8]> {
-    if !compressed {
-        return (page.len() == plain).then_some(page);
-    }
-    budget.take(plain)?;
-    buffer.clear();
-    buffer.reserve_exact(plain);
-    if zstd.is_none() {
-        *zstd = zstd::bulk::Decompressor::new().ok();
-    }
-    // Writes no more than the buffer's capacity, which the budget allowed for.
-    zstd.as_mut()?.decompress_to_buffer(page, buffer).ok().filter(|size| *size == plain)?;
-    Some(buffer)
-}
-
-fn plain_values(kind: Type, bytes: &[u8], count: usize) -> Option<Values> {
-    Some(match kind {
-        Type::Text => Values::Text(plain_texts(bytes, count)?),
-        Type::NodeId => {
-            let (ids, []) = bytes.as_chunks::<16>() else { return None };
-            (ids.len() == count).then_some(())?;
-            Values::Id(ids.to_vec())
-        }
-        Type::Int32 => {
-            let (words, []) = bytes.as_chunks::<4>() else { return None };
-            (words.len() == count).then_some(())?;
-            Values::Int32(words.iter().map(|word| i32::from_le_bytes(*word)).collect())
-        }
-        Type::Int64 | Type::Timestamp => {
-            let (words, []) = bytes.as_chunks::<8>() else { return None };
-            (words.len() == count).then_some(())?;
-            Values::Int64(words.iter().map(|word| i64::from_le_bytes(*word)).collect())
-        }
-        _ => return None,
-    })
-}
-
-fn plain_texts(mut bytes: &[u8], count: usize) -> Option<Texts> {
-    // Every text takes its length's four bytes.
-    let size = bytes.len().checked_sub(count.checked_mul(4)?)?;
-    let mut text = Vec::with_capacity(size);
-    let mut ends = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (length, rest) = bytes.split_first_chunk::<4>()?;
-        let (value, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        text.extend_from_slice(value);
-        ends.push(u32::try_from(text.len()).ok()?);
-        bytes = rest;
-    }
-    bytes.is_empty().then_some(())?;
-    Texts::new(String::from_utf8(text).ok()?, ends)
-}
-
-/// Encodings, as the format numbers them.
-const PLAIN: i64 = 0;
-const RLE: i64 = 3;
-const RLE_DICTIONARY: i64 = 8;
-
-/// A page header.
-#[derive(Default)]
-struct Page {
-    kind: i64,
-    plain: usize,
-    compressed: usize,
-    values: usize,
-    nulls: usize,
-    rows: usize,
-    encoding: i64,
-    level_bytes: usize,
-    repeat_bytes: usize,
-    is_compressed: bool,
-}
-
-impl Page {
-    const DICTIONARY: i64 = 2;
-    const DATA_V2: i64 = 3;
-
-    fn read(thrift: &mut Thrift<'_>) -> Option<Self> {
-        let mut page = Self { is_compressed: true, encoding: -1, ..Self::default() };
-        let mut parts = 0;
-        thrift.fields(|thrift, id, kind| {
-            match id {
-                1 => page.kind = thrift.int32(kind)?,
-                2 => page.plain = thrift.size(kind)?,
-                3 => page.compressed = thrift.size(kind)?,
-                // Dictionary page, data page of version 2. A header with both would be read by one reader as this, by another as that.
-                7 | 8 => {
-                    (kind == STRUCT).then_some(())?;
-                    parts += 1;
-                    page.part(thrift, id)?;
-                }
-                _ => return None,
-            }
-            Some(())
-        })?;
-        (parts == 1).then_some(page)
-    }
-
-    fn part(&mut self, thrift: &mut Thrift<'_>, part: i64) -> Option<()> {
-        thrift.fields(|thrift, id, kind| {
-            match (part, id) {
-                (_, 1) => self.values = thrift.size(kind)?,
-                (7, 2) | (8, 4) => self.encoding = thrift.int32(kind)?,
-                (8, 2) => self.nulls = thrift.size(kind)?,
-                (8, 3) => self.rows = thrift.size(kind)?,
-                (8, 5) => self.level_bytes = thrift.size(kind)?,
-                (8, 6) => self.repeat_bytes = thrift.size(kind)?,
-                // Booleans stand in the type of the field.
-                (8, 7) => self.is_compressed = kind == 1,
-                _ => thrift.skip(kind, 0)?,
-            }
-            Some(())
-        })
     }
 }
 
@@ -532,7 +368,56 @@ impl<'a> Thrift<'a> {
     }
 }
 
-/// Whether all rows of a constant column have the footer's value.
+/// The constant columns of the first row: one column each, but two for the labels.
+fn first_row(columns: &[Column], rows: usize) -> Result<Constants, String> {
+    let column = |name: &str| {
+        let at = CONSTANT_COLUMNS.iter().position(|column| *column == name).filter(|_| rows > 0);
+        let after_labels = CONSTANT_COLUMNS.iter().position(|column| *column == LABELS);
+        at.and_then(|at| columns.get(at + usize::from(Some(at) > after_labels)))
+    };
+    let text = |name: &str| column(name).and_then(|column| column.text(0)).map(str::to_owned);
+    let need = |name: &str| text(name).ok_or_else(|| format!("`{name}` is null"));
+    let time = |name: &str| {
+        let micros = column(name).and_then(|column| column.int64(0));
+        micros.map(|micros| millis(name, micros)).transpose()
+    };
+    let need_time = |name: &str| time(name)?.ok_or_else(|| format!("`{name}` is null"));
+    let labels = CONSTANT_COLUMNS.iter().position(|column| *column == LABELS).unwrap_or_default();
+    let labels = columns.get(labels).zip(columns.get(labels + 1)).and_then(|(keys, values)| {
+        let end = *keys.ends.as_ref()?.first()? as usize;
+        (0..end).map(|at| Some((keys.text(at)?.to_owned(), values.text(at)?.to_owned()))).collect()
+    });
+    Ok(Constants {
+        snapshot_id: need("snapshot_id")?,
+        image_name: text("image_name"),
+        image_tag: text("image_tag"),
+        image_digest: text("image_digest"),
+        container_id: need("container_id")?,
+        container_name: text("container_name"),
+        container_started_ms: time("container_started")?,
+        labels: labels.ok_or("`labels` has a null")?,
+        host: need("host")?,
+        window_start_ms: need_time("window_start")?,
+        window_end_ms: need_time("window_end")?,
+        covers_start: column("covers_start")
+            .and_then(|column| column.bool(0))
+            .ok_or("`covers_start` is null")?,
+    })
+}
+
+/// Whether all rows have what the metadata says.
+fn are_constant(columns: &[Column], meta: &SnapshotMeta, rows: usize) -> bool {
+    let mut columns = columns.iter();
+    CONSTANT_COLUMNS.iter().all(|name| {
+        let Some(column) = columns.next() else { return false };
+        if *name == LABELS {
+            return columns.next().is_some_and(|values| same_labels(column, values, meta, rows));
+        }
+        is_constant(name, column, meta)
+    })
+}
+
+/// Whether all rows of a constant column have the value of the metadata.
 fn is_constant(name: &str, column: &Column, meta: &SnapshotMeta) -> bool {
     let first = match &column.keys {
         Keys::All(key) => key,
@@ -565,7 +450,7 @@ fn is_constant(name: &str, column: &Column, meta: &SnapshotMeta) -> bool {
     }
 }
 
-/// Whether every row has the footer's labels, in their order.
+/// Whether every row has the labels of the metadata, in their order.
 fn same_labels(keys: &Column, values: &Column, meta: &SnapshotMeta, rows: usize) -> bool {
     let labels = &meta.container.labels;
     let (Some(key_ends), Some(value_ends)) = (&keys.ends, &values.ends) else { return false };
