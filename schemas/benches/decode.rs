@@ -192,7 +192,7 @@ fn alternatives() {
         let plain = encoded(lean(two), &["node_id", times[0], times[1]], Some(Encoding::PLAIN), none);
         encoded(plain, &text, None, zstd(1))
     };
-    let chosen = || declared(lean(one), 19);
+    let chosen = || declared(lean(one), 9);
     let layout = |name, properties| Layout {
         name,
         properties,
@@ -220,32 +220,32 @@ fn alternatives() {
         },
         Layout { by_kind: false, ..layout("B: A without columns of nulls", dictionaries()) },
         layout("C: B, rows by kind", dictionaries()),
-        layout("D: C, encodings as declared", declared(lean(two), 19)),
+        layout("D: C, encodings as declared", declared(lean(two), 9)),
         layout("E: D, data pages of version 1", chosen()),
         layout("E, zstd 1", declared(lean(one), 1)),
-        layout("E, zstd 9", declared(lean(one), 9)),
+        layout("E, zstd 19", declared(lean(one), 19)),
         layout(
             "E, times and events plain, not compressed",
             encoded(chosen(), &numbers, Some(Encoding::PLAIN), none),
         ),
         layout(
-            "E, times and events plain, zstd 19",
-            encoded(chosen(), &numbers, Some(Encoding::PLAIN), zstd(19)),
+            "E, times and events plain, zstd 9",
+            encoded(chosen(), &numbers, Some(Encoding::PLAIN), zstd(9)),
         ),
         layout(
             "E, times and events DELTA_BINARY_PACKED",
             encoded(chosen(), &numbers, Some(Encoding::DELTA_BINARY_PACKED), none),
         ),
         layout(
-            "E, times and events DELTA_BINARY_PACKED, zstd 19",
-            encoded(chosen(), &numbers, Some(Encoding::DELTA_BINARY_PACKED), zstd(19)),
+            "E, times and events DELTA_BINARY_PACKED, zstd 9",
+            encoded(chosen(), &numbers, Some(Encoding::DELTA_BINARY_PACKED), zstd(9)),
         ),
-        layout("E, path and name as dictionaries", encoded(chosen(), &["path", "name"], None, zstd(19))),
+        layout("E, path and name as dictionaries", encoded(chosen(), &["path", "name"], None, zstd(9))),
         layout(
-            "E, path DELTA_BYTE_ARRAY, zstd 19",
-            encoded(chosen(), &["path"], Some(Encoding::DELTA_BYTE_ARRAY), zstd(19)),
+            "E, path DELTA_BYTE_ARRAY, zstd 9",
+            encoded(chosen(), &["path"], Some(Encoding::DELTA_BYTE_ARRAY), zstd(9)),
         ),
-        layout("E, exe plain", encoded(chosen(), &["exe"], Some(Encoding::PLAIN), zstd(19))),
+        layout("E, exe plain", encoded(chosen(), &["exe"], Some(Encoding::PLAIN), zstd(9))),
     ];
     println!(
         "\n{} files made, {} nodes; {} recorded, {} nodes\n",

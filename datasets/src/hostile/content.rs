@@ -176,7 +176,7 @@ fn values(g: &mut Gallery) -> Result<(), GalleryError> {
         "two-hosts",
         &snapshot.key,
         "one row is from another host than the footer says",
-        "`host` differs from the footer",
+        "`host` is not that of the snapshot",
         bytes,
     );
 

@@ -184,8 +184,8 @@ fn plain_bytes(array: &ArrayRef) -> usize {
     }
 }
 
-/// A level whose tables fit what a page has; higher ones bring nothing, and readers do not notice.
-const ZSTD_LEVEL: i32 = 19;
+/// Higher levels bring a hundredth, for several times the work; readers do not notice.
+const ZSTD_LEVEL: i32 = 9;
 
 fn to_batch(meta: &SnapshotMeta, nodes: &[&Node]) -> Result<RecordBatch, ArrowError> {
     let mut columns = constant_columns(meta, nodes.len())?;
