@@ -172,4 +172,37 @@ mod tests {
         // Its snapshots told no digest; this one does.
         assert!(stable.has(key("web:2"), None) && !stable.has(key("web:2"), Some("sha256:a")));
     }
+
+    #[cfg(feature = "profiles")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_that_is_away_is_asked_again_and_changes_nothing() {
+        use std::time::Duration;
+
+        use crate::metrics::{self, Metrics};
+
+        let folder = tempfile::tempdir().unwrap();
+        let away = folder.path().join("store");
+        let metrics = Metrics::default();
+        let table = Table::open(away.to_str().unwrap()).unwrap();
+        let mut profiles = Profiles::follow(table, Duration::from_millis(20), metrics.clone());
+        profiles.asked().await;
+        assert!(profiles.stable().is_empty());
+        std::fs::create_dir(&away).unwrap();
+        let sink = crate::sink::Sink::open(away.to_str().unwrap()).unwrap();
+        let spool = crate::spool::Spool::open(&folder.path().join("spool"), 1 << 20, sink).unwrap();
+        let registry = metrics.registry(&spool);
+        let counted = |outcome: &str| {
+            let series = format!("profile_reads_total{{outcome=\"{outcome}\"}} ");
+            let text = metrics::text(&registry);
+            let line = text.lines().find_map(|line| line.split_once(&series)).unwrap();
+            line.1.parse::<u64>().unwrap()
+        };
+        for _ in 0..500 {
+            if counted("missing") > 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(counted("failed") >= 1 && counted("missing") > 1 && counted("read") == 0);
+    }
 }
