@@ -12,7 +12,7 @@ took() { printf '    (%s s)\n' "$((SECONDS - $1))" >&2; }
 
 ((EUID == 0)) || die "these tests load eBPF programs and start containers: run them as root"
 need_packages clang llvm libbpf-dev podman runc containerd mmdebstrap strace shellcheck jq git python3 python3-pip python3-venv \
-    qemu-system-x86 cpio xz-utils binutils
+    qemu-system-x86 cpio xz-utils binutils faketime
 need_rust "$root"
 need_lints
 need_rust_tool cargo-nextest

@@ -238,7 +238,7 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
     let (metrics, pulse) = (Metrics::default(), Pulse::default());
     if let Some(address) = args.watch.listen {
         let server = Server::bind(address, &metrics, pulse.clone(), spool.clone()).await?;
-        tracing::info!(%address, "metrics and health");
+        tracing::info!(address = %server.address().unwrap_or(address), "metrics and health");
         tokio::spawn(server.serve());
     }
     pulse::check_watchdog();

@@ -23,7 +23,7 @@ use wsp_schemas::snapshot::{Container, Image};
 
 pub use self::map::MapError;
 pub use self::resolve::{Pending, resolve};
-pub use self::sources::{Checked, IdentityError, Places, Sources};
+pub use self::sources::{Checked, IdentityError, Places, Reach, Sources};
 use crate::event::Pid;
 
 /// Labels that are recorded: who runs the container and what it says it is. Everything else may hold secrets.

@@ -19,6 +19,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::event::{Body, Event, LostCause, LostKind};
+use crate::identity::Reach;
 use crate::recorder::{ClosedWindow, LIMIT, cause_name, lost_name};
 use crate::session::SourceStats;
 use crate::spool::Spool;
@@ -63,6 +64,9 @@ pub struct Metrics {
     profile_reads: Family<[Label; 1], Counter>,
     profiles_stable: Gauge,
     profiles_read_at: Gauge,
+    snapshots_unnamed: Counter,
+    clock_steps: Counter,
+    runtimes: Family<[Label; 1], Gauge>,
     source: Arc<Mutex<SourceStats>>,
 }
 
@@ -80,6 +84,9 @@ impl Default for Metrics {
             profile_reads: Family::default(),
             profiles_stable: Gauge::default(),
             profiles_read_at: Gauge::default(),
+            snapshots_unnamed: Counter::default(),
+            clock_steps: Counter::default(),
+            runtimes: Family::default(),
             source: Arc::default(),
         };
         // A series that begins with its first loss would hide it from `increase`.
@@ -157,6 +164,24 @@ impl Metrics {
         }
     }
 
+    /// A snapshot is kept without a workload.
+    pub fn snapshot_unnamed(&self) {
+        self.snapshots_unnamed.inc();
+    }
+
+    /// The host's clock was set.
+    pub fn clock_step(&self) {
+        self.clock_steps.inc();
+    }
+
+    /// So many runtimes answer, and so many do not that should.
+    pub fn runtimes(&self, Reach { answering, away }: Reach) {
+        for (state, count) in [("answering", answering), ("away", away)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.runtimes.get_or_create(&[("state", state)]).set(count);
+        }
+    }
+
     /// How the source fares now.
     pub fn source(&self, stats: SourceStats) {
         *self.source.lock().unwrap_or_else(PoisonError::into_inner) = stats;
@@ -186,6 +211,14 @@ impl Metrics {
         ours.register("profiles_stable", "Workloads that are stable", self.profiles_stable.clone());
         let help = "When the profiles were read last, in seconds since 1970; 0 where they never were";
         ours.register("profiles_read_timestamp_seconds", help, self.profiles_read_at.clone());
+        let help = "Snapshots that are kept without a workload, for nobody told what their container runs";
+        ours.register("snapshots_unnamed", help, self.snapshots_unnamed.clone());
+        let help =
+            "How often the host's clock was set: the times of the windows around it do not fit together";
+        ours.register("clock_steps", help, self.clock_steps.clone());
+        let help =
+            "Sockets of container runtimes: answering, or away, where the last question was not answered";
+        ours.register("runtimes", help, self.runtimes.clone());
         ours.register_collector(Box::new(Source(Arc::clone(&self.source))));
         ours.register_collector(Box::new(spool.clone()));
         all.register_collector(Box::new(Own));
@@ -283,6 +316,8 @@ impl Collector for Spool {
         out.gauge("spool_oldest_seconds", "Age of the oldest snapshot that waits; 0 where none does", age)?;
         let help = "Snapshots that are lost: there was no room for them, or no disk";
         out.counter("snapshots_dropped", help, counts.dropped)?;
+        let help = "Snapshots that the disk did not take: they went to the store at once, or are dropped";
+        out.counter("spool_refused", help, self.refused())?;
         let help = "Uploads: stored, failed (and tried again), taken";
         let uploads = [("stored", counts.uploaded), ("failed", self.failed()), ("taken", counts.taken)];
         out.counters("uploads", help, "outcome", &uploads)
@@ -382,6 +417,9 @@ mod tests {
         metrics.containers_skipped(2);
         metrics.profiles_read(ProfileRead::Read, Some(7));
         metrics.profiles_read(ProfileRead::Failed, None);
+        metrics.snapshot_unnamed();
+        metrics.clock_step();
+        metrics.runtimes(Reach { answering: 2, away: 1 });
         metrics.source(SourceStats {
             ring_bytes: 4096,
             ring_used: 8,
@@ -410,6 +448,11 @@ mod tests {
             ("wsp_capture_profile_reads_total{outcome=\"failed\"}", 1.0),
             ("wsp_capture_profile_reads_total{outcome=\"missing\"}", 0.0),
             ("wsp_capture_profiles_stable", 7.0),
+            ("wsp_capture_snapshots_unnamed_total", 1.0),
+            ("wsp_capture_clock_steps_total", 1.0),
+            ("wsp_capture_runtimes{state=\"answering\"}", 2.0),
+            ("wsp_capture_runtimes{state=\"away\"}", 1.0),
+            ("wsp_capture_spool_refused_total", 0.0),
             ("wsp_capture_ring_used_bytes_max", 80.0),
             ("wsp_capture_containers_tracked", 3.0),
             ("wsp_capture_sensor_live{sensor=\"dns\"}", 0.0),

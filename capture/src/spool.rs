@@ -72,6 +72,7 @@ struct Inner {
     dropped: AtomicU64,
     taken: AtomicU64,
     failed: AtomicU64,
+    refused: AtomicU64,
 }
 
 /// Files that wait, by name, which is in the order of their hours.
@@ -168,6 +169,7 @@ impl Spool {
             dropped: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
         };
         Ok(Self(Arc::new(spool)))
     }
@@ -198,6 +200,11 @@ impl Spool {
     /// Uploads that failed and are tried again.
     pub fn failed(&self) -> u64 {
         self.0.failed.load(Ordering::Relaxed)
+    }
+
+    /// Snapshots that the disk did not take: they went to the store at once, or are lost.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
     }
 
     /// When the window of the oldest snapshot closed that waits, milliseconds since the epoch.
@@ -238,10 +245,12 @@ impl Spool {
         let written = tokio::task::spawn_blocking(move || inner.folder.write(&key, &written)).await;
         self.0.waiting().reserved -= bytes;
         if let Err(spool) = written.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
             tracing::error!(key = key.path(), error = %spool, "the spool does not take a snapshot: uploading it at once");
             let source = match self.0.sink.put_file(&key.path(), &file).await {
                 Ok(Put::Done) => {
                     self.0.uploaded.fetch_add(1, Ordering::Relaxed);
+                    tracing::info!(key = key.path(), bytes, "snapshot stored");
                     return Ok(());
                 }
                 Ok(Put::Taken) => {

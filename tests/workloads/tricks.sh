@@ -1,42 +1,110 @@
 #!/bin/bash
 # What somebody does who got in and does not want to be seen: each trick must leave the node that a defender needs.
 #
-# usage: tricks.sh, in localhost/demo/tools:1, with seccomp=unconfined (io_uring) and CAP_SYS_CHROOT, CAP_SYS_ADMIN
+# usage: tricks.sh TRICK, in localhost/demo/tools:1; TRICK is a function below. With seccomp=unconfined (io_uring) and
+# CAP_SYS_CHROOT, CAP_SYS_ADMIN; `enter` with the host's pid namespace, privileged, and in TARGET the pid to enter
 set -eu
 mkdir -p /tmp/den && cd /tmp/den
 
 # A shell that calls home.
-sh -c 'nc -w 1 127.0.0.1 4444 </dev/null || true'
+call_home() {
+  sh -c 'nc -w 1 127.0.0.1 4444 </dev/null || true'
+}
 
 # A dropped program under the name of a good one, run and removed.
-cp /bin/true dropped
-mv dropped /tmp/.sshd
-chmod 4755 /tmp/.sshd
-/tmp/.sshd
-ln /tmp/.sshd /tmp/den/second-name
-rm /tmp/.sshd
+dropped() {
+  cp /bin/true dropped
+  mv dropped /tmp/.sshd
+  chmod 4755 /tmp/.sshd
+  /tmp/.sshd
+  ln /tmp/.sshd /tmp/den/second-name
+  rm /tmp/.sshd
+}
 
-# A link that says something else than what it opens.
-ln -s /etc/shadow innocent.txt
-cat innocent.txt >/dev/null
+# A link that says something else than what it opens, and a program by a link.
+links() {
+  ln -s /etc/shadow innocent.txt
+  cat innocent.txt >/dev/null
+  ln -s /usr/bin/id ls
+  ./ls >/dev/null
+}
 
-# A directory that was swapped after the check.
-mkdir real && echo secret >real/file
-mv real swapped
-cat swapped/file >/dev/null
+# A directory that was swapped after the check, and a file that was exchanged for another one.
+swapped() {
+  mkdir real && echo secret >real/file
+  mv real swapped
+  cat swapped/file >/dev/null
+  echo good >trusted && echo bad >evil
+  python3 -c 'import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+raise SystemExit(libc.renameat2(AT_FDCWD, b"trusted", AT_FDCWD, b"evil", RENAME_EXCHANGE))'
+  cat trusted >/dev/null
+}
 
 # Another root directory.
-mkdir -p jail/bin jail/lib jail/lib64 jail/etc
-cp -L /bin/cat jail/bin/
-cp -L /lib64/ld-linux-x86-64.so.2 jail/lib64/
-cp -L /lib/x86_64-linux-gnu/libc.so.6 jail/lib/
-echo jailed >jail/etc/inside
-chroot jail /bin/cat /etc/inside >/dev/null
+other_root() {
+  make_jail
+  chroot jail /bin/cat /etc/inside >/dev/null
+}
 
-# Another mount namespace.
-unshare --mount sh -c 'mount -t tmpfs none /mnt && echo x >/mnt/hidden && cat /mnt/hidden' >/dev/null
+# The same for a session that does nothing else; it ends when there is a file `left`.
+open_jail() {
+  make_jail
+  touch ready
+  wait_for left
+}
 
-cat >tricks.c <<'C'
+make_jail() {
+  mkdir -p jail/bin jail/lib jail/lib64 jail/etc
+  cp -L /bin/cat jail/bin/
+  cp -L /lib64/ld-linux-x86-64.so.2 jail/lib64/
+  cp -L /lib/x86_64-linux-gnu/libc.so.6 jail/lib/
+  echo jailed >jail/etc/inside
+}
+
+wait_for() {
+  for ((i = 0; i < 300; i++)); do
+    [[ -e $1 ]] && return
+    sleep 0.1
+  done
+  return 1
+}
+
+# Another mount namespace, of its own.
+namespace() {
+  unshare --mount sh -c 'mount -t tmpfs none /mnt && echo x >/mnt/hidden && cat /mnt/hidden' >/dev/null
+}
+
+# Somebody else's mount namespace.
+enter() {
+  nsenter --target "$TARGET" --mount -- /bin/cat /etc/hostname >/dev/null
+}
+
+# The way in, step by step: a service is made to run a shell, which fetches a program, stays, and calls home when all
+# that started it is gone.
+chain() {
+  python3 -c 'import subprocess; subprocess.run(["sh", "-c", """
+    cp /usr/bin/nc.openbsd /tmp/den/.cache
+    chmod +x /tmp/den/.cache
+    echo "* * * * * root /tmp/den/.cache" >/etc/crontab
+    head -c 1 /etc/shadow >/dev/null
+    (setsid sh -c "sleep 0.5; /tmp/den/.cache -w 1 127.0.0.1 4444 </dev/null; touch /tmp/den/finished" &)
+  """])'
+  wait_for finished
+}
+
+# A program that is in no file system.
+memory() { compiled memory; }
+
+# A program by its descriptor, its name gone.
+descriptor() { compiled descriptor; }
+
+# Past the system calls.
+uring() { touch second-name && compiled uring; }
+
+compiled() {
+  cat >tricks.c <<'C'
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -61,16 +129,18 @@ static void copy(const char *from, int to)
     close(fd);
 }
 
-static void run(int fd)
+static int run(int fd)
 {
     char path[64];
     char *arguments[] = { "kworker/0:1", NULL }, *environment[] = { NULL };
+    int status;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     if (!fork()) {
         execve(path, arguments, environment);
         _exit(1);
     }
-    wait(NULL);
+    wait(&status);
+    return status;
 }
 
 /* One request through a ring of its own. */
@@ -93,21 +163,25 @@ static int submit(struct io_uring_sqe request)
     return result;
 }
 
-int main(void)
+static int memory(void)
 {
-    /* A program that is in no file system. */
     int memory = memfd_create("payload", 0);
     copy("/bin/true", memory);
-    run(memory);
-    close(memory);
-    /* A program by its descriptor, its name gone. */
+    return run(memory);
+}
+
+static int descriptor(void)
+{
     int file = open("/tmp/den/ghost", O_RDWR | O_CREAT, 0755);
     copy("/bin/true", file);
     close(file);
     file = open("/tmp/den/ghost", O_RDONLY);
     unlink("/tmp/den/ghost");
-    run(file);
-    /* Past the system calls. */
+    return run(file);
+}
+
+static int uring(void)
+{
     struct io_uring_sqe request = { .opcode = IORING_OP_OPENAT, .fd = AT_FDCWD, .addr = (unsigned long)"/etc/gshadow",
                                     .open_flags = O_RDONLY };
     int opened = submit(request);
@@ -121,6 +195,15 @@ int main(void)
     printf("io_uring: %d %d %d\n", opened, removed, called);
     return opened < 0 || removed < 0 || called != -ECONNREFUSED;
 }
+
+int main(int argc, char **argv)
+{
+    const char *trick = argc > 1 ? argv[1] : "";
+    return !strcmp(trick, "memory") ? memory() : !strcmp(trick, "descriptor") ? descriptor() : !strcmp(trick, "uring") ? uring() : 2;
+}
 C
-cc -o tricks tricks.c
-./tricks
+  cc -o tricks tricks.c
+  ./tricks "$1"
+}
+
+"$1"

@@ -74,6 +74,10 @@ impl Api {
             Err(ApiError::DockerResponseServerError { status_code: 404, .. }) => {
                 return Ok(self.announced(name).await);
             }
+            // podman has states that Docker has not, `stopped` among them, which a container has for a moment when it ends.
+            Err(error @ ApiError::JsonDataError { .. }) => {
+                return self.announced(name).await.map(Some).ok_or_else(|| failed(error));
+            }
             Err(error) => return Err(failed(error)),
         };
         let image = match &container.image {

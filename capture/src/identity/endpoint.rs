@@ -121,6 +121,8 @@ struct Inner {
     connection: Mutex<Connection>,
     /// Announcements are wanted.
     listening: AtomicBool,
+    /// It answered once.
+    connected: AtomicBool,
     /// It answered, and the last question was not answered.
     away: AtomicBool,
 }
@@ -139,6 +141,7 @@ impl Endpoint {
             given,
             connection: Mutex::default(),
             listening: AtomicBool::new(false),
+            connected: AtomicBool::new(false),
             away: AtomicBool::new(false),
         }))
     }
@@ -167,6 +170,15 @@ impl Endpoint {
         match self.connect().await {
             Ok(runtime) => Checked { text: format!("{runtime} at {}", self.0.address), answers: true },
             Err(reason) => Checked { text: self.tried(&reason), answers: false },
+        }
+    }
+
+    /// Whether it answered the last question; none where nobody says that a runtime is there, and none ever was.
+    pub(super) fn answers(&self) -> Option<bool> {
+        if self.0.connected.load(Ordering::Relaxed) {
+            Some(!self.0.away.load(Ordering::Relaxed))
+        } else {
+            self.0.given.then_some(false)
         }
     }
 
@@ -229,6 +241,7 @@ impl Endpoint {
                 }
                 tracing::info!(socket = %self.0.address, %runtime, "a container runtime answers");
                 connection.runtime = Some(runtime.clone());
+                self.0.connected.store(true, Ordering::Relaxed);
                 Ok(runtime)
             }
             Err(reason) => {

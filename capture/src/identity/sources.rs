@@ -38,6 +38,15 @@ pub struct Checked {
     pub answers: bool,
 }
 
+/// How many runtimes can be asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// The last question was answered.
+    pub answering: usize,
+    /// Somebody says that it is there, or it was; and the last question was not answered.
+    pub away: usize,
+}
+
 /// A container that cannot be named.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -109,6 +118,19 @@ impl Sources {
     /// within a tokio runtime.
     pub fn listen(&self) {
         self.endpoints.iter().for_each(Endpoint::listen);
+    }
+
+    /// How many runtimes can be asked, as of the last questions. Asks nobody.
+    pub fn reach(&self) -> Reach {
+        let mut reach = Reach::default();
+        for endpoint in &self.endpoints {
+            match endpoint.answers() {
+                Some(true) => reach.answering += 1,
+                Some(false) => reach.away += 1,
+                None => {}
+            }
+        }
+        reach
     }
 
     pub(super) fn is_empty(&self) -> bool {

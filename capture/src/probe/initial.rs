@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use super::process::{self, Process};
+use super::process::{self, Held, Process};
 use super::{Probe, ProbeError, abi, cgroup, loss, map_error};
 use crate::event::{Body, CgroupId, Endpoint, Event, Key, Pid};
 
@@ -52,23 +52,30 @@ impl Probe {
             let exec = Box::new(process.exec.clone());
             events.push(event(pid, Body::InitialProcess { parent, parent_is_guess, exec }));
         }
-        let mut sockets: BTreeMap<u64, Vec<Pid>> = BTreeMap::new();
+        let mut sockets: BTreeMap<u64, BTreeSet<Pid>> = BTreeMap::new();
         for (pid, process) in &processes {
             let open = process::open_files(*pid, process.root_mount);
-            for (file, flags) in open.files {
-                events.push(event(*pid, Body::InitialFile { file, flags }));
+            for Held { fd, file, flags } in open.files {
+                if let Some(owner) = opener(*pid, process, &processes, fd) {
+                    events.push(event(owner, Body::InitialFile { file, flags }));
+                }
             }
             for inode in open.sockets {
-                sockets.entry(inode).or_default().push(*pid);
+                sockets.entry(inode).or_default().insert(*pid);
             }
         }
+        // Who has it from its parent did not make it listen.
+        let inherited = |pid: &Pid, holders: &BTreeSet<Pid>| {
+            processes.get(pid).is_some_and(|process| holders.contains(&process.parent))
+        };
         let mut namespaces = BTreeSet::new();
         for (pid, process) in &processes {
             if !namespaces.insert(process.net_ns) {
                 continue;
             }
             for (inode, local) in process::listening(*pid) {
-                for pid in sockets.get(&inode).into_iter().flatten() {
+                let Some(holders) = sockets.get(&inode) else { continue };
+                for pid in holders.iter().filter(|pid| !inherited(pid, holders)) {
                     let local: Endpoint = local.clone();
                     events.push(event(*pid, Body::InitialListen { local }));
                 }
@@ -132,6 +139,17 @@ fn is_guess(process: &Process, parent: Option<&Process>) -> bool {
         Some(parent) => parent.exec.ns_pid == 1 && parent.exec.exe.path != process.exec.exe.path,
         None => process.exec.pid_ns_level == 0 && process.parent == Pid(1),
     }
+}
+
+/// Who opened what a process holds, as far as it can be told; none where its parent holds the same. Standard descriptors were
+/// redirected by who forked it, before it executed.
+fn opener(pid: Pid, process: &Process, processes: &BTreeMap<Pid, Process>, fd: i32) -> Option<Pid> {
+    let Some(parent) = processes.get(&process.parent) else { return Some(pid) };
+    if process::is_shared(pid, process.parent, fd) {
+        return None;
+    }
+    let redirected = fd <= libc::STDERR_FILENO && !is_guess(process, Some(parent));
+    Some(if redirected { process.parent } else { pid })
 }
 
 fn parents_first(processes: &BTreeMap<Pid, Process>) -> Vec<Pid> {

@@ -29,10 +29,19 @@ pub(super) struct Process {
 /// Files and sockets that a process holds open.
 #[derive(Debug, Default)]
 pub(super) struct OpenFiles {
-    /// With their `O_*` flags.
-    pub(super) files: Vec<(FilePath, u32)>,
+    /// Files.
+    pub(super) files: Vec<Held>,
     /// Socket inodes.
     pub(super) sockets: Vec<u64>,
+}
+
+/// A file under a descriptor.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) fd: i32,
+    pub(super) file: FilePath,
+    /// `O_*`.
+    pub(super) flags: u32,
 }
 
 fn of(pid: Pid, file: &str) -> PathBuf {
@@ -263,10 +272,19 @@ pub(super) fn open_files(pid: Pid, root_mount: Option<u64>) -> OpenFiles {
         let Some((_, flags)) = fdinfo(&of(pid, "fdinfo"), fd) else { continue };
         if let Some(file) = describe(&link, root_mount) {
             // Close-on-exec is the descriptor's, not the open file's.
-            open.files.push((file, flags & !(libc::O_CLOEXEC.cast_unsigned())));
+            let flags = flags & !(libc::O_CLOEXEC.cast_unsigned());
+            open.files.push(Held { fd, file, flags });
         }
     }
     open
+}
+
+/// True where a descriptor is the same open file in both processes: one has it from the other. False too where the kernel
+/// does not compare them.
+pub(super) fn is_shared(one: Pid, other: Pid, fd: i32) -> bool {
+    const KCMP_FILE: libc::c_int = 0;
+    // SAFETY: kcmp takes five numbers and touches no memory of this process.
+    unsafe { libc::syscall(libc::SYS_kcmp, one.0, other.0, KCMP_FILE, fd, fd) == 0 }
 }
 
 /// Listening sockets of a process's network namespace, by inode.

@@ -44,6 +44,8 @@ pub struct ClosedWindow {
     closed: BootTime,
     first_exec: Option<BootTime>,
     container_start: Option<BootTime>,
+    /// When its init task was made, where it ran already.
+    running_since: Option<BootTime>,
     processes: Vec<Process>,
     rows: Vec<(NodeId, Row)>,
     lost: BTreeMap<(LostKind, &'static str), u64>,
@@ -60,7 +62,14 @@ struct Place {
 }
 
 impl ClosedWindow {
-    pub(super) fn new(window: Window, tree: &Tree, start: Option<BootTime>, closed: BootTime) -> Self {
+    /// `start`: its first exec, where that was seen; `running_since`: when its init task was made, where it ran already.
+    pub(super) fn new(
+        window: Window,
+        tree: &Tree,
+        start: Option<BootTime>,
+        running_since: Option<BootTime>,
+        closed: BootTime,
+    ) -> Self {
         let place = |id: NodeId| {
             let known = tree.known(id)?;
             let complete = |id: &NodeId| tree.known(*id).is_none_or(|known| known.lineage_complete);
@@ -77,6 +86,7 @@ impl ClosedWindow {
             closed,
             first_exec: window.first_exec,
             container_start: start,
+            running_since,
             processes,
             rows: window.rows.into_iter().collect(),
             lost: window.lost,
@@ -151,12 +161,18 @@ impl ClosedWindow {
     }
 }
 
+/// `/proc` counts in hundredths of a second.
+const TICK: chrono::Duration = chrono::Duration::milliseconds(10);
+
 /// From kernel time to the window's.
 struct Times {
     clock: Clock,
     start: DateTime<Utc>,
     end: DateTime<Utc>,
+    /// As the snapshot says it.
     started: Option<DateTime<Utc>>,
+    /// The same by this window's clock.
+    began: Option<DateTime<Utc>>,
 }
 
 impl Times {
@@ -166,7 +182,16 @@ impl Times {
         // A window is never empty, and never longer than its offsets can count.
         let length = (clock.wall(window.closed) - start).num_milliseconds().clamp(1, i64::from(i32::MAX));
         let started = window.container_start.map(|at| clock.wall(at)).or(setting.container.started);
-        Self { clock, start, end: start + chrono::Duration::milliseconds(length), started }
+        // The runtime's time is of a clock that may have been set since: it ran from when its init task was made at the
+        // earliest, and before the window at the latest.
+        let since = window.running_since.map(|at| clock.wall(at));
+        let possible =
+            |told: &DateTime<Utc>| *told <= start && since.is_none_or(|since| since <= *told + TICK);
+        let began = match window.container_start {
+            Some(at) => Some(clock.wall(at)),
+            None => setting.container.started.filter(possible).or(since),
+        };
+        Self { clock, start, end: start + chrono::Duration::milliseconds(length), started, began }
     }
 
     fn offset(&self, at: BootTime) -> i32 {
@@ -184,15 +209,15 @@ impl Times {
         span: Span,
     ) -> Node {
         let (first_seen_ms, last_seen_ms) = (self.offset(span.first), self.offset(span.last));
-        let startup = |started: DateTime<Utc>| {
+        let startup = |began: DateTime<Utc>| {
             let first = self.start + chrono::Duration::milliseconds(i64::from(first_seen_ms));
-            (first - started).to_std().is_ok_and(|age| age <= STARTUP) || first < started
+            (first - began).to_std().is_ok_and(|age| age <= STARTUP) || first < began
         };
         Node {
             fact,
             parent,
             exe,
-            phase: if self.started.is_some_and(startup) { Phase::Startup } else { Phase::Steady },
+            phase: if self.began.is_some_and(startup) { Phase::Startup } else { Phase::Steady },
             seen_by: if span.initial { SeenBy::Initial } else { SeenBy::Runtime },
             lineage_complete,
             events: span.events,

@@ -8,7 +8,7 @@ use wsp_schemas::snapshot::{Fact, File, Socket};
 use wsp_schemas::text::RawText;
 
 use super::process::{normal, origin_name};
-use super::window::LIMIT;
+use super::window::{LIMIT, Told};
 use super::{Recorder, access, cause_name, dns, net};
 use crate::event::{
     Address, BootTime, Change, Endpoint, FilePath, Key, LostCause, LostKind, Origin, Pid, Transport,
@@ -20,7 +20,7 @@ const REMOTE_IPS: usize = 16;
 impl Recorder {
     pub(super) fn opened_file(&mut self, at: BootTime, pid: Pid, file: &FilePath, flags: u32, key: Key) {
         let row = self.file(at, pid, file, access::words(flags), access::writes(flags), None);
-        self.window.note_key(key, [row, None]);
+        self.kept(key, [row, None], row.is_some(), LostKind::Open);
     }
 
     pub(super) fn found_file(&mut self, at: BootTime, pid: Pid, file: &FilePath, flags: u32) {
@@ -29,7 +29,8 @@ impl Recorder {
         if owner.and_then(|id| self.tree.known(id)).is_some_and(|node| node.says(&path)) {
             return;
         }
-        self.file_row((at, true), owner, (path, file), access::words(flags), None);
+        let row = self.file_row((at, true), owner, (path, file), access::words(flags), None);
+        self.kept(Key::NONE, [row, None], row.is_some(), LostKind::Open);
     }
 
     pub(super) fn change(
@@ -54,7 +55,8 @@ impl Recorder {
             // What was written under the old name is there under the new one.
             self.file(at, pid, to, access::of_new_name(change), was_written, None)
         });
-        self.window.note_key(key, [row, second]);
+        // Both of its names, or the window does not have it all.
+        self.kept(key, [row, second], row.is_some() && (to.is_none() || second.is_some()), LostKind::Change);
     }
 
     /// Something was done to a file.
@@ -109,7 +111,7 @@ impl Recorder {
                 }
             }
         };
-        self.saw(id, owner, (at, initial), fact, LostKind::Open, unite)
+        self.saw(id, owner, (at, initial), fact, unite)
     }
 
     pub(super) fn connect(&mut self, at: BootTime, pid: Pid, remote: &Endpoint, key: Key) {
@@ -134,8 +136,8 @@ impl Recorder {
             remote_ips,
             name_source,
         };
-        let row = self.socket((at, false), Kind::Connect, owner, socket, LostKind::Connect);
-        self.window.note_key(key, [row, None]);
+        let row = self.socket((at, false), Kind::Connect, owner, socket);
+        self.kept(key, [row, None], row.is_some(), LostKind::Connect);
     }
 
     /// A socket listens, or a peer came to it: then it listens too.
@@ -148,11 +150,13 @@ impl Recorder {
         key: Key,
     ) {
         let row = self.listening((at, false), pid, local, peer);
-        self.window.note_key(key, [row, None]);
+        let lost = if peer.is_some() { LostKind::Accept } else { LostKind::Listen };
+        self.kept(key, [row, None], row.is_some(), lost);
     }
 
     pub(super) fn found_listening(&mut self, at: BootTime, pid: Pid, local: &Endpoint) {
-        self.listening((at, true), pid, local, None);
+        let row = self.listening((at, true), pid, local, None);
+        self.kept(Key::NONE, [row, None], row.is_some(), LostKind::Listen);
     }
 
     fn listening(
@@ -170,7 +174,7 @@ impl Recorder {
             remote_ips: peer.map(|peer| peer.to_string()).into_iter().collect(),
             ..Socket::default()
         };
-        self.socket(seen, Kind::Listen, owner, socket, LostKind::Listen)
+        self.socket(seen, Kind::Listen, owner, socket)
     }
 
     fn socket(
@@ -179,7 +183,6 @@ impl Recorder {
         kind: Kind,
         owner: Option<NodeId>,
         socket: Socket,
-        lost: LostKind,
     ) -> Option<NodeId> {
         let id = identity::socket_id(kind, owner, &socket.protocol, socket.address.as_bytes(), socket.port);
         let fact = if kind == Kind::Listen { Fact::Listen(socket) } else { Fact::Connect(socket) };
@@ -194,7 +197,7 @@ impl Recorder {
                 }
             }
         };
-        self.saw(id, owner, seen, fact, lost, unite)
+        self.saw(id, owner, seen, fact, unite)
     }
 
     /// A system call or a capability was used.
@@ -208,25 +211,28 @@ impl Recorder {
             Fact::Syscall(name) | Fact::Capability(name) => identity::name_id(kind, owner, name),
             _ => return,
         };
-        let row = self.saw(id, owner, (at, false), fact, lost, |_, _| {});
-        self.window.note_key(key, [row, None]);
+        let row = self.saw(id, owner, (at, false), fact, |_, _| {});
+        self.kept(key, [row, None], row.is_some(), lost);
     }
 
-    /// Adds a sighting; none, and counted, where there is no room for it.
+    /// Notes which rows an event told of. Where one is missing there was no room: it counts as lost, and so will its repeats.
+    fn kept(&mut self, key: Key, rows: [Option<NodeId>; 2], whole: bool, kind: LostKind) {
+        if !whole {
+            self.window.lose(kind, LIMIT, 1);
+        }
+        self.window.note_key(key, Told { rows, lost: (!whole).then_some(kind) });
+    }
+
+    /// Adds a sighting; none where there is no room for it.
     fn saw(
         &mut self,
         id: NodeId,
         owner: Option<NodeId>,
         seen: (BootTime, bool),
         fact: Fact,
-        lost: LostKind,
         unite: impl FnOnce(&mut Fact, Fact),
     ) -> Option<NodeId> {
-        if self.window.saw(&self.tree, id, owner, seen, fact, unite) {
-            return Some(id);
-        }
-        self.window.lose(lost, LIMIT, 1);
-        None
+        self.window.saw(&self.tree, id, owner, seen, fact, unite).then_some(id)
     }
 
     /// A search suffix that led nowhere is a node of its own: which name resolved is not joined in this version.
@@ -249,7 +255,9 @@ impl Recorder {
             let rtype = dns::type_name(rtype);
             let id = identity::dns_id(owner, name.as_bytes(), &rtype);
             let fact = Fact::Dns { name, rtype };
-            self.saw(id, owner, (at, false), fact, LostKind::Dns, |_, _| {});
+            if self.saw(id, owner, (at, false), fact, |_, _| {}).is_none() {
+                self.window.lose(LostKind::Dns, LIMIT, 1);
+            }
         }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) use self::dns::check as check_dns;
 use self::process::Sample;
 use self::tree::{Place, Process, Tree};
 pub(crate) use self::window::LIMIT;
-use self::window::Window;
+use self::window::{Told, Window};
 use crate::event::{Body, BootTime, Event, Exec, Key, LostCause, LostKind, Pid};
 
 /// How a container is recorded.
@@ -82,6 +82,8 @@ pub struct Recorder {
     any_root: bool,
     /// The first exec, where the container was met before it.
     start: Option<BootTime>,
+    /// When the init task was made of a container that was met running.
+    running_since: Option<BootTime>,
     tree: Tree,
     names: dns::Names,
     window: Window,
@@ -117,6 +119,7 @@ impl Recorder {
             init_mnt_ns: None,
             any_root: false,
             start: None,
+            running_since: None,
             tree: Tree::default(),
             names: dns::Names::default(),
             window: Window::none(0),
@@ -158,7 +161,7 @@ impl Recorder {
             self.window.hit_limit(self.options.max_bytes);
         }
         let window = std::mem::replace(&mut self.window, next);
-        let closed = ClosedWindow::new(window, &self.tree, self.start, at);
+        let closed = ClosedWindow::new(window, &self.tree, self.start, self.running_since, at);
         self.tree.forget_unused(std::iter::empty());
         closed
     }
@@ -251,7 +254,7 @@ impl Recorder {
                 self.window.lose(*kind, cause_name(*cause), *events);
             }
             // To be told again in the next window.
-            _ => self.window.note_key(event.key, [None, None]),
+            _ => self.window.note_key(event.key, Told::AGAIN),
         }
         if self.tree.known_count() > self.prune_at {
             self.tree.forget_unused(std::iter::empty());
@@ -370,6 +373,7 @@ impl Recorder {
                 .or_else(|| roots().find(|process| process.exec.pid_ns_level > 0 && process.exec.ns_pid == 1))
                 .or_else(|| roots().min_by_key(|process| process.exec.started.unwrap_or(BootTime(u64::MAX))));
             if let Some(init) = init {
+                self.running_since = init.exec.started;
                 self.become_init(init.pid, &init.exec);
             }
         }

@@ -53,6 +53,20 @@ pub(super) struct ProcessRow {
     pub(super) span: Span,
 }
 
+/// What became of an event that was told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    /// Its rows: two where something has two names.
+    pub(super) rows: [Option<NodeId>; 2],
+    /// As what its repeats are lost, where there was no room for it.
+    pub(super) lost: Option<LostKind>,
+}
+
+impl Told {
+    /// Between windows: it is told again in the next one.
+    pub(super) const AGAIN: Self = Self { rows: [None, None], lost: None };
+}
+
 /// Why something that was seen is not kept.
 pub(crate) const LIMIT: &str = "limit";
 
@@ -64,8 +78,8 @@ pub(super) struct Window {
     pub(super) opened: BootTime,
     pub(super) processes: HashMap<NodeId, ProcessRow>,
     pub(super) rows: HashMap<NodeId, Row>,
-    /// The rows of what was told under a key: two where something has two names.
-    pub(super) keys: HashMap<Key, [Option<NodeId>; 2]>,
+    /// What was told under a key.
+    pub(super) keys: HashMap<Key, Told>,
     /// Normalised paths that were opened for writing.
     pub(super) written: HashSet<RawText>,
     /// Events that are not here, by kind and cause.
@@ -219,16 +233,20 @@ impl Window {
         true
     }
 
-    /// Notes which rows an event told of.
-    pub(super) fn note_key(&mut self, key: Key, rows: [Option<NodeId>; 2]) {
+    /// Notes what became of an event.
+    pub(super) fn note_key(&mut self, key: Key, told: Told) {
         if key != Key::NONE {
-            self.keys.insert(key, rows);
+            self.keys.insert(key, told);
         }
     }
 
     /// What was told under a key was seen again.
     pub(super) fn repeat(&mut self, key: Key, events: u64, at: BootTime) {
-        for id in self.keys.get(&key).copied().into_iter().flatten().flatten() {
+        let Some(Told { rows, lost }) = self.keys.get(&key).copied() else { return };
+        if let Some(kind) = lost {
+            self.lose(kind, LIMIT, events);
+        }
+        for id in rows.into_iter().flatten() {
             let Some(row) = self.rows.get_mut(&id) else { continue };
             row.span.events = row.span.events.saturating_add(i64::try_from(events).unwrap_or(i64::MAX));
             row.span.reach(at);

@@ -19,12 +19,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wsp_schemas::image::WorkloadKey;
+use wsp_schemas::keys::SnapshotId;
 
 use super::late::Late;
 use super::slots::{SlotCounts, SlotOptions, Slots};
 use super::snapshot::{Frame, Host, new_id, snapshot};
 use super::{EventSource, SourceError, SourceStats};
-use crate::event::{Body, BootTime, CgroupId, Event};
+use crate::event::{Body, BootTime, CgroupId, Clock, Event};
 use crate::identity::{Identity, Pending, Sources, State, container_of, resolve, short_id};
 use crate::metrics::Metrics;
 use crate::profiles::Profiles;
@@ -85,9 +86,15 @@ pub enum RunError {
     Source(#[from] SourceError),
 }
 
+/// By how much the clock may run off from one beat to the next: more than slewing does, less than anybody would set it by.
+const CLOCK_SLACK_NS: u64 = 1_000_000_000;
+
 /// A window that is in the spool.
 struct Closed {
+    snapshot: SnapshotId,
     container: String,
+    /// It has a workload.
+    named: bool,
     nodes: usize,
     lost: u64,
 }
@@ -124,6 +131,8 @@ struct Fleet<'a, S> {
     closing: JoinSet<Result<Option<Closed>, SpoolError>>,
     /// It is to stop.
     stopping: CancellationToken,
+    /// As of the last beat.
+    clock: Clock,
     summary: Summary,
 }
 
@@ -139,6 +148,7 @@ pub async fn run<S: EventSource>(
 ) -> Result<Summary, RunError> {
     let mut fleet = Fleet {
         slots: Slots::new(config.slots, rand::random()),
+        clock: source.clock(),
         config,
         source,
         sources,
@@ -289,13 +299,34 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     /// Tells that it lives, and how it fares.
-    fn beat(&self) {
+    fn beat(&mut self) {
+        self.watch_clock();
+        self.config.metrics.runtimes(self.sources.reach());
         let windows = self.containers.values().filter(|container| container.frame.is_some()).count();
         self.config.metrics.windows_open(windows);
         self.config.metrics.containers_skipped(self.slots.counts().skipped);
         let known = self.containers.len() as u64;
         self.config.metrics.source(SourceStats { known, ..self.source.stats() });
         self.config.pulse.beat(&self.status());
+    }
+
+    /// Windows end by a clock that nobody sets; but what they say of the time is as of when they were opened.
+    fn watch_clock(&mut self) {
+        let now = self.source.clock();
+        let before = std::mem::replace(&mut self.clock, now);
+        let seconds = |ns: u64| ns / 1_000_000_000;
+        let (step, direction) = match now.wall_at_boot_ns.checked_sub(before.wall_at_boot_ns) {
+            Some(forwards) => (forwards, "forwards"),
+            None => (before.wall_at_boot_ns - now.wall_at_boot_ns, "backwards"),
+        };
+        if step >= CLOCK_SLACK_NS {
+            self.config.metrics.clock_step();
+            tracing::warn!(
+                seconds = seconds(step),
+                direction,
+                "the clock was set: open windows keep the time of before"
+            );
+        }
     }
 
     fn status(&self) -> String {
@@ -396,7 +427,8 @@ impl<S: EventSource> Fleet<'_, S> {
             let lost = window.lost_events();
             let (meta, nodes) = snapshot(&host, window, &identity, frame);
             spool.put(&meta, &nodes, Utc::now()).await?;
-            Ok(Some(Closed { container: identity.display().to_string(), nodes: nodes.len(), lost }))
+            let (container, named) = (identity.display().to_string(), meta.image.workload.is_some());
+            Ok(Some(Closed { snapshot: meta.id, container, named, nodes: nodes.len(), lost }))
         });
     }
 
@@ -405,10 +437,13 @@ impl<S: EventSource> Fleet<'_, S> {
         self.summary.snapshots += u64::from(!matches!(done, Ok(Ok(None))));
         match done {
             Ok(Ok(None)) => {}
-            Ok(Ok(Some(Closed { container, nodes, lost }))) => {
+            Ok(Ok(Some(Closed { snapshot, container, named, nodes, lost }))) => {
                 self.summary.lost = self.summary.lost.saturating_add(lost);
+                if !named {
+                    self.config.metrics.snapshot_unnamed();
+                }
                 crate::memory::give_back();
-                tracing::info!(container, nodes, lost, "window closed");
+                tracing::info!(%snapshot, container, nodes, lost, "window closed");
             }
             Ok(Err(error)) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();

@@ -43,6 +43,8 @@ struct Fake {
     coming: Vec<(CgroupId, PathBuf)>,
     lost: RefCell<Vec<Event>>,
     tracked: Vec<CgroupId>,
+    /// From then on the clock is an hour behind.
+    set_back_at: Option<Instant>,
 }
 
 impl EventSource for Fake {
@@ -127,7 +129,9 @@ impl EventSource for Fake {
     }
 
     fn clock(&self) -> Clock {
-        host::wall_clock()
+        let Clock { wall_at_boot_ns } = host::wall_clock();
+        let set_back = self.set_back_at.is_some_and(|at| at <= Instant::now());
+        Clock { wall_at_boot_ns: wall_at_boot_ns - if set_back { 3_600_000_000_000 } else { 0 } }
     }
 }
 
@@ -406,6 +410,47 @@ async fn all_containers_have_windows_one_after_the_other() {
     let spool = Counts { uploaded: stored, ..Counts::default() };
     let slots = SlotCounts { starts: 1, ..SlotCounts::default() };
     assert_eq!(summary, Summary { snapshots: stored, lost: 0, slots, spool });
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_is_told_and_windows_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let interval = Duration::from_millis(150);
+    let mut source = Fake {
+        existing: vec![(CGROUP, format!("/docker/{}", "a".repeat(64)).into())],
+        set_back_at: Some(Instant::now() + Duration::from_millis(700)),
+        ..Fake::default()
+    };
+    let config = Run {
+        options: Options::default(),
+        slots: SlotOptions { slots: 5, kept_for_starts: 2, interval, recapture_wait: interval },
+        upload_at_end: Duration::from_secs(20),
+        host: "h".to_owned(),
+        kernel: "6.1".to_owned(),
+        metrics: Metrics::default(),
+        pulse: Pulse::default(),
+    };
+    let metrics = config.metrics.clone();
+    let spool = Spool::open(&folder.path().join("spool"), 1 << 30, store(folder.path())).unwrap();
+    // Two beats after that, for one step is told once.
+    let stop = tokio::time::sleep(Duration::from_millis(2500));
+    let summary =
+        timeless(run(config, &mut source, Sources::none(), spool.clone(), |_| (), stop)).await.unwrap();
+    let counted = metrics::text(&metrics.registry(&spool));
+    assert!(counted.contains("wsp_capture_clock_steps_total 1\n"), "{counted}");
+    let unnamed = format!("wsp_capture_snapshots_unnamed_total {}\n", summary.snapshots);
+    assert!(counted.contains(&unnamed), "{counted}");
+    let snapshots = snapshots(folder.path());
+    assert_eq!(snapshots.len() as u64, summary.snapshots);
+    // By their times those after the step are the oldest.
+    let newest = snapshots[snapshots.len() - 1].meta.window_start;
+    let behind = |snapshot: &&Verified| (newest - snapshot.meta.window_start).num_minutes() >= 59;
+    let behind = snapshots.iter().filter(behind).count();
+    assert!(behind >= 2 && behind + 2 <= snapshots.len(), "{behind} of {summary:?}");
+    assert!(snapshots.iter().all(|snapshot| {
+        let length = snapshot.meta.window_end - snapshot.meta.window_start;
+        length.num_milliseconds() > 0 && length.num_minutes() < 30
+    }));
 }
 
 /// A session that hangs fails its test.

@@ -242,6 +242,7 @@ async fn a_disk_that_takes_nothing_does_not_lose_what_the_store_takes() {
     fs::remove_dir(place.path("spool/partial")).unwrap();
     spool.put(&meta(1), &[], at(0)).await.unwrap();
     assert_eq!((place.stored(), spool.counts().uploaded), (vec![key(&meta(1), at(0)).path()], 1));
+    assert_eq!((spool.refused(), spool.counts().dropped), (1, 0));
     fs::remove_dir_all(place.path("store")).unwrap();
     place.close();
     let error = spool.put(&meta(2), &[], at(0)).await.unwrap_err();

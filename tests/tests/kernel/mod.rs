@@ -1,9 +1,13 @@
 //! Real kernel, real containers, real eBPF. Needs root, podman and the images of `datasets/images/build.sh`.
 
+mod clock;
+mod crashes;
+mod daemon;
 mod facts;
 mod faults;
 mod ground_truth;
 mod identity;
+mod ids;
 mod lifecycle;
 mod load;
 mod pipeline;
@@ -97,12 +101,6 @@ impl Capture {
     fn terminate(&self) {
         let pid = self.child.id().to_string();
         let _ = finish(Command::new("kill").args(["-TERM", &pid])).ok();
-    }
-
-    /// Ends it as a crash does.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 
     /// Waits until it ends by itself.

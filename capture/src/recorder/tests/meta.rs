@@ -74,6 +74,27 @@ fn the_runtimes_start_counts_where_none_was_seen() {
 }
 
 #[test]
+fn a_start_by_a_clock_that_was_set_since_does_not_count() {
+    let phase = |told: BootTime| {
+        let mut recorder = Recorder::new(Options::default(), Met::Running, None, at(1_000_000));
+        let mut init = exec(1, "/bin/a", "a");
+        init.started = Some(at(100_000));
+        let initial = Body::InitialProcess { parent: None, parent_is_guess: false, exec: init };
+        let event = Event { at: at(1_000_001), cgroup: CGROUP, pid: Pid(100), key: Key::NONE, body: initial };
+        recorder.record(&event);
+        let mut setting = setting();
+        setting.container.started = Some(CLOCK.wall(told));
+        let (_, nodes) = recorder.turn(at(1_010_000)).into_snapshot(&setting);
+        nodes[0].phase
+    };
+    // It was made long before it was started, which only the runtime knows.
+    assert_eq!(phase(at(900_000)), Phase::Startup);
+    assert_eq!(phase(at(100_000)), Phase::Steady);
+    // The clock was set back: it cannot have started after it was seen to run.
+    assert_eq!(phase(at(1_005_000)), Phase::Steady);
+}
+
+#[test]
 fn nodes_are_bounded_and_what_is_more_is_lost() {
     let options = Options { max_nodes: 4, ..Options::default() };
     let mut recorder = Recorder::new(options, Met::Unstarted, None, at(1000));
