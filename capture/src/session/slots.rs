@@ -206,7 +206,7 @@ impl Slots {
         if window.start {
             self.counts.skipped_starts += 1;
             // As which it was counted when something ran.
-            self.counts.starts -= u64::from(phase == Phase::Running);
+            self.counts.starts = self.counts.starts.saturating_sub(u64::from(phase == Phase::Running));
         }
         true
     }
