@@ -293,12 +293,18 @@ static __always_inline bool submit(struct scratch *scratch, struct wsp_record *r
 	return true;
 }
 
+/* Hands over a fixed part alone, whatever the bucket says: an end that is not told would leave behind what ended. */
+static __always_inline void submit_end(struct wsp_record *record, u32 size)
+{
+	if (bpf_ringbuf_output(&events, record, size, wake_flags(record->kind)))
+		count_lost(record->cgroup, record->kind, WSP_LOST_RING_FULL);
+}
+
 /* Hands over a fixed part alone. */
 static __always_inline void submit_short(struct wsp_record *record, u32 size)
 {
-	if (has_token(record->cgroup, record->kind) &&
-	    bpf_ringbuf_output(&events, record, size, wake_flags(record->kind)))
-		count_lost(record->cgroup, record->kind, WSP_LOST_RING_FULL);
+	if (has_token(record->cgroup, record->kind))
+		submit_end(record, size);
 }
 
 /* True where the same was told already: then it is counted, and not told again. */

@@ -142,8 +142,7 @@ int BPF_PROG(cgroup_gone, struct cgroup *cgrp, const char *path)
 	if (top != id)
 		return 0;
 	fill(&record, WSP_KIND_GONE, id, 0);
-	if (bpf_ringbuf_output(&events, &record, sizeof(record), wake_flags(WSP_KIND_GONE)))
-		count_lost(id, WSP_KIND_GONE, WSP_LOST_RING_FULL);
+	submit_end(&record, sizeof(record));
 	bpf_map_delete_elem(&buckets, &id);
 	return 0;
 }

@@ -57,7 +57,7 @@ int BPF_PROG(process_exited, struct task_struct *task)
 	if (bpf_map_delete_elem(&processes, &tgid))
 		return 0;
 	fill(&record, WSP_KIND_EXIT, cgroup, tgid);
-	submit_short(&record, sizeof(record));
+	submit_end(&record, sizeof(record));
 	return 0;
 }
 

@@ -423,12 +423,19 @@ async fn a_clock_that_is_set_is_told_and_windows_go_on() {
     };
     let config = Run {
         options: Options::default(),
-        slots: SlotOptions { slots: 5, kept_for_starts: 2, interval, recapture_wait: interval },
+        slots: SlotOptions {
+            slots: 5,
+            kept_for_starts: 2,
+            interval,
+            recapture_wait: interval,
+            stable_every: None,
+        },
         upload_at_end: Duration::from_secs(20),
         host: "h".to_owned(),
         kernel: "6.1".to_owned(),
         metrics: Metrics::default(),
         pulse: Pulse::default(),
+        profiles: Profiles::none(),
     };
     let metrics = config.metrics.clone();
     let spool = Spool::open(&folder.path().join("spool"), 1 << 30, store(folder.path())).unwrap();
