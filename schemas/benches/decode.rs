@@ -334,7 +334,7 @@ fn benches(c: &mut Criterion) {
         });
     });
     c.bench_function("decode and verify all recordings", |b| {
-        b.iter(|| recorded.iter().map(read).sum::<usize>())
+        b.iter(|| recorded.iter().map(read).sum::<usize>());
     });
     c.bench_function("scan all recordings", |b| {
         b.iter(|| {

@@ -32,7 +32,6 @@ impl Sum {
         self.footers += other.footers;
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
     fn a_node(self, bytes: usize) -> f64 {
         bytes as f64 / self.nodes.max(1) as f64
     }

@@ -238,9 +238,9 @@ fn as_written(fields: &[TypePtr]) -> Option<SchemaRef> {
         fields.iter().map(|field| Some(Arc::clone(declared.find(|(parquet, _)| *parquet == field)?.1)));
     let views: Vec<FieldRef> = views.collect::<Option<_>>()?;
     // What must be there is for the slow way to tell.
-    let must = SNAPSHOT.columns.iter().filter(|column| !column.nullable && column.name != LABELS);
+    let mut must = SNAPSHOT.columns.iter().filter(|column| !column.nullable && column.name != LABELS);
     let is_there = |name: &str| views.iter().any(|field| field.name() == name);
-    must.into_iter().all(|column| is_there(column.name)).then(|| Arc::new(Schema::new(views)))
+    must.all(|column| is_there(column.name)).then(|| Arc::new(Schema::new(views)))
 }
 
 fn read(file: Bytes, footer: ParquetMetaData, limits: &Limits) -> Result<RecordBatch, DecodeError> {
