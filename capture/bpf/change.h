@@ -75,7 +75,7 @@ struct named {
 static __always_inline void tell_change(struct actor *actor, struct named *named)
 {
 	struct task_struct *task = actor->task;
-	struct scratch *scratch = get_scratch();
+	SCRATCH(scratch, actor->cgroup, WSP_KIND_CHANGE);
 	struct wsp_changed *changed;
 
 	if (!scratch)
@@ -114,13 +114,11 @@ static __always_inline struct path *mapped_path(struct file *file)
 }
 
 /* Tells that the code of a file is mapped, once. */
-static __always_inline void tell_exec_mapping(struct actor *actor, struct path *path)
+static __always_inline void tell_exec_mapping(struct scratch *scratch, struct actor *actor, struct path *path)
 {
 	struct wsp_changed *changed;
-	struct scratch *scratch = get_scratch();
 
-	if (!scratch)
-		return;
+	scratch->pos = 0;
 	changed = front_of(scratch, struct wsp_changed);
 	__builtin_memset(changed, 0, sizeof(*changed));
 	fill(&changed->record, WSP_KIND_CHANGE, actor->cgroup, actor->tgid);
@@ -149,15 +147,12 @@ static long take_mapping(struct task_struct *task, struct vm_area_struct *vma, v
  * The loader (ELF interpreter) that the kernel itself opened and mapped for a new program: no call of the program's shows it. Where it
  * lies is in the auxiliary vector. Helper bpf_find_vma 5.17.
  */
-static __always_inline void tell_loader(struct actor *actor)
+static __always_inline void tell_loader(struct scratch *scratch, struct actor *actor)
 {
 	struct task_struct *task = actor->task;
-	struct scratch *scratch = get_scratch();
 	u64 base = 0, *pairs;
 	void *vector;
 
-	if (!scratch)
-		return;
 	pairs = (u64 *)scratch->data;
 	vector = (void *)BPF_CORE_READ(task, mm) + bpf_core_field_offset(struct mm_struct, saved_auxv);
 	if (bpf_probe_read_kernel(pairs, AUXV_PAIRS * 2 * sizeof(u64), vector))
@@ -169,7 +164,7 @@ static __always_inline void tell_loader(struct actor *actor)
 	scratch->walk.dentry = 0;
 	if (!base || bpf_find_vma(task, base, take_mapping, NULL, 0) || !scratch->walk.dentry)
 		return;
-	tell_exec_mapping(actor, mapped_path((void *)scratch->walk.dentry));
+	tell_exec_mapping(scratch, actor, mapped_path((void *)scratch->walk.dentry));
 }
 
 /* x86-64 numbers of the calls (arch/x86/entry/syscalls/syscall_64.tbl). */
@@ -337,8 +332,11 @@ static __always_inline int mapped_at(long address)
 	if (!(regs->dx & PROT_EXEC) || (s32)regs->r8 < 0)
 		return 0;
 	file = file_of_fd(actor.task, regs->r8);
-	if (file)
-		tell_exec_mapping(&actor, mapped_path(file));
+	if (!file)
+		return 0;
+	SCRATCH(scratch, actor.cgroup, WSP_KIND_CHANGE);
+	if (scratch)
+		tell_exec_mapping(scratch, &actor, mapped_path(file));
 	return 0;
 }
 

@@ -83,14 +83,14 @@ struct hash {
  * kept here and not on the stack: the verifier of older kernels runs the callback of bpf_loop once and takes what it then
  * knows of stack values for always true, while it knows nothing of map values and keeps every bound check.
  *
- * One per CPU is enough: its users are tracepoints, which run with preemption off and none of which fires in an
- * interrupt. Programs on packets must not use it.
+ * One per CPU, taken by one program at a time (SCRATCH): those on functions can be preempted where the kernel can be, and
+ * another task's may run meanwhile. Programs on packets must not use it: none of the others fires in an interrupt.
  */
 struct scratch {
 	struct walk walk;
 	struct hash hash;
 	u32 pos;
-	u32 reserved;
+	u32 busy;
 	u8 head[HEAD_BYTES];
 	u8 front[FRONT_BYTES];
 	u8 data[DATA_BYTES];
@@ -197,15 +197,31 @@ static __always_inline void count_lost(u64 cgroup, u32 kind, u32 cause)
 	__sync_fetch_and_add(count, 1);
 }
 
-static __always_inline struct scratch *get_scratch(void)
+static __always_inline void release_scratch(struct scratch **scratch)
+{
+	if (*scratch)
+		(*scratch)->busy = 0;
+}
+
+/* Takes the work space of this CPU; where it is in use, what was to be told is lost, and counted. */
+static __always_inline struct scratch *take_scratch(u64 cgroup, u32 kind)
 {
 	u32 zero = 0;
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
 
-	if (scratch)
-		scratch->pos = 0;
+	if (!scratch)
+		return NULL;
+	if (__sync_lock_test_and_set(&scratch->busy, 1)) {
+		count_lost(cgroup, kind, WSP_LOST_BUSY);
+		return NULL;
+	}
+	scratch->pos = 0;
 	return scratch;
 }
+
+/* Declares a variable with the work space, which is given back where the variable ends. Null where there is none. */
+#define SCRATCH(name, cgroup, kind) \
+	struct scratch *name __attribute__((cleanup(release_scratch))) = take_scratch(cgroup, kind)
 
 /* The fixed part of a record, `size` bytes that end where the data begins. */
 #define front_of(scratch, type) ((type *)((scratch)->front + FRONT_BYTES - sizeof(type)))

@@ -72,7 +72,6 @@ int BPF_PROG(cgroup_made, struct cgroup *cgrp, const char *path)
 	u64 id, parent, top, *known;
 	struct id_search *search;
 	struct wsp_created *created;
-	struct scratch *scratch;
 	u32 slot;
 	long len;
 
@@ -90,7 +89,7 @@ int BPF_PROG(cgroup_made, struct cgroup *cgrp, const char *path)
 	if (!discover)
 		return 0;
 
-	scratch = get_scratch();
+	SCRATCH(scratch, id, WSP_KIND_CREATED);
 	if (!scratch)
 		return 0;
 	len = bpf_probe_read_kernel_str(scratch->data, WSP_PATH_BYTES, path);

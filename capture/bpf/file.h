@@ -58,13 +58,15 @@ static __always_inline void add_path_to_key(struct scratch *scratch, u32 from, s
 
 /*
  * A fact about a file that was walked a moment ago: a process that opens the same file thousands of times a second has its path walked
- * a hundred times a second. It is the same file where dentry, parent, name, inode and mount are; a directory further up that was renamed
- * meanwhile is noticed at the next walk, and its rename is told by itself.
+ * a hundred times a second. It is the same file where dentry, parent, name, inode, mount and the mount's place are; a directory further up
+ * that was renamed meanwhile is noticed at the next walk, and its rename is told by itself.
  */
 struct walked {
 	u64 lineage;
 	u64 detail;
 	u64 mnt;
+	u64 mnt_parent;
+	u64 mnt_mountpoint;
 	u64 dentry;
 	u64 parent;
 	u64 name;
@@ -92,10 +94,13 @@ static __always_inline struct walked *find_walked(struct scratch *scratch, struc
 	struct dentry *dentry = path->dentry;
 	u32 place;
 
+	enter_mount(scratch, mount_of(path->mnt));
 	read_head(scratch, dentry, DENTRY_BYTES);
 	now->lineage = actor->lineage;
 	now->detail = (u64)flags << 1 | !HEAD(scratch, dentry, DENTRY_BYTES, d_hash.pprev);
 	now->mnt = (u64)path->mnt;
+	now->mnt_parent = scratch->walk.mnt_parent;
+	now->mnt_mountpoint = scratch->walk.mnt_mountpoint;
 	now->dentry = (u64)dentry;
 	now->parent = (u64)HEAD(scratch, dentry, DENTRY_BYTES, d_parent);
 	now->name = (u64)HEAD(scratch, dentry, DENTRY_BYTES, d_name.hash) << 32 |
@@ -108,7 +113,8 @@ static __always_inline struct walked *find_walked(struct scratch *scratch, struc
 static __always_inline bool is_walked(struct walked *known, struct walked *now, u64 at)
 {
 	return known->dentry == now->dentry && known->lineage == now->lineage && known->detail == now->detail &&
-	       known->mnt == now->mnt && known->parent == now->parent && known->name == now->name &&
+	       known->mnt == now->mnt && known->mnt_parent == now->mnt_parent &&
+	       known->mnt_mountpoint == now->mnt_mountpoint && known->parent == now->parent && known->name == now->name &&
 	       known->inode == now->inode && at - known->at < WALKED_NS;
 }
 
@@ -118,7 +124,7 @@ static __always_inline bool is_walked(struct walked *known, struct walked *now, 
  */
 static __always_inline void tell_open(struct actor *actor, struct file *file, u32 unwanted_flags, u32 unwanted_mode)
 {
-	struct scratch *scratch = get_scratch();
+	SCRATCH(scratch, actor->cgroup, WSP_KIND_OPEN);
 	struct walked now, *known;
 	struct wsp_opened *opened;
 	struct path path;
@@ -138,7 +144,8 @@ static __always_inline void tell_open(struct actor *actor, struct file *file, u3
 	opened = front_of(scratch, struct wsp_opened);
 	fill(&opened->record, WSP_KIND_OPEN, actor->cgroup, actor->tgid);
 	known = find_walked(scratch, actor, flags, &path, &now);
-	if (known && is_walked(known, &now, opened->record.at) && seen_before(&opened->record, known->key))
+	/* A file that was just made may have another's place in memory. */
+	if (known && !(flags & O_CREAT) && is_walked(known, &now, opened->record.at) && seen_before(&opened->record, known->key))
 		return;
 
 	opened->flags = flags;

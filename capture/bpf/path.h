@@ -54,7 +54,7 @@ struct walk_context {
 
 /*
  * One step up: over a mount point, or over one component, which is appended to the data. Reads without locks: a rename
- * during the walk can mix old and new names, never memory (the reads are checked, a name counts up to its NUL).
+ * during the walk can mix old and new names, never memory (the reads are checked, and so is where a name ends).
  */
 static long walk_step(u32 index, struct walk_context *context)
 {
@@ -93,10 +93,11 @@ static long walk_step(u32 index, struct walk_context *context)
 #pragma unroll
 		for (int i = 0; i < INLINE_NAME_BYTES; i += sizeof(u64))
 			*(u64 *)(scratch->data + pos + i) = *(u64 *)(scratch->head + inlined + i);
-	} else if (bpf_probe_read_kernel(scratch->data + pos, len, name)) {
+	} else if (bpf_probe_read_kernel_str(scratch->data + pos, NAME_BYTES, name) != len) {
 		return 1;
 	}
-	if (pos + len > walk->start + WSP_PATH_BYTES)
+	/* Torn by a rename: a path without the rest says that it is cut. */
+	if (scratch->data[pos + len - 1] || pos + len > walk->start + WSP_PATH_BYTES)
 		return 1;
 	scratch->pos = pos + len;
 	if (parent == dentry) {

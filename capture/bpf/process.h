@@ -195,7 +195,6 @@ int BPF_PROG(process_executed, struct task_struct *task, s32 old_pid, struct lin
 	u32 tgid = BPF_CORE_READ(task, tgid);
 	struct wsp_process *state, entered = {};
 	struct wsp_executed *exec;
-	struct scratch *scratch;
 	struct actor actor;
 	struct file *script;
 
@@ -215,7 +214,7 @@ int BPF_PROG(process_executed, struct task_struct *task, s32 old_pid, struct lin
 			count_lost(entered.cgroup, WSP_KIND_EXEC, WSP_LOST_MAP_FULL);
 	}
 
-	scratch = get_scratch();
+	SCRATCH(scratch, entered.cgroup, WSP_KIND_EXEC);
 	if (!scratch)
 		return 0;
 	exec = front_of(scratch, struct wsp_executed);
@@ -239,7 +238,7 @@ int BPF_PROG(process_executed, struct task_struct *task, s32 old_pid, struct lin
 	actor.tgid = tgid;
 	actor.task = task;
 	if (bpf_map_lookup_elem(&tracked, &actor.cgroup))
-		tell_loader(&actor);
+		tell_loader(scratch, &actor);
 	return 0;
 }
 

@@ -92,7 +92,7 @@ static __always_inline void tell_connect(struct actor *actor, const void *addres
 		};
 	} named = {};
 	struct wsp_socket_address *event;
-	struct scratch *scratch = get_scratch();
+	SCRATCH(scratch, actor->cgroup, WSP_KIND_CONNECT);
 	u64 len;
 
 	if (!scratch || bpf_probe_read_user(&named.family, sizeof(named.family), address))
@@ -195,7 +195,6 @@ static __always_inline bool take_local(struct scratch *scratch, struct sock *soc
 static __always_inline int listens_with(long ret)
 {
 	struct wsp_socket_address *event;
-	struct scratch *scratch;
 	struct pt_regs *regs;
 	struct actor actor;
 	struct sock *sock;
@@ -204,8 +203,10 @@ static __always_inline int listens_with(long ret)
 		return 0;
 	regs = (void *)bpf_task_pt_regs(actor.task);
 	sock = sock_of_fd(actor.task, BPF_CORE_READ(regs, di));
-	scratch = get_scratch();
-	if (!sock || !scratch)
+	if (!sock)
+		return 0;
+	SCRATCH(scratch, actor.cgroup, WSP_KIND_LISTEN);
+	if (!scratch)
 		return 0;
 	event = begin_address(scratch, &actor, WSP_KIND_LISTEN);
 	if (take_local(scratch, sock, event))
@@ -226,7 +227,6 @@ static __always_inline int accepted_as(long fd)
 {
 	struct sock *listening, *accepted;
 	struct wsp_socket_address *event;
-	struct scratch *scratch;
 	struct pt_regs *regs;
 	struct actor actor;
 
@@ -235,8 +235,10 @@ static __always_inline int accepted_as(long fd)
 	regs = (void *)bpf_task_pt_regs(actor.task);
 	listening = sock_of_fd(actor.task, BPF_CORE_READ(regs, di));
 	accepted = sock_of_fd(actor.task, fd);
-	scratch = get_scratch();
-	if (!listening || !accepted || !scratch)
+	if (!listening || !accepted)
+		return 0;
+	SCRATCH(scratch, actor.cgroup, WSP_KIND_ACCEPT);
+	if (!scratch)
 		return 0;
 	event = begin_address(scratch, &actor, WSP_KIND_ACCEPT);
 	if (!take_local(scratch, listening, event))

@@ -9,7 +9,7 @@
 
 static __always_inline void tell_use(struct actor *actor, u32 kind, u32 number)
 {
-	struct scratch *scratch = get_scratch();
+	SCRATCH(scratch, actor->cgroup, kind);
 	struct wsp_used *used;
 
 	if (!scratch)

@@ -449,6 +449,8 @@ pub enum LostCause {
     Shed,
     /// What it named could not be read from its memory.
     Unreadable,
+    /// The kernel side was at work for a task of the same CPU that was preempted.
+    Busy,
     /// The bytes were not what this version understands.
     Undecodable,
     /// It happened before the container's activity was told: how much is not known, it counts as one.
@@ -457,8 +459,15 @@ pub enum LostCause {
 
 impl LostCause {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::RingFull, Self::MapFull, Self::Shed, Self::Unreadable, Self::Undecodable, Self::Late];
+    pub const ALL: [Self; 7] = [
+        Self::RingFull,
+        Self::MapFull,
+        Self::Shed,
+        Self::Unreadable,
+        Self::Busy,
+        Self::Undecodable,
+        Self::Late,
+    ];
 }
 
 mod hex {

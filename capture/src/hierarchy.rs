@@ -1,6 +1,7 @@
 //! Which cgroups tell containers from each other: those of cgroup v2 where that is mounted, else those of one controller of v1.
 //!
-//! Where both are there (hybrid hosts) v2 counts: its programs see the network of a container, and runtimes make its cgroup there too.
+//! Where both are there (hybrid hosts) v2 counts: its programs see the network of a container, and runtimes make its cgroup there too. But
+//! not where somebody else mounted v2 for itself (Cilium, Calico) on a host with v1: runtimes know it at its usual places only.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 /// Controllers of v1 in which every runtime gives a container a cgroup of its own, the best first.
 const CONTROLLERS: [&str; 5] = ["memory", "pids", "devices", "cpu", "freezer"];
+
+/// Where runtimes look for v2, below the host's root.
+const V2_PLACES: [&str; 2] = ["sys/fs/cgroup", "sys/fs/cgroup/unified"];
 
 /// A hierarchy of cgroups, as this process sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,16 +33,22 @@ impl Hierarchy {
     }
 
     fn among(mountinfo: &[u8], controllers: &[u8]) -> Option<Self> {
-        if let Some(mount) = mount_of(mountinfo, |kind, _| kind == b"cgroup2") {
-            return Some(Self { mount, id: 0, controller: "" });
+        let v2 = mount_of(mountinfo, |kind, _| kind == b"cgroup2").map(|mount| Self {
+            mount,
+            id: 0,
+            controller: "",
+        });
+        if v2.as_ref().is_some_and(|v2| V2_PLACES.iter().any(|place| v2.mount.ends_with(place))) {
+            return v2;
         }
-        CONTROLLERS.into_iter().find_map(|controller| {
+        let v1 = CONTROLLERS.into_iter().find_map(|controller| {
             let id = number_of(controllers, controller)?;
             let has =
                 |options: &[u8]| options.split(|byte| *byte == b',').any(|one| one == controller.as_bytes());
             let mount = mount_of(mountinfo, |kind, options| kind == b"cgroup" && has(options))?;
             Some(Self { mount, id, controller })
-        })
+        });
+        v1.or(v2)
     }
 
     /// Where it is mounted: `/sys/fs/cgroup`, `/sys/fs/cgroup/unified` on hybrid hosts, `/sys/fs/cgroup/memory` with v1 alone.

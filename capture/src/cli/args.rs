@@ -144,7 +144,7 @@ pub(super) struct RunArgs {
     /// How long a container that was recorded gives way to others that wait [default: as long as a window]
     #[arg(long, value_name = "TIME", env = "WSP_RECAPTURE_WAIT", value_parser = duration::parse)]
     pub(super) recapture_wait: Option<Duration>,
-    /// Store whose profiles say which workloads have learned enough, mostly the one of --store: their containers come behind all
+    /// Store whose profiles say which workloads have learned enough, usually the same as --store: their containers come behind all
     /// others. Read in the background, at least every 30 minutes; while that fails, what is known holds [default: none]
     #[arg(long, value_name = "URL", env = "WSP_PROFILES")]
     pub(super) profiles: Option<String>,

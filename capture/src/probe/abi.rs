@@ -189,6 +189,8 @@ constants! {
     LOST_SHED = 3;
     /// What it named could not be read.
     LOST_UNREADABLE = 4;
+    /// The work space of the CPU was in use by a task that was preempted.
+    LOST_BUSY = 5;
 
     /// [`Changed::op`]: a name was opened; the mode is its `O_*` flags.
     OP_OPEN = 1;

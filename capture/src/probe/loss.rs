@@ -23,7 +23,13 @@ impl LossReader {
     /// Puts in the rows of container 0, which take what finds the table full.
     pub(super) fn new(table: &mut Table) -> Result<Self, ProbeError> {
         for kind in abi::KIND_CREATED..=abi::KIND_CAPABILITY {
-            for cause in [abi::LOST_RING_FULL, abi::LOST_MAP_FULL, abi::LOST_SHED, abi::LOST_UNREADABLE] {
+            for cause in [
+                abi::LOST_RING_FULL,
+                abi::LOST_MAP_FULL,
+                abi::LOST_SHED,
+                abi::LOST_UNREADABLE,
+                abi::LOST_BUSY,
+            ] {
                 table.insert(abi::LostKey { cgroup: 0, kind, cause }, 0, 0).map_err(map_error("lost"))?;
             }
         }
@@ -78,6 +84,7 @@ fn lost_cause(cause: u32) -> LostCause {
         abi::LOST_MAP_FULL => LostCause::MapFull,
         abi::LOST_SHED => LostCause::Shed,
         abi::LOST_UNREADABLE => LostCause::Unreadable,
+        abi::LOST_BUSY => LostCause::Busy,
         _ => LostCause::Undecodable,
     }
 }

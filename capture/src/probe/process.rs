@@ -186,11 +186,13 @@ fn script_of(pid: Pid, argv: &[RawText], comm: &RawText) -> Option<RawText> {
     let relative = script.as_bytes().strip_prefix(b"/").unwrap_or(script.as_bytes());
     let mut start = [0; 2];
     let file = of(pid, base).join(std::ffi::OsStr::from_bytes(relative));
-    // Not a FIFO or a device, which could keep us.
-    if !fs::metadata(&file).ok()?.is_file() {
+    // Not a FIFO or a device, which could keep us: also where it takes a file's place just now.
+    let mut file =
+        fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(file).ok()?;
+    if !file.metadata().ok()?.is_file() {
         return None;
     }
-    fs::File::open(file).ok()?.read_exact(&mut start).ok()?;
+    file.read_exact(&mut start).ok()?;
     (start == *b"#!").then(|| script.clone())
 }
 

@@ -455,6 +455,7 @@ pub(crate) fn cause_name(cause: LostCause) -> &'static str {
         LostCause::MapFull => "map_full",
         LostCause::Shed => "shed",
         LostCause::Unreadable => "unreadable",
+        LostCause::Busy => "busy",
         LostCause::Undecodable => "undecodable",
         LostCause::Late => "late",
     }

@@ -404,7 +404,8 @@ impl Slots {
 
     /// Whether all who learn come before it.
     fn is_behind(&self, container: &Container, now: Instant) -> bool {
-        let overdue = |every: Duration| container.waits_since + every <= now;
+        let overdue =
+            |every: Duration| container.waits_since.checked_add(every).is_some_and(|due| due <= now);
         container.is_stable() && !self.options.stable_every.is_some_and(overdue)
     }
 

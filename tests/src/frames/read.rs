@@ -6,11 +6,12 @@ use std::io::Cursor;
 use bytes::Bytes;
 use polars::df;
 use polars::prelude::{
-    DataFrame, DataType, Expr, IntoLazy, JoinType, LazyFrame, PolarsError, PolarsResult, UniqueKeepStrategy,
-    col, lit,
+    DataFrame, DataType, Expr, IntoLazy, JoinType, LazyFrame, NULL, PolarsError, PolarsResult,
+    UniqueKeepStrategy, col, lit,
 };
 use polars_io::SerReader;
 use polars_io::parquet::read::ParquetReader;
+use wsp_schemas::table::Type;
 use wsp_schemas::tables::{PROFILE_NODES, SNAPSHOT};
 
 use super::{REVISION, cols, computed, join, stacked, with};
@@ -134,6 +135,41 @@ pub(super) fn attributes() -> Vec<&'static str> {
     columns.filter(|name| SNAPSHOT.column(name).is_some() && !MERGED.contains(name)).collect()
 }
 
+/// These columns of a file, which leaves out those of nulls.
+fn whole(bytes: &Bytes, columns: &[String]) -> PolarsResult<LazyFrame> {
+    let mut reader = ParquetReader::new(Cursor::new(bytes));
+    let schema = reader.schema()?;
+    let (there, absent): (Vec<String>, Vec<String>) =
+        columns.iter().cloned().partition(|name| schema.contains(name));
+    let nulls = absent.iter().map(|name| {
+        let kind = SNAPSHOT.column(name).map_or(DataType::Null, |column| data_type(column.kind));
+        lit(NULL).cast(kind).alias(name.as_str())
+    });
+    let nulls: Vec<Expr> = nulls.collect();
+    let file = reader.with_columns(Some(there)).finish()?;
+    // All in one order, so that they can be stacked.
+    Ok(file
+        .lazy()
+        .with_columns(nulls)
+        .select(columns.iter().map(|name| col(name.as_str())).collect::<Vec<_>>()))
+}
+
+/// What polars reads a column as.
+fn data_type(kind: Type) -> DataType {
+    match kind {
+        Type::Text => DataType::String,
+        Type::NodeId | Type::Bytes => DataType::Binary,
+        Type::Bool => DataType::Boolean,
+        Type::Int32 => DataType::Int32,
+        Type::Int64 => DataType::Int64,
+        Type::Float64 => DataType::Float64,
+        Type::TextList => DataType::List(Box::new(DataType::String)),
+        Type::IntList => DataType::List(Box::new(DataType::Int64)),
+        // No attribute of a node is one of these.
+        Type::Timestamp | Type::TextMap | Type::IntMap | Type::FloatMap => DataType::Null,
+    }
+}
+
 fn sightings(
     rows: &[&Row],
     objects: &HashMap<String, Bytes>,
@@ -147,8 +183,7 @@ fn sightings(
         let key = cell_of(row, "object_key").text().unwrap_or_default();
         let missing = || PolarsError::ComputeError(format!("{key} was admitted and is not there").into());
         let bytes = objects.get(key).ok_or_else(missing)?;
-        let file = ParquetReader::new(Cursor::new(bytes)).with_columns(Some(columns.clone())).finish()?;
-        files.push(file.lazy().with_columns([
+        files.push(whole(bytes, &columns)?.with_columns([
             lit(text(row, "workload_key").unwrap_or_default()).alias("workload_key"),
             lit(cell_of(row, "revision").int().unwrap_or_default()).alias("revision"),
             lit(cell_of(row, "ordinal").int().unwrap_or_default()).alias("ordinal"),

@@ -10,7 +10,8 @@ use wsp_schemas::image::Workload;
 use wsp_schemas::keys::{SnapshotId, SnapshotKey};
 use wsp_schemas::paths::{RULES_VERSION, normalise_as};
 use wsp_schemas::snapshot::{
-    Completeness, Container, Fact, File, Image, Node, Phase, Process, SeenBy, SnapshotMeta, Socket, encode,
+    Completeness, Container, Fact, File, Image, Limits, Node, Phase, Process, SeenBy, SnapshotMeta, Socket,
+    decode, encode,
 };
 use wsp_schemas::store::{Missing, Store, open};
 use wsp_schemas::text::RawText;
@@ -198,11 +199,14 @@ async fn a_profile_of_earlier_rules_that_learns_is_brought_to_the_present_ones()
     let before = Tables::read(&store).await.unwrap();
     assert_eq!(versions(&before.profiles), [1]);
     assert_eq!(before.nodes.len(), 15 + 2 * 12, "what the rules make alike now is apart in it");
-    let learned: Vec<Object> = (0..LEARNED).map(|n| snapshot(n, 1)).collect();
-    for object in &learned {
-        let kept = dir.path().join(&object.key);
-        assert_eq!(std::fs::read(&kept).unwrap(), object.bytes, "{}", kept.display());
-    }
+    // As they were written then, which is not how they are written now.
+    let kept = |object: Object| {
+        let bytes = Bytes::from(std::fs::read(dir.path().join(&object.key)).unwrap());
+        let of = |bytes: &Bytes| decode(bytes.clone(), &Limits::default()).unwrap().rows.num_rows();
+        assert_eq!(of(&bytes), of(&object.bytes), "{}", object.key);
+        Object { bytes, ..object }
+    };
+    let learned: Vec<Object> = (0..LEARNED).map(|n| kept(snapshot(n, 1))).collect();
     let later = |rules| (LEARNED..CONTAINERS).map(|n| snapshot(n, rules)).collect::<Vec<_>>();
     for object in later(RULES_VERSION) {
         upload(&store, &object).await;
