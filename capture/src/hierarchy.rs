@@ -33,22 +33,22 @@ impl Hierarchy {
     }
 
     fn among(mountinfo: &[u8], controllers: &[u8]) -> Option<Self> {
-        let v2 = mount_of(mountinfo, |kind, _| kind == b"cgroup2").map(|mount| Self {
-            mount,
-            id: 0,
-            controller: "",
-        });
-        if v2.as_ref().is_some_and(|v2| V2_PLACES.iter().any(|place| v2.mount.ends_with(place))) {
-            return v2;
+        let v2 = |place: &dyn Fn(&Path) -> bool| {
+            let mount = mount_of(mountinfo, |kind, _, at| kind == b"cgroup2" && place(at))?;
+            Some(Self { mount, id: 0, controller: "" })
+        };
+        let usual = v2(&|at| V2_PLACES.iter().any(|place| at.ends_with(place)));
+        if usual.is_some() {
+            return usual;
         }
         let v1 = CONTROLLERS.into_iter().find_map(|controller| {
             let id = number_of(controllers, controller)?;
             let has =
                 |options: &[u8]| options.split(|byte| *byte == b',').any(|one| one == controller.as_bytes());
-            let mount = mount_of(mountinfo, |kind, options| kind == b"cgroup" && has(options))?;
+            let mount = mount_of(mountinfo, |kind, options, _| kind == b"cgroup" && has(options))?;
             Some(Self { mount, id, controller })
         });
-        v1.or(v2)
+        v1.or_else(|| v2(&|_| true))
     }
 
     /// Where it is mounted: `/sys/fs/cgroup`, `/sys/fs/cgroup/unified` on hybrid hosts, `/sys/fs/cgroup/memory` with v1 alone.
@@ -76,8 +76,8 @@ impl Hierarchy {
     }
 }
 
-/// The first mount of a file system of that type and options; one of the whole hierarchy is preferred to one of a part of it.
-fn mount_of(mountinfo: &[u8], is_it: impl Fn(&[u8], &[u8]) -> bool) -> Option<PathBuf> {
+/// The first mount of a file system of that type, options and place; one of the whole hierarchy is preferred to one of a part of it.
+fn mount_of(mountinfo: &[u8], is_it: impl Fn(&[u8], &[u8], &Path) -> bool) -> Option<PathBuf> {
     let mut part = None;
     for line in mountinfo.split(|byte| *byte == b'\n') {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
@@ -86,10 +86,10 @@ fn mount_of(mountinfo: &[u8], is_it: impl Fn(&[u8], &[u8]) -> bool) -> Option<Pa
             continue;
         };
         let Some(kind) = fields.get(separator + 1) else { continue };
-        if !is_it(kind, fields.get(separator + 3).copied().unwrap_or_default()) {
+        let at = PathBuf::from(OsString::from_vec(unescape_octal(at)));
+        if !is_it(kind, fields.get(separator + 3).copied().unwrap_or_default(), &at) {
             continue;
         }
-        let at = PathBuf::from(OsString::from_vec(unescape_octal(at)));
         if *root == b"/" {
             return Some(at);
         }
@@ -156,10 +156,16 @@ mod tests {
     }
 
     #[test]
-    fn v2_counts_wherever_it_is_mounted() {
-        let hybrid =
-            [V1, b"41 31 0:38 / /sys/fs/cgroup/uni\\040fied rw shared:9 - cgroup2 cgroup2 rw\n"].concat();
-        assert_eq!(found(&hybrid, CGROUPS), Some(("/sys/fs/cgroup/uni fied".to_owned(), 0, None)));
+    fn v2_counts_where_runtimes_look_for_it_or_where_there_is_no_v1() {
+        let own: &[u8] = b"40 31 0:38 / /run/cilium/cgroupv2 rw - cgroup2 none rw\n";
+        let unified = b"41 31 0:38 / /host/sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n";
+        let hybrid = [V1, own, unified].concat();
+        assert_eq!(found(&hybrid, CGROUPS), Some(("/host/sys/fs/cgroup/unified".to_owned(), 0, None)));
+        // Somebody's own, which runtimes do not know.
+        let memory = Some(("/sys/fs/cgroup/memory".to_owned(), 4, Some("memory")));
+        assert_eq!(found(&[V1, own].concat(), CGROUPS), memory);
+        let alone = b"1 2 0:1 / /uni\\040fied rw - cgroup2 x rw\n";
+        assert_eq!(found(alone, CGROUPS), Some(("/uni fied".to_owned(), 0, None)));
         let twice = b"1 2 0:1 /a /b rw - cgroup2 x rw\n1 2 0:1 / /c rw - cgroup2 x rw\n";
         assert_eq!(found(twice, b""), Some(("/c".to_owned(), 0, None)));
         assert_eq!(found(b"", CGROUPS), None);
