@@ -148,8 +148,8 @@ pub(super) struct RunArgs {
     /// others. Read in the background, at least every 30 minutes; while that fails, what is known holds [default: none]
     #[arg(long, value_name = "URL", env = "WSP_PROFILES")]
     pub(super) profiles: Option<String>,
-    /// How often a container of a stable workload is recorded at least, however many others wait; beyond that it has what they
-    /// leave. `never` does not record it at all
+    /// After how long without being recorded a container of a stable workload waits like those that learn; until then it has only
+    /// the slots that nobody else wants. `never`: it is not recorded at all
     #[arg(long, value_name = "TIME|never", env = "WSP_STABLE_EVERY", default_value = "24h", value_parser = duration::or_never)]
     pub(super) stable_every: Every,
     /// Most bytes of text of one snapshot in memory, about: it goes on in another one
