@@ -362,22 +362,7 @@ async fn all_containers_have_windows_one_after_the_other() {
         .into(),
         ..Fake::default()
     };
-    let config = Run {
-        options: Options::default(),
-        slots: SlotOptions {
-            slots: 5,
-            kept_for_starts: 2,
-            interval: Duration::from_millis(150),
-            recapture_wait: Duration::from_millis(150),
-            stable_every: None,
-        },
-        upload_at_end: Duration::from_secs(20),
-        profiles: Profiles::none(),
-        host: "h".to_owned(),
-        kernel: "6.1".to_owned(),
-        metrics: Metrics::default(),
-        pulse: Pulse::default(),
-    };
+    let config = five_slots(Duration::from_millis(150));
     let stop = tokio::time::sleep(Duration::from_millis(400));
     let (metrics, pulse) = (config.metrics.clone(), config.pulse.clone());
     let spool = Spool::open(&folder.path().join("spool"), 1 << 30, store(folder.path())).unwrap();
@@ -412,16 +397,9 @@ async fn all_containers_have_windows_one_after_the_other() {
     assert_eq!(summary, Summary { snapshots: stored, lost: 0, slots, spool });
 }
 
-#[tokio::test]
-async fn a_clock_that_is_set_is_told_and_windows_go_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let interval = Duration::from_millis(150);
-    let mut source = Fake {
-        existing: vec![(CGROUP, format!("/docker/{}", "a".repeat(64)).into())],
-        set_back_at: Some(Instant::now() + Duration::from_millis(700)),
-        ..Fake::default()
-    };
-    let config = Run {
+/// A run with the usual slots.
+fn five_slots(interval: Duration) -> Run {
+    Run {
         options: Options::default(),
         slots: SlotOptions {
             slots: 5,
@@ -431,12 +409,23 @@ async fn a_clock_that_is_set_is_told_and_windows_go_on() {
             stable_every: None,
         },
         upload_at_end: Duration::from_secs(20),
+        profiles: Profiles::none(),
         host: "h".to_owned(),
         kernel: "6.1".to_owned(),
         metrics: Metrics::default(),
         pulse: Pulse::default(),
-        profiles: Profiles::none(),
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_is_told_and_windows_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut source = Fake {
+        existing: vec![(CGROUP, format!("/docker/{}", "a".repeat(64)).into())],
+        set_back_at: Some(Instant::now() + Duration::from_millis(700)),
+        ..Fake::default()
     };
+    let config = five_slots(Duration::from_millis(150));
     let metrics = config.metrics.clone();
     let spool = Spool::open(&folder.path().join("spool"), 1 << 30, store(folder.path())).unwrap();
     // Two beats after that, for one step is told once.
