@@ -99,8 +99,12 @@ impl Capture {
 
     /// Asks it to end.
     fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        let _ = finish(Command::new("kill").args(["-TERM", &pid])).ok();
+        let _ = finish(Command::new("kill").args([signal, &pid])).ok();
     }
 
     /// Waits until it ends by itself.
@@ -122,12 +126,16 @@ fn snapshots(store: &Path) -> Vec<Verified> {
     files(&store.join("snapshots"))
 }
 
-/// All snapshot files below a folder, verified.
+/// All snapshot files below a folder, verified. A file that is being written has another ending until it is whole.
 fn files(folder: &Path) -> Vec<Verified> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
-            if path.is_dir() { walk(&path, found) } else { found.push(path) }
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "parquet") {
+                found.push(path);
+            }
         }
     }
     let mut files = Vec::new();
