@@ -323,16 +323,15 @@ static __always_inline void submit_short(struct wsp_record *record, u32 size)
 		submit_end(record, size);
 }
 
-/* True where the same was told already: then it is counted, and not told again. */
-static __always_inline bool seen_before(struct wsp_record *record, u64 key)
+/* True where the same was told already: then it is counted. */
+static __always_inline bool seen_again(u64 key, u64 at)
 {
 	struct wsp_seen *entry = bpf_map_lookup_elem(&seen, &key);
 
-	record->key = key;
 	if (!entry)
 		return false;
 	__sync_fetch_and_add(&entry->events, 1);
-	entry->last = record->at;
+	entry->last = at;
 	return true;
 }
 
@@ -341,7 +340,8 @@ static __always_inline void submit_once(struct scratch *scratch, struct wsp_reco
 {
 	struct wsp_seen none = {};
 
-	if (!seen_before(record, key) && submit(scratch, record, size))
+	record->key = key;
+	if (!seen_again(key, record->at) && submit(scratch, record, size))
 		bpf_map_update_elem(&seen, &key, &none, BPF_NOEXIST);
 }
 

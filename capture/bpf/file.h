@@ -19,6 +19,7 @@ struct actor {
 	struct task_struct *task;
 	u64 cgroup;
 	u64 lineage;
+	u64 at; /* of an opener: the time, no more than a tick ago */
 	u32 tgid;
 };
 
@@ -40,6 +41,74 @@ static __always_inline bool is_actor(struct actor *actor)
 {
 	actor->task = bpf_get_current_task_btf();
 	return find_actor(actor, actor->task->tgid);
+}
+
+/* How often userspace ceased to track a container. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} untracked SEC(".maps");
+
+/*
+ * The last process that opened a file on this CPU, for the rest of the tick (jiffy): who opens often does so hundreds of times in one, and
+ * looking it up and reading the clock take a third of what an open that was told already costs. Noted at exits of calls alone: a task that
+ * is about to execute something else is at none.
+ */
+struct opener {
+	u64 tick;
+	u64 at;
+	u64 untracked;
+	u64 exec_id;
+	u64 cgroup;
+	u64 lineage;
+	u32 tgid;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct opener);
+} openers SEC(".maps");
+
+/* True where the current task is one whose opens are told. */
+static __always_inline bool is_opener(struct actor *actor)
+{
+	u64 tick = bpf_jiffies64(), *times, exec_id;
+	volatile struct opener *last;
+	u32 zero = 0;
+
+	times = bpf_map_lookup_elem(&untracked, &zero);
+	last = bpf_map_lookup_elem(&openers, &zero);
+	if (!times || !last)
+		return false;
+	actor->task = bpf_get_current_task_btf();
+	actor->tgid = actor->task->tgid;
+	exec_id = actor->task->self_exec_id;
+	if (last->tgid == actor->tgid && last->tick == tick && last->exec_id == exec_id && last->untracked == *times) {
+		actor->cgroup = last->cgroup;
+		actor->lineage = last->lineage;
+		actor->at = last->at;
+		/* Programs on functions can be preempted: then another one's process may stand here by now. */
+		if (last->tgid == actor->tgid)
+			return true;
+	}
+	if (!find_actor(actor, actor->tgid))
+		return false;
+	last->tgid = 0;
+	if (last->tick != tick) {
+		last->at = bpf_ktime_get_boot_ns();
+		last->tick = tick;
+	}
+	actor->at = last->at;
+	last->untracked = *times;
+	last->exec_id = exec_id;
+	last->cgroup = actor->cgroup;
+	last->lineage = actor->lineage;
+	last->tgid = actor->tgid;
+	return true;
 }
 
 /* Starts the key of something that the process does; what it is follows. */
@@ -142,12 +211,12 @@ static __always_inline void tell_open(struct actor *actor, struct file *file, u3
 	if (mode & FMODE_CREATED)
 		flags |= O_CREAT;
 	opened = front_of(scratch, struct wsp_opened);
-	fill(&opened->record, WSP_KIND_OPEN, actor->cgroup, actor->tgid);
 	known = find_walked(scratch, actor, flags, &path, &now);
 	/* A file that was just made may have another's place in memory. */
-	if (known && !(flags & O_CREAT) && is_walked(known, &now, opened->record.at) && seen_before(&opened->record, known->key))
+	if (known && !(flags & O_CREAT) && is_walked(known, &now, actor->at) && seen_again(known->key, actor->at))
 		return;
 
+	fill(&opened->record, WSP_KIND_OPEN, actor->cgroup, actor->tgid);
 	opened->flags = flags;
 	opened->reserved = 0;
 	append_path(scratch, path.mnt, path.dentry, &opened->file);
@@ -161,7 +230,7 @@ static __always_inline void tell_open(struct actor *actor, struct file *file, u3
 	begin_key(scratch, actor, WSP_KIND_OPEN, flags);
 	add_path_to_key(scratch, 0, &opened->file);
 	now.key = hash_end(scratch);
-	now.at = opened->record.at;
+	now.at = actor->at;
 	submit_once(scratch, &opened->record, sizeof(*opened), now.key);
 	if (known)
 		*known = now;
@@ -172,7 +241,7 @@ static __always_inline int opened_as(long fd)
 	struct actor actor;
 	struct file *file;
 
-	if (fd < 0 || !is_actor(&actor))
+	if (fd < 0 || !is_opener(&actor))
 		return 0;
 	file = file_of_fd(actor.task, fd);
 	if (file) /* else another thread closed it */
@@ -215,6 +284,7 @@ int file_opened_otherwise(u64 *ctx)
 	if (!(actor.task->flags & PF_IO_WORKER) && !(actor.task->thread_info.status & TS_COMPAT) &&
 	    ((struct pt_regs *)bpf_task_pt_regs(actor.task))->orig_ax != NR_IO_URING_ENTER)
 		return 0;
+	actor.at = bpf_ktime_get_boot_ns();
 	/* Nor what overlayfs opens below itself for it. */
 	tell_open(&actor, file, FMODE_EXEC, fmode_backing);
 	return 0;

@@ -357,10 +357,7 @@ impl Probe {
     /// Has a container's lineage alone told from here on; its slot is free. The tracepoints go with the last one, unless new
     /// ones take slots by themselves: detaching takes half a second, in which the next container would start unseen.
     pub fn untrack(&mut self, cgroup: CgroupId) {
-        if let Ok(slot) = self.kernel.tracked.get(&cgroup.0, 0)
-            && self.kernel.tracked.remove(&cgroup.0).is_ok()
-            && let Err(error) = self.kernel.slots.put(slot)
-        {
+        if let Err(error) = self.kernel.untrack(cgroup) {
             tracing::error!(%error, "a slot is lost: this is a bug");
         }
         self.tracked.remove(&cgroup);

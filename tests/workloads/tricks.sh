@@ -103,6 +103,9 @@ descriptor() { compiled descriptor; }
 # Past the system calls.
 uring() { touch second-name && compiled uring; }
 
+# To a place that another thread hides while the connect waits.
+hidden_address() { compiled hidden_address; }
+
 compiled() {
   cat >tricks.c <<'C'
 #define _GNU_SOURCE
@@ -110,6 +113,7 @@ compiled() {
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,10 +200,57 @@ static int uring(void)
     return opened < 0 || removed < 0 || called != -ECONNREFUSED;
 }
 
+static union {
+    struct sockaddr any;
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+} address;
+
+static void *replace_port(void *unused)
+{
+    usleep(200 * 1000);
+    address.four.sin_port = htons(7002);
+    return unused;
+}
+
+/* The socket that listens has its queue full, so the connect waits, for a second at most. */
+static int connect_hidden(int family, socklen_t len)
+{
+    struct timeval second = { 1, 0 };
+    pthread_t other;
+    int listening = socket(family, SOCK_STREAM, 0), client;
+
+    if (bind(listening, &address.any, len) || listen(listening, 0))
+        return 1;
+    for (int i = 0; i < 8; i++)
+        connect(socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0), &address.any, len);
+    usleep(100 * 1000);
+    client = socket(family, SOCK_STREAM, 0);
+    setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof(second));
+    pthread_create(&other, NULL, replace_port, NULL);
+    return !connect(client, &address.any, len) || errno != EINPROGRESS || pthread_join(other, NULL);
+}
+
+static int hidden_address(void)
+{
+    address.four = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(7001), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    if (connect_hidden(AF_INET, sizeof(address.four)))
+        return 1;
+    address.six = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(7001), .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+    return connect_hidden(AF_INET6, sizeof(address.six));
+}
+
 int main(int argc, char **argv)
 {
-    const char *trick = argc > 1 ? argv[1] : "";
-    return !strcmp(trick, "memory") ? memory() : !strcmp(trick, "descriptor") ? descriptor() : !strcmp(trick, "uring") ? uring() : 2;
+    const struct {
+        const char *name;
+        int (*play)(void);
+    } tricks[] = { { "memory", memory }, { "descriptor", descriptor }, { "uring", uring }, { "hidden_address", hidden_address } };
+
+    for (size_t i = 0; argc > 1 && i < sizeof(tricks) / sizeof(*tricks); i++)
+        if (!strcmp(argv[1], tricks[i].name))
+            return tricks[i].play();
+    return 2;
 }
 C
   cc -o tricks tricks.c

@@ -4,7 +4,8 @@
 # before or after, by turns; ratios are of such pairs, and their medians are printed.
 #
 # usage: run.sh [ROUNDS [MODE…]]      (default 5, and all modes)
-#   modes: wsp-default wsp-no-files wsp-no-dns wsp-no-capabilities wsp-processes wsp-syscalls strace bpftrace perf-trace
+#   modes: wsp-default wsp-no-files wsp-no-dns wsp-no-capabilities wsp-processes wsp-syscalls empty strace bpftrace perf-trace
+#          (empty: programs that do nothing, at the exits of the system calls that nginx makes and wsp-capture looks at: what the kernel takes for that)
 #   WSP_CAPTURE   the program (default: target/release/wsp-capture)
 # needs: root, podman, runc, the images of datasets/images; installs gcc, wrk, strace, bpftrace, perf where they are missing; an idle machine
 set -euo pipefail
@@ -14,7 +15,7 @@ root=$(cd "$here/../../.." && pwd)
 source "$root/tests/setup.sh"
 rounds=${1:-5}
 modes=("${@:2}")
-((${#modes[@]})) || modes=(wsp-default wsp-no-files wsp-no-dns wsp-no-capabilities wsp-processes wsp-syscalls strace bpftrace perf-trace)
+((${#modes[@]})) || modes=(wsp-default wsp-no-files wsp-no-dns wsp-no-capabilities wsp-processes wsp-syscalls empty strace bpftrace perf-trace)
 capture=${WSP_CAPTURE:-$root/target/release/wsp-capture}
 [[ -x $capture ]] || die "$capture is missing: cargo build --release -p wsp-capture"
 need_packages gcc libc6-dev wrk strace bpftrace linux-perf podman runc python3
@@ -65,6 +66,10 @@ start_tracer() {
             kill -0 "$tracer" 2>/dev/null || die "$1: $(tail -n 5 "$work/capture.err")"
             sleep 0.1
         done
+        ;;
+    empty)
+        bpftrace -e 'tracepoint:syscalls:sys_exit_openat, tracepoint:syscalls:sys_exit_connect, tracepoint:syscalls:sys_exit_accept4 { }' >/dev/null 2>&1 &
+        tracer=$!
         ;;
     strace)
         mapfile -t pids < <(pgrep -P "$web"; echo "$web")

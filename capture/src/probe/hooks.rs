@@ -243,12 +243,22 @@ const fn requests_before_6_3(
     }
 }
 
-const fn cgroup(program: &'static str, name: &'static str, point: Point, since: &'static str) -> Hook {
+const fn cgroup(
+    sensor: Sensor,
+    program: &'static str,
+    name: &'static str,
+    point: Point,
+    since: &'static str,
+) -> Hook {
     let prototype = match point {
         Point::CgroupPackets => "(struct __sk_buff *skb)",
         _ => "(struct bpf_sock_addr *ctx)",
     };
-    Hook { program, sensor: Sensor::Dns, name, point, prototype, since, fallback: "none: no DNS nodes" }
+    let fallback = match sensor {
+        Sensor::Connect => "the address that lies in the caller's memory when the call ends",
+        _ => "none: no DNS nodes",
+    };
+    Hook { program, sensor, name, point, prototype, since, fallback }
 }
 
 /// The table.
@@ -400,6 +410,26 @@ pub const PARTS: &[Part] = &[
     },
     Part {
         optional: true,
+        hooks: &[cgroup(
+            Sensor::Connect,
+            "address_named4",
+            "cgroup/connect4 (addresses)",
+            Point::CgroupAddress,
+            "4.17",
+        )],
+    },
+    Part {
+        optional: true,
+        hooks: &[cgroup(
+            Sensor::Connect,
+            "address_named6",
+            "cgroup/connect6 (addresses)",
+            Point::CgroupAddress,
+            "4.17",
+        )],
+    },
+    Part {
+        optional: true,
         hooks: &[
             requests(
                 Sensor::Connect,
@@ -448,27 +478,27 @@ pub const PARTS: &[Part] = &[
     },
     Part {
         optional: false,
-        hooks: &[cgroup("dns_egress", "cgroup_skb/egress", Point::CgroupPackets, "4.10")],
+        hooks: &[cgroup(Sensor::Dns, "dns_egress", "cgroup_skb/egress", Point::CgroupPackets, "4.10")],
     },
     Part {
         optional: false,
-        hooks: &[cgroup("dns_ingress", "cgroup_skb/ingress", Point::CgroupPackets, "4.10")],
+        hooks: &[cgroup(Sensor::Dns, "dns_ingress", "cgroup_skb/ingress", Point::CgroupPackets, "4.10")],
     },
     Part {
         optional: false,
-        hooks: &[cgroup("dns_connect4", "cgroup/connect4", Point::CgroupAddress, "4.17")],
+        hooks: &[cgroup(Sensor::Dns, "dns_connect4", "cgroup/connect4", Point::CgroupAddress, "4.17")],
     },
     Part {
         optional: false,
-        hooks: &[cgroup("dns_connect6", "cgroup/connect6", Point::CgroupAddress, "4.17")],
+        hooks: &[cgroup(Sensor::Dns, "dns_connect6", "cgroup/connect6", Point::CgroupAddress, "4.17")],
     },
     Part {
         optional: false,
-        hooks: &[cgroup("dns_sendmsg4", "cgroup/sendmsg4", Point::CgroupAddress, "4.18")],
+        hooks: &[cgroup(Sensor::Dns, "dns_sendmsg4", "cgroup/sendmsg4", Point::CgroupAddress, "4.18")],
     },
     Part {
         optional: false,
-        hooks: &[cgroup("dns_sendmsg6", "cgroup/sendmsg6", Point::CgroupAddress, "4.18")],
+        hooks: &[cgroup(Sensor::Dns, "dns_sendmsg6", "cgroup/sendmsg6", Point::CgroupAddress, "4.18")],
     },
     Part {
         optional: false,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::time::Duration;
 
-use aya::maps::{HashMap, Map, MapData, MapError, RingBuf, Stack};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, RingBuf, Stack};
 use aya::programs::{CgroupAttachMode, Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
 
@@ -73,6 +73,25 @@ impl fmt::Debug for Free {
     }
 }
 
+/// How often a container ceased to be tracked: what the kernel side noted of one before does not hold any more.
+struct Untracked {
+    table: Array<MapData, u64>,
+    times: u64,
+}
+
+impl Untracked {
+    fn tell(&mut self) -> Result<(), ProbeError> {
+        self.times = self.times.wrapping_add(1);
+        self.table.set(0, self.times, 0).map_err(map_error("untracked"))
+    }
+}
+
+impl fmt::Debug for Untracked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Untracked({})", self.times)
+    }
+}
+
 /// Attachments that end when this is dropped.
 #[derive(Default)]
 pub(super) struct Links(Vec<Box<dyn Any + Send + Sync>>);
@@ -107,6 +126,7 @@ pub(super) struct Kernel {
     pub(super) containers: HashMap<MapData, u64, u64>,
     /// Top cgroup id → the slot that it holds.
     pub(super) tracked: HashMap<MapData, u64, u32>,
+    untracked: Untracked,
     /// Free slots.
     pub(super) slots: Free,
     /// Thread group id → container.
@@ -137,14 +157,17 @@ impl Kernel {
             };
             chosen.push((part, hook));
         }
-        let map = ebpf.take_map("slots").ok_or_else(|| ProbeError::Missing("map slots".to_owned()))?;
-        let mut slots = Free(Stack::try_from(map).map_err(map_error("slots"))?);
+        let mut slots = Free(Stack::try_from(take_map(&mut ebpf, "slots")?).map_err(map_error("slots"))?);
         for slot in 0..options.slots {
             slots.put(slot)?;
         }
         Ok(Self {
             containers: hash_map(&mut ebpf, "containers")?,
             tracked: hash_map(&mut ebpf, "tracked")?,
+            untracked: Untracked {
+                table: Array::try_from(take_map(&mut ebpf, "untracked")?).map_err(map_error("untracked"))?,
+                times: 0,
+            },
             slots,
             processes: hash_map(&mut ebpf, "processes")?,
             lost: hash_map(&mut ebpf, "lost")?,
@@ -156,8 +179,8 @@ impl Kernel {
 
     /// Takes the ring buffer out; there is one.
     pub(super) fn take_ring(&mut self) -> Result<Ring, ProbeError> {
-        let map = self.ebpf.take_map("events").ok_or_else(|| ProbeError::Missing("map events".to_owned()))?;
-        let ring = RingBuf::try_from(map).map_err(|source| ProbeError::Map { map: "events", source })?;
+        let ring = RingBuf::try_from(take_map(&mut self.ebpf, "events")?)
+            .map_err(|source| ProbeError::Map { map: "events", source })?;
         let fill = RingFill::of(&ring).ok();
         Ok(Ring { ring, fill })
     }
@@ -240,6 +263,15 @@ impl Kernel {
         hooks().map(cost).filter(|cost| cost.runs > 0).collect()
     }
 
+    /// Takes a container out of those that are tracked; its slot is free again.
+    pub(super) fn untrack(&mut self, cgroup: CgroupId) -> Result<(), ProbeError> {
+        let Ok(slot) = self.tracked.get(&cgroup.0, 0) else { return Ok(()) };
+        if self.tracked.remove(&cgroup.0).is_ok() {
+            self.slots.put(slot)?;
+        }
+        self.untracked.tell()
+    }
+
     /// Removes a container's cgroups from the table.
     pub(super) fn forget_container(&mut self, cgroup: CgroupId) {
         let ids: Vec<u64> = self
@@ -273,8 +305,8 @@ impl Report {
         let sensor = part.sensor();
         let known = self.0.iter().position(|(of, _)| *of == sensor);
         match (chosen, known) {
-            (Ok(hook), None) => self.0.push((sensor, Ok(hook.name))),
-            (Ok(_), Some(_)) => {}
+            (Ok(hook), None) if !part.optional => self.0.push((sensor, Ok(hook.name))),
+            (Ok(_), _) => {}
             (Err(reason), _) if part.optional => {
                 let hook = part.hooks.last().map_or("", |hook| hook.name);
                 tracing::debug!(%sensor, hook, reason, "a part of a sensor does not run");
@@ -396,8 +428,11 @@ fn hash_map<K: aya::Pod, V: aya::Pod>(
     ebpf: &mut Ebpf,
     name: &'static str,
 ) -> Result<HashMap<MapData, K, V>, ProbeError> {
-    let map: Map = ebpf.take_map(name).ok_or_else(|| ProbeError::Missing(name.to_owned()))?;
-    HashMap::try_from(map).map_err(|source| ProbeError::Map { map: name, source })
+    HashMap::try_from(take_map(ebpf, name)?).map_err(map_error(name))
+}
+
+fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, ProbeError> {
+    ebpf.take_map(name).ok_or_else(|| ProbeError::Missing(format!("map {name}")))
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, ProbeError> {

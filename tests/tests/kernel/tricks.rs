@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array as _, AsArray as _};
+use arrow::datatypes::Int32Type;
 use wsp_schemas::snapshot::Verified;
 use wsp_tests::podman::{Container, eventually, podman};
 use wsp_tests::program::root;
@@ -166,6 +167,18 @@ fn files_and_connections_past_the_system_calls() {
     // The loader that the kernel maps for every program.
     done(&snapshot, "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", &["exec"]);
     done(&snapshot, "/usr/lib/x86_64-linux-gnu/libc.so.6", &["exec", "read"]);
+}
+
+#[test]
+fn an_address_that_is_replaced_while_the_connect_waits() {
+    let snapshot = record("hidden_address");
+    let rows = &snapshot.rows;
+    let ports = rows["port"].as_primitive::<Int32Type>();
+    let called: BTreeSet<_> = (0..rows.num_rows())
+        .filter(|row| text(rows, "kind", *row).as_deref() == Some("connect"))
+        .map(|row| (text(rows, "address", row).unwrap(), ports.value(row)))
+        .collect();
+    assert_eq!(called, BTreeSet::from([("127.0.0.1".to_owned(), 7001), ("::1".to_owned(), 7001)]));
 }
 
 #[test]

@@ -66,6 +66,8 @@ fn debian_6_1_with_cgroup_v1() {
             "cgroup_skb/ingress",
             "cgroup/connect4",
             "cgroup/connect6",
+            "cgroup/connect4 (addresses)",
+            "cgroup/connect6 (addresses)",
             "cgroup/sendmsg4",
             "cgroup/sendmsg6",
         ],
