@@ -76,18 +76,21 @@ struct {
 /* True where the current task is one whose opens are told. */
 static __always_inline bool is_opener(struct actor *actor)
 {
-	u64 tick = bpf_jiffies64(), *times, exec_id;
+	u64 tick = bpf_jiffies64(), times, exec_id;
 	volatile struct opener *last;
+	volatile u64 *so_far;
 	u32 zero = 0;
 
-	times = bpf_map_lookup_elem(&untracked, &zero);
+	so_far = bpf_map_lookup_elem(&untracked, &zero);
 	last = bpf_map_lookup_elem(&openers, &zero);
-	if (!times || !last)
+	if (!so_far || !last)
 		return false;
+	/* Before it is asked who is tracked: what ceases to be meanwhile is not noted as if it were. */
+	times = *so_far;
 	actor->task = bpf_get_current_task_btf();
 	actor->tgid = actor->task->tgid;
 	exec_id = actor->task->self_exec_id;
-	if (last->tgid == actor->tgid && last->tick == tick && last->exec_id == exec_id && last->untracked == *times) {
+	if (last->tgid == actor->tgid && last->tick == tick && last->exec_id == exec_id && last->untracked == times) {
 		actor->cgroup = last->cgroup;
 		actor->lineage = last->lineage;
 		actor->at = last->at;
@@ -103,7 +106,7 @@ static __always_inline bool is_opener(struct actor *actor)
 		last->tick = tick;
 	}
 	actor->at = last->at;
-	last->untracked = *times;
+	last->untracked = times;
 	last->exec_id = exec_id;
 	last->cgroup = actor->cgroup;
 	last->lineage = actor->lineage;
