@@ -24,6 +24,8 @@ const volatile u32 discover = 0;
 const volatile u32 claim = 0;
 /* Number of the hierarchy whose cgroups are containers: 0 is cgroup v2, any other one is of v1. */
 const volatile u32 hierarchy = 0;
+/* Programs on the containers' cgroups tell of connections, whatever leads to them. */
+const volatile u32 cgroup_connects = 0;
 /* Key of the hashes by which what was seen already is known: a container cannot make two of its paths meet. */
 const volatile u64 hash_key_0 = 0;
 const volatile u64 hash_key_1 = 0;

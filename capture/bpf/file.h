@@ -64,6 +64,7 @@ struct opener {
 	u64 cgroup;
 	u64 lineage;
 	u32 tgid;
+	u32 busy; /* is being written: programs on functions can be preempted */
 };
 
 struct {
@@ -94,12 +95,16 @@ static __always_inline bool is_opener(struct actor *actor)
 		actor->cgroup = last->cgroup;
 		actor->lineage = last->lineage;
 		actor->at = last->at;
-		/* Programs on functions can be preempted: then another one's process may stand here by now. */
+		/* Still: another one's process may stand here by now. */
 		if (last->tgid == actor->tgid)
 			return true;
 	}
 	if (!find_actor(actor, actor->tgid))
 		return false;
+	if (__sync_lock_test_and_set(&last->busy, 1)) {
+		actor->at = bpf_ktime_get_boot_ns();
+		return true;
+	}
 	last->tgid = 0;
 	if (last->tick != tick) {
 		last->at = bpf_ktime_get_boot_ns();
@@ -111,6 +116,7 @@ static __always_inline bool is_opener(struct actor *actor)
 	last->cgroup = actor->cgroup;
 	last->lineage = actor->lineage;
 	last->tgid = actor->tgid;
+	last->busy = 0;
 	return true;
 }
 

@@ -74,30 +74,44 @@ static __always_inline bool is_argument_error(long ret, u16 family)
 	}
 }
 
-/* An internet address as it was named. */
-struct named_address {
-	u16 family;
-	__be16 port;
-	u8 address[16];
-};
+/* Of connect(2), arch/x86/entry/syscalls/syscall_64.tbl. */
+#define NR_CONNECT 42
 
 /*
- * Thread -> the address that it connects to, as the kernel took it from the caller's memory, between cgroup/connect* and the call's exit.
- * By then another thread may have put another address there (a time-of-check to time-of-use race, which a blocking connect makes easy).
+ * Thread in connect(2) -> when it was born, where cgroup/connect* told of the call already: its exit has nothing to add. The birth, because
+ * a thread that is killed in the call leaves its entry to whoever has its number later.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
 	__type(key, u64);
-	__type(value, struct named_address);
-} connecting SEC(".maps");
+	__type(value, u64);
+} connects_told SEC(".maps");
 
-static __always_inline int note_address(struct bpf_sock_addr *ctx, bool six)
+/*
+ * Tells of an attempt to connect to an internet address, which the kernel has copied: what another thread does to the caller's memory or
+ * descriptors meanwhile hides nothing, and it is all one whether connect(2), a 32-bit one, io_uring or MSG_FASTOPEN leads here. Whether the
+ * attempt succeeds is not known yet.
+ */
+static __always_inline int tell_internet_connect(struct bpf_sock_addr *ctx, bool six)
 {
-	struct named_address named = { .family = ctx->user_family, .port = ctx->user_port };
-	u32 *words = (void *)named.address;
-	u64 thread = bpf_get_current_pid_tgid();
+	struct wsp_socket_address *event;
+	struct task_struct *task = bpf_get_current_task_btf();
+	u64 thread = bpf_get_current_pid_tgid(), born = task->start_boottime;
+	struct actor actor;
+	u32 *words;
 
+	/* Another family is refused after this. */
+	if (ctx->user_family != (six ? AF_INET6 : AF_INET) || !find_actor(&actor, thread >> 32))
+		return 1;
+	SCRATCH(scratch, actor.cgroup, WSP_KIND_CONNECT);
+	if (!scratch)
+		return 1;
+	event = begin_address(scratch, &actor, WSP_KIND_CONNECT);
+	event->family = ctx->user_family;
+	event->protocol = ctx->protocol;
+	event->port = bpf_ntohs(ctx->user_port);
+	words = (void *)event->address;
 	if (six) {
 		words[0] = ctx->user_ip6[0];
 		words[1] = ctx->user_ip6[1];
@@ -106,40 +120,35 @@ static __always_inline int note_address(struct bpf_sock_addr *ctx, bool six)
 	} else {
 		words[0] = ctx->user_ip4;
 	}
-	bpf_map_update_elem(&connecting, &thread, &named, BPF_ANY);
+	tell_address(scratch, &actor, event);
+	if (!(task->flags & PF_IO_WORKER) && !(task->thread_info.status & TS_COMPAT) &&
+	    ((struct pt_regs *)bpf_task_pt_regs(task))->orig_ax == NR_CONNECT)
+		bpf_map_update_elem(&connects_told, &thread, &born, BPF_ANY);
 	return 1;
 }
 
 /*
  * Of the container's own cgroup, whose programs run before those of cgroups above, which may replace the address (kernel/bpf/cgroup.c,
- * compute_effective_progs). Since 4.17. They always allow. Fallback: the caller's memory at the exit.
+ * compute_effective_progs). Since 4.17. They always allow. Fallback: the exit of connect, and io_uring's submissions.
  */
 SEC("cgroup/connect4")
-int address_named4(struct bpf_sock_addr *ctx)
+int internet_connect4(struct bpf_sock_addr *ctx)
 {
-	return note_address(ctx, false);
+	return tell_internet_connect(ctx, false);
 }
 
 SEC("cgroup/connect6")
-int address_named6(struct bpf_sock_addr *ctx)
+int internet_connect6(struct bpf_sock_addr *ctx)
 {
-	return note_address(ctx, true);
+	return tell_internet_connect(ctx, true);
 }
 
-/* Takes out what the current thread connects to; its family is 0 where nobody noted it. */
-static __always_inline void take_address(struct named_address *named)
-{
-	u64 thread = bpf_get_current_pid_tgid();
-	struct named_address *noted = bpf_map_lookup_elem(&connecting, &thread);
-
-	if (!noted)
-		return;
-	*named = *noted;
-	bpf_map_delete_elem(&connecting, &thread);
-}
-
-/* Reads an address from the caller's memory: of a unix socket, the family alone. */
-static __always_inline bool read_address(struct named_address *named, const void *address)
+/*
+ * Tells of an attempt to connect by what lies in the caller's memory: to unix sockets, and where no cgroup program tells. A call that a
+ * signal ends counts too.
+ */
+static __always_inline void tell_connect(struct actor *actor, const void *address, u32 address_len, u16 protocol, long ret,
+					 bool internet)
 {
 	struct {
 		u16 family;
@@ -151,49 +160,29 @@ static __always_inline bool read_address(struct named_address *named, const void
 				u8 v6[16];
 			} six;
 		};
-	} given = {};
-
-	if (bpf_probe_read_user(&given.family, sizeof(given.family), address))
-		return false;
-	named->family = given.family;
-	switch (given.family) {
-	case AF_INET:
-		bpf_probe_read_user(&given, 8, address);
-		__builtin_memcpy(named->address, &given.v4, sizeof(given.v4));
-		break;
-	case AF_INET6:
-		bpf_probe_read_user(&given, 24, address);
-		__builtin_memcpy(named->address, given.six.v6, sizeof(given.six.v6));
-		break;
-	}
-	named->port = given.port;
-	return true;
-}
-
-/*
- * Tells of an attempt to connect: to what was noted, or to what lies in the caller's memory. A call that a signal ends counts too. Names of
- * unix sockets are the caller's, who may have changed them meanwhile.
- */
-static __always_inline void tell_connect(struct actor *actor, struct named_address *named, const void *address,
-					 u32 address_len, u16 protocol, long ret)
-{
+	} named = {};
 	struct wsp_socket_address *event;
 	SCRATCH(scratch, actor->cgroup, WSP_KIND_CONNECT);
 	u64 len;
 
-	if (!scratch || (!named->family && !read_address(named, address)))
+	if (!scratch || bpf_probe_read_user(&named.family, sizeof(named.family), address))
 		return;
-	if (is_argument_error(ret, named->family))
+	if (is_argument_error(ret, named.family) || (named.family != AF_UNIX && !internet))
 		return;
 	event = begin_address(scratch, actor, WSP_KIND_CONNECT);
 	event->result = ret;
-	event->family = named->family;
+	event->family = named.family;
 	event->protocol = protocol;
-	switch (named->family) {
+	switch (named.family) {
 	case AF_INET:
+		bpf_probe_read_user(&named, 8, address);
+		__builtin_memcpy(event->address, &named.v4, sizeof(named.v4));
+		event->port = bpf_ntohs(named.port);
+		break;
 	case AF_INET6:
-		__builtin_memcpy(event->address, named->address, sizeof(named->address));
-		event->port = bpf_ntohs(named->port);
+		bpf_probe_read_user(&named, 24, address);
+		__builtin_memcpy(event->address, named.six.v6, sizeof(named.six.v6));
+		event->port = bpf_ntohs(named.port);
 		break;
 	case AF_UNIX:
 		event->protocol = 0;
@@ -212,24 +201,29 @@ static __always_inline void tell_connect(struct actor *actor, struct named_addre
 	tell_address(scratch, actor, event);
 }
 
+/* True, once, where the current thread's connect was told by a cgroup program. */
+static __always_inline bool is_connect_told(struct task_struct *task)
+{
+	u64 thread = bpf_get_current_pid_tgid(), *born = bpf_map_lookup_elem(&connects_told, &thread);
+	bool told = born && *born == task->start_boottime;
+
+	if (born)
+		bpf_map_delete_elem(&connects_told, &thread);
+	return told;
+}
+
 static __always_inline int connected_with(long ret)
 {
-	struct named_address named = {};
 	struct pt_regs *regs;
 	struct actor actor;
 	struct sock *sock;
 
-	if (!is_actor(&actor))
+	if (!is_actor(&actor) || is_connect_told(actor.task))
 		return 0;
 	regs = (void *)bpf_task_pt_regs(actor.task);
-	take_address(&named);
 	sock = sock_of_fd(actor.task, regs->di);
-	if (!sock)
-		return 0;
-	/* What an earlier call left behind is not this one's. */
-	if (BPF_CORE_READ(sock, __sk_common.skc_family) == AF_UNIX)
-		named.family = 0;
-	tell_connect(&actor, &named, (void *)regs->si, regs->dx, BPF_CORE_READ(sock, sk_protocol), ret);
+	if (sock)
+		tell_connect(&actor, (void *)regs->si, regs->dx, BPF_CORE_READ(sock, sk_protocol), ret, true);
 	return 0;
 }
 

@@ -111,7 +111,6 @@ static __always_inline void tell_request(struct io_kiocb *request, bool opens)
 static __always_inline void tell_connect_request(struct io_kiocb *request)
 {
 	struct io_connect *connect = (void *)request;
-	struct named_address named = {};
 	struct sock *sock = NULL;
 	struct actor actor;
 
@@ -119,8 +118,8 @@ static __always_inline void tell_connect_request(struct io_kiocb *request)
 		return;
 	if (!(BPF_CORE_READ(request, flags) & REQ_F_FIXED_FILE))
 		sock = sock_of_fd(actor.task, BPF_CORE_READ(request, cqe.fd));
-	tell_connect(&actor, &named, BPF_CORE_READ(connect, addr), BPF_CORE_READ(connect, addr_len),
-		     sock ? BPF_CORE_READ(sock, sk_protocol) : IPPROTO_TCP, 0);
+	tell_connect(&actor, BPF_CORE_READ(connect, addr), BPF_CORE_READ(connect, addr_len),
+		     sock ? BPF_CORE_READ(sock, sk_protocol) : IPPROTO_TCP, 0, !cgroup_connects);
 }
 
 /*

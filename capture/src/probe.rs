@@ -358,7 +358,7 @@ impl Probe {
     /// ones take slots by themselves: detaching takes half a second, in which the next container would start unseen.
     pub fn untrack(&mut self, cgroup: CgroupId) {
         if let Err(error) = self.kernel.untrack(cgroup) {
-            tracing::error!(%error, "a slot is lost: this is a bug");
+            tracing::error!(%error, "a container does not cease to be tracked: this is a bug");
         }
         self.tracked.remove(&cgroup);
         if self.tracked.is_empty() && !self.claim {

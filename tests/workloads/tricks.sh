@@ -103,7 +103,7 @@ descriptor() { compiled descriptor; }
 # Past the system calls.
 uring() { touch second-name && compiled uring; }
 
-# To a place that another thread hides while the connect waits.
+# To a place that another thread hides while the connect waits: neither memory nor descriptor tells of it at the end.
 hidden_address() { compiled hidden_address; }
 
 compiled() {
@@ -113,6 +113,7 @@ compiled() {
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,10 +207,18 @@ static union {
     struct sockaddr_in6 six;
 } address;
 
-static void *replace_port(void *unused)
+static int client, kept;
+
+/* While the connect waits: another port in its memory, and the descriptor closed. */
+static void *hide(void *unused)
 {
-    usleep(200 * 1000);
+    struct tcp_info info = { 0 };
+    socklen_t len = sizeof(info);
+
+    while (!getsockopt(kept, IPPROTO_TCP, TCP_INFO, &info, &len) && info.tcpi_state != TCP_SYN_SENT)
+        usleep(1000);
     address.four.sin_port = htons(7002);
+    close(client);
     return unused;
 }
 
@@ -218,7 +227,7 @@ static int connect_hidden(int family, socklen_t len)
 {
     struct timeval second = { 1, 0 };
     pthread_t other;
-    int listening = socket(family, SOCK_STREAM, 0), client;
+    int listening = socket(family, SOCK_STREAM, 0);
 
     if (bind(listening, &address.any, len) || listen(listening, 0))
         return 1;
@@ -226,8 +235,9 @@ static int connect_hidden(int family, socklen_t len)
         connect(socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0), &address.any, len);
     usleep(100 * 1000);
     client = socket(family, SOCK_STREAM, 0);
+    kept = dup(client);
     setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof(second));
-    pthread_create(&other, NULL, replace_port, NULL);
+    pthread_create(&other, NULL, hide, NULL);
     return !connect(client, &address.any, len) || errno != EINPROGRESS || pthread_join(other, NULL);
 }
 

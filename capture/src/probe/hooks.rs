@@ -255,7 +255,9 @@ const fn cgroup(
         _ => "(struct bpf_sock_addr *ctx)",
     };
     let fallback = match sensor {
-        Sensor::Connect => "the address that lies in the caller's memory when the call ends",
+        Sensor::Connect => {
+            "the exit of connect, and io_uring's submissions: what lies in the caller's memory by then"
+        }
         _ => "none: no DNS nodes",
     };
     Hook { program, sensor, name, point, prototype, since, fallback }
@@ -412,8 +414,8 @@ pub const PARTS: &[Part] = &[
         optional: true,
         hooks: &[cgroup(
             Sensor::Connect,
-            "address_named4",
-            "cgroup/connect4 (addresses)",
+            "internet_connect4",
+            "cgroup/connect4 (connects)",
             Point::CgroupAddress,
             "4.17",
         )],
@@ -422,8 +424,8 @@ pub const PARTS: &[Part] = &[
         optional: true,
         hooks: &[cgroup(
             Sensor::Connect,
-            "address_named6",
-            "cgroup/connect6 (addresses)",
+            "internet_connect6",
+            "cgroup/connect6 (connects)",
             Point::CgroupAddress,
             "4.17",
         )],

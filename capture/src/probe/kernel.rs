@@ -266,10 +266,12 @@ impl Kernel {
     /// Takes a container out of those that are tracked; its slot is free again.
     pub(super) fn untrack(&mut self, cgroup: CgroupId) -> Result<(), ProbeError> {
         let Ok(slot) = self.tracked.get(&cgroup.0, 0) else { return Ok(()) };
-        if self.tracked.remove(&cgroup.0).is_ok() {
+        let removed = self.tracked.remove(&cgroup.0).is_ok();
+        let told = self.untracked.tell();
+        if removed {
             self.slots.put(slot)?;
         }
-        self.untracked.tell()
+        told
     }
 
     /// Removes a container's cgroups from the table.
@@ -383,6 +385,7 @@ fn open(
         .override_global("discover", &discover, true)
         .override_global("claim", &claim, true)
         .override_global("hierarchy", &hierarchy, true)
+        .override_global("cgroup_connects", &u32::from(hierarchy == 0), true)
         .override_global("hash_key_0", &hash_key_0, true)
         .override_global("hash_key_1", &hash_key_1, true)
         .override_global("wake_bytes", &(u64::from(options.ring_bytes) / WAKE_PARTS), true)

@@ -249,6 +249,8 @@ impl Window {
         for id in rows.into_iter().flatten() {
             let Some(row) = self.rows.get_mut(&id) else { continue };
             row.span.events = row.span.events.saturating_add(i64::try_from(events).unwrap_or(i64::MAX));
+            // Its time is a tick's: the first sighting stays the first.
+            let at = at.max(row.span.first);
             row.span.reach(at);
             if let Some(owner) = row.owner {
                 self.reach(owner, at);
