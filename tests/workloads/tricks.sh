@@ -227,26 +227,28 @@ static int connect_hidden(int family, socklen_t len)
 {
     struct timeval second = { 1, 0 };
     pthread_t other;
-    int listening = socket(family, SOCK_STREAM, 0);
+    struct sockaddr_in6 all = { .sin6_family = AF_INET6, .sin6_port = htons(7001) };
+    int listening = socket(AF_INET6, SOCK_STREAM, 0);
 
-    if (bind(listening, &address.any, len) || listen(listening, 0))
+    if (bind(listening, (struct sockaddr *)&all, sizeof(all)) || listen(listening, 0))
         return 1;
+    all.sin6_addr = in6addr_loopback;
     for (int i = 0; i < 8; i++)
-        connect(socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0), &address.any, len);
+        connect(socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0), (struct sockaddr *)&all, sizeof(all));
     usleep(100 * 1000);
     client = socket(family, SOCK_STREAM, 0);
     kept = dup(client);
     setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof(second));
     pthread_create(&other, NULL, hide, NULL);
-    return !connect(client, &address.any, len) || errno != EINPROGRESS || pthread_join(other, NULL);
+    return !connect(client, &address.any, len) || errno != EINPROGRESS || pthread_join(other, NULL) || close(listening);
 }
 
 static int hidden_address(void)
 {
-    address.four = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(7001), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    address.four = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(7001), .sin_addr.s_addr = htonl(0x7f000004) };
     if (connect_hidden(AF_INET, sizeof(address.four)))
         return 1;
-    address.six = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(7001), .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+    address.six = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(7001), .sin6_addr.s6_addr = { [10] = 255, 255, 127, 0, 0, 6 } };
     return connect_hidden(AF_INET6, sizeof(address.six));
 }
 

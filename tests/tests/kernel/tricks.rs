@@ -178,7 +178,9 @@ fn an_address_that_is_replaced_while_the_connect_waits() {
         .filter(|row| text(rows, "kind", *row).as_deref() == Some("connect"))
         .map(|row| (text(rows, "address", row).unwrap(), ports.value(row)))
         .collect();
-    assert_eq!(called, BTreeSet::from([("127.0.0.1".to_owned(), 7001), ("::1".to_owned(), 7001)]));
+    // ::1 is who fills the queue.
+    let hidden = ["127.0.0.4", "127.0.0.6", "::1"].map(|address| (address.to_owned(), 7001));
+    assert_eq!(called, BTreeSet::from(hidden));
 }
 
 #[test]
