@@ -206,7 +206,7 @@ pub struct Probe {
     claim: bool,
     /// Links of what all tracked containers share, while anything is tracked or a new container would be.
     shared: Option<(Links, Tracked)>,
-    tracked: BTreeMap<CgroupId, (Links, Tracked)>,
+    tracked: BTreeMap<CgroupId, (Vec<Links>, Tracked)>,
     ring_bytes: u64,
     /// The most that ever waited in the ring buffer when it was looked at.
     ring_peak: u64,

@@ -1,6 +1,7 @@
 //! The object file: its maps, its programs, and their attachment by the table in [`super::hooks`].
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::time::Duration;
@@ -213,14 +214,15 @@ impl Kernel {
         (links, report.tracked())
     }
 
-    /// Attaches the network programs of one cgroup: all or none.
-    pub(super) fn attach_cgroup(&mut self, cgroup: &File) -> (Links, Tracked) {
-        let mut links = Links::default();
+    /// Attaches the programs of one cgroup: of each sensor all or none.
+    pub(super) fn attach_cgroup(&mut self, cgroup: &File) -> (Vec<Links>, Tracked) {
+        let mut links: BTreeMap<Sensor, Links> = BTreeMap::new();
         let mut report = Report::default();
         for (part, chosen) in &self.chosen {
             let attached = match chosen {
                 Ok(hook) if is_of_cgroup(hook) => {
-                    attach(&mut self.ebpf, hook, Some(cgroup), &mut links).map(|()| *hook)
+                    let links = links.entry(part.sensor()).or_default();
+                    attach(&mut self.ebpf, hook, Some(cgroup), links).map(|()| *hook)
                 }
                 Err(reason) if part.hooks.iter().any(is_of_cgroup) => Err(reason.clone()),
                 _ => continue,
@@ -228,10 +230,8 @@ impl Kernel {
             report.add(part, attached);
         }
         let tracked = report.tracked();
-        if !tracked.dead.is_empty() {
-            links = Links::default();
-        }
-        (links, tracked)
+        links.retain(|sensor, _| !tracked.dead.iter().any(|dead| dead.sensor == *sensor));
+        (links.into_values().collect(), tracked)
     }
 
     /// What loaded, and so can run.
