@@ -126,14 +126,14 @@ fn snapshots(store: &Path) -> Vec<Verified> {
     files(&store.join("snapshots"))
 }
 
-/// All snapshot files below a folder, verified. A file that is being written has another ending until it is whole.
+/// All files below a folder, each a snapshot, verified. One that `object_store` is writing is named `….parquet#N` until it is whole.
 fn files(folder: &Path) -> Vec<Verified> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 walk(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "parquet") {
+            } else if !path.display().to_string().contains(".parquet#") {
                 found.push(path);
             }
         }
