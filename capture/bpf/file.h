@@ -278,6 +278,17 @@ EXIT_OF(open_by_handle_at, opened_as(RETURNED))
 #define PF_IO_WORKER 0x10
 #define NR_IO_URING_ENTER 426
 
+/* Not -1: that is what the kernel itself puts there (a core dump's opens). */
+#define OTHER_CALL (-(1L << 32))
+
+/* The number of the 64-bit system call that a task is in; OTHER_CALL in a 32-bit one, whose numbers are others, and in a worker of io_uring. */
+static __always_inline long call_of(struct task_struct *task)
+{
+	if (task->flags & PF_IO_WORKER || task->thread_info.status & TS_COMPAT)
+		return OTHER_CALL;
+	return ((struct pt_regs *)bpf_task_pt_regs(task))->orig_ax;
+}
+
 /*
  * int security_file_open(struct file *file), on every way to open a file: here for opens that no system call above shows, by io_uring
  * and by 32-bit calls. Since 5.5 as fentry. Fallback: uring.h. What exec opens, its own hook tells.
@@ -287,11 +298,12 @@ int file_opened_otherwise(u64 *ctx)
 {
 	struct file *file = (void *)ctx[0];
 	struct actor actor;
+	long call;
 
 	if (!is_actor(&actor))
 		return 0;
-	if (!(actor.task->flags & PF_IO_WORKER) && !(actor.task->thread_info.status & TS_COMPAT) &&
-	    ((struct pt_regs *)bpf_task_pt_regs(actor.task))->orig_ax != NR_IO_URING_ENTER)
+	call = call_of(actor.task);
+	if (call != OTHER_CALL && call != NR_IO_URING_ENTER)
 		return 0;
 	actor.at = bpf_ktime_get_boot_ns();
 	/* Nor what overlayfs opens below itself for it. */

@@ -121,8 +121,7 @@ static __always_inline int tell_internet_connect(struct bpf_sock_addr *ctx, bool
 		words[0] = ctx->user_ip4;
 	}
 	tell_address(scratch, &actor, event);
-	if (!(task->flags & PF_IO_WORKER) && !(task->thread_info.status & TS_COMPAT) &&
-	    ((struct pt_regs *)bpf_task_pt_regs(task))->orig_ax == NR_CONNECT)
+	if (call_of(task) == NR_CONNECT)
 		bpf_map_update_elem(&connects_told, &thread, &born, BPF_ANY);
 	return 1;
 }
