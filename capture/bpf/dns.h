@@ -26,20 +26,23 @@ struct {
 	__type(value, struct wsp_dns_socket);
 } dns_sockets SEC(".maps");
 
-static __always_inline int note_dns_socket(struct bpf_sock_addr *ctx)
+static __always_inline void note_owner(struct wsp_dns_socket *socket, struct actor *actor)
 {
-	struct wsp_dns_socket *socket;
+	if (!socket) {
+		count_lost(actor->cgroup, WSP_KIND_DNS, WSP_LOST_MAP_FULL);
+		return;
+	}
+	socket->cgroup = actor->cgroup;
+	socket->pid = actor->tgid;
+}
+
+static __always_inline int note_addressed(struct bpf_sock_addr *ctx)
+{
 	struct actor actor;
 
-	if (ctx->user_port != bpf_htons(DNS_PORT) || !find_actor(&actor, bpf_get_current_pid_tgid() >> 32))
-		return 1;
-	socket = ctx->sk ? bpf_sk_storage_get(&dns_sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
-	if (!socket) {
-		count_lost(actor.cgroup, WSP_KIND_DNS, WSP_LOST_MAP_FULL);
-		return 1;
-	}
-	socket->cgroup = actor.cgroup;
-	socket->pid = actor.tgid;
+	if (ctx->user_port == bpf_htons(DNS_PORT) && find_actor(&actor, bpf_get_current_pid_tgid() >> 32))
+		note_owner(ctx->sk ? bpf_sk_storage_get(&dns_sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE) : NULL,
+			   &actor);
 	return 1;
 }
 
@@ -47,25 +50,66 @@ static __always_inline int note_dns_socket(struct bpf_sock_addr *ctx)
 SEC("cgroup/connect4")
 int dns_connect4(struct bpf_sock_addr *ctx)
 {
-	return note_dns_socket(ctx);
+	return note_addressed(ctx);
 }
 
 SEC("cgroup/connect6")
 int dns_connect6(struct bpf_sock_addr *ctx)
 {
-	return note_dns_socket(ctx);
+	return note_addressed(ctx);
 }
 
 SEC("cgroup/sendmsg4")
 int dns_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return note_dns_socket(ctx);
+	return note_addressed(ctx);
 }
 
 SEC("cgroup/sendmsg6")
 int dns_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return note_dns_socket(ctx);
+	return note_addressed(ctx);
+}
+
+/* By its cgroup, where userspace is still to make the process known. */
+static __always_inline bool find_owner(struct actor *actor, struct task_struct *task)
+{
+	u64 id, *top;
+
+	if (find_actor(actor, task->tgid))
+		return true;
+	id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	top = bpf_map_lookup_elem(&containers, &id);
+	if (!top)
+		return false;
+	actor->tgid = task->tgid;
+	actor->cgroup = *top;
+	return bpf_map_lookup_elem(&tracked, &actor->cgroup);
+}
+
+/*
+ * Sockets that were connected before anybody looked: resolvers keep theirs for long. Run over all open files once the programs
+ * above are attached; whose a socket is that several processes hold, the first of them says.
+ */
+SEC("iter/task_file")
+int dns_connected_before(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct socket *socket;
+	struct actor actor;
+	struct sock *sk;
+
+	if (!task || !file || !find_owner(&actor, task))
+		return 0;
+	socket = bpf_sock_from_file(file);
+	sk = socket ? socket->sk : NULL;
+	if (!sk || sk->__sk_common.skc_dport != bpf_htons(DNS_PORT) ||
+	    (sk->sk_protocol != IPPROTO_UDP && sk->sk_protocol != IPPROTO_TCP) ||
+	    bpf_sk_storage_get(&dns_sockets, sk, NULL, 0))
+		return 0;
+	note_owner(bpf_sk_storage_get(&dns_sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE), &actor);
+	return 0;
 }
 
 static __always_inline u8 load_byte(struct __sk_buff *skb, u32 offset)

@@ -219,6 +219,7 @@ struct cgroup_subsys_state {
 };
 
 struct css_set {
+	struct cgroup *dfl_cgrp;
 	struct cgroup_subsys_state *subsys[14];
 };
 
@@ -346,6 +347,14 @@ struct sys_exit_context {
 	s32 nr;
 	s32 padding;
 	long ret;
+};
+
+/* What an iterator over open files is called with; no task or file at its end. */
+struct bpf_iter__task_file {
+	void *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
 };
 
 /* Start of the UAPI struct of cgroup/connect*, sendmsg* programs. */

@@ -73,6 +73,8 @@ pub enum Point {
     CgroupAddress,
     /// `cgroup_skb/*` of each tracked container's cgroup.
     CgroupPackets,
+    /// Runs once over the open files of all processes, when a container begins to be tracked.
+    OpenFiles,
 }
 
 /// One row of the table.
@@ -501,6 +503,18 @@ pub const PARTS: &[Part] = &[
     Part {
         optional: false,
         hooks: &[cgroup(Sensor::Dns, "dns_sendmsg6", "cgroup/sendmsg6", Point::CgroupAddress, "4.18")],
+    },
+    Part {
+        optional: true,
+        hooks: &[Hook {
+            program: "dns_connected_before",
+            sensor: Sensor::Dns,
+            name: "iter/task_file",
+            point: Point::OpenFiles,
+            prototype: "(struct bpf_iter_meta *meta, struct task_struct *task, u32 fd, struct file *file)",
+            since: "5.11 (bpf_sock_from_file)",
+            fallback: "none: what is asked on sockets that were connected before is not seen",
+        }],
     },
     Part {
         optional: false,

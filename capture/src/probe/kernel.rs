@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, RingBuf, Stack};
@@ -295,7 +296,7 @@ fn is_shared(hook: &Hook) -> bool {
 }
 
 fn is_of_cgroup(hook: &Hook) -> bool {
-    matches!(hook.point, Point::CgroupAddress | Point::CgroupPackets)
+    matches!(hook.point, Point::CgroupAddress | Point::CgroupPackets | Point::OpenFiles)
 }
 
 /// Which sensors run, by what became of the parts of each: a sensor is named after the hook of its first part.
@@ -466,6 +467,7 @@ fn load(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<Result<(), ProgramErr
         (Program::TracePoint(program), Point::CallTracepoints(_)) => program.load(),
         (Program::CgroupSockAddr(program), Point::CgroupAddress) => program.load(),
         (Program::CgroupSkb(program), Point::CgroupPackets) => program.load(),
+        (Program::Iter(program), Point::OpenFiles) => program.load("task_file", btf),
         _ => return Err(ProbeError::Missing(hook.program.to_owned())),
     })
 }
@@ -510,6 +512,7 @@ fn attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: Option<&File>, links: &mut Links
             }
             _ => Err(missing()),
         },
+        (Point::OpenFiles, _) => run_over_open_files(ebpf, hook),
         (Point::CgroupAddress | Point::CgroupPackets, Some(cgroup)) => {
             attach_to_cgroup(ebpf, hook, cgroup, links)
         }
@@ -556,6 +559,17 @@ fn attach_to_cgroup(ebpf: &mut Ebpf, hook: &Hook, cgroup: &File, links: &mut Lin
         _ => return Err(format!("the kernel side has no {}", hook.program)),
     };
     links.0.push(attached.map_err(|error| describe(&error))?);
+    Ok(())
+}
+
+/// Runs an iterator to its end. It tells nothing.
+fn run_over_open_files(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), String> {
+    let Some(Program::Iter(program)) = ebpf.program_mut(hook.program) else {
+        return Err(format!("the kernel side has no {}", hook.program));
+    };
+    let link = program.attach().and_then(|id| program.take_link(id)).map_err(|error| describe(&error))?;
+    let mut files = link.into_file().map_err(|error| error.to_string())?;
+    io::copy(&mut files, &mut io::sink()).map_err(|error| error.to_string())?;
     Ok(())
 }
 

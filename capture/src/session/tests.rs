@@ -42,6 +42,9 @@ struct Fake {
     /// Containers that come later.
     coming: Vec<(CgroupId, PathBuf)>,
     lost: RefCell<Vec<Event>>,
+    /// What is done while titles are read, a path each time: (process, path), told under a key.
+    meanwhile: RefCell<VecDeque<(u32, &'static str)>>,
+    told_meanwhile: RefCell<Vec<Event>>,
     tracked: Vec<CgroupId>,
     /// From then on the clock is an hour behind.
     set_back_at: Option<Instant>,
@@ -65,6 +68,7 @@ impl EventSource for Fake {
             return Vec::new();
         }
         let mut events: Vec<Event> = self.batches.drain(..).flatten().collect();
+        events.append(&mut self.told_meanwhile.borrow_mut());
         while self.later.front().is_some_and(|(at, _)| *at <= Instant::now()) {
             events.extend(self.later.pop_front().into_iter().flat_map(|(_, batch)| batch));
         }
@@ -102,6 +106,10 @@ impl EventSource for Fake {
     }
 
     fn titles(&self, cgroup: CgroupId, pids: &[Pid]) -> Vec<Event> {
+        if let Some((pid, path)) = self.meanwhile.borrow_mut().pop_front() {
+            let key = Key(path.len() as u64);
+            self.told_meanwhile.borrow_mut().push(Event { key, ..open(cgroup, pid, path.as_bytes()) });
+        }
         let title = |pid: &Pid| event(cgroup, pid.0, Body::Title { argv: vec!["title".into()] });
         pids.iter().map(title).collect()
     }

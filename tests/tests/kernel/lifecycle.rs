@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use wsp_tests::podman::{Container, eventually};
+use wsp_tests::podman::{Container, eventually, podman};
+use wsp_tests::program::root;
 
 use super::{Api, Capture, ids, image, lost, of_kind, snapshots};
 
@@ -114,4 +115,25 @@ fn a_shell_by_exec_is_never_the_entrypoints() {
     // The same `cat` of the same file, twice: once below each.
     let cats = ids(snapshot).into_iter().filter(|(_, what)| what == "file /bin/busybox /etc/passwd").count();
     assert_eq!(cats, 2, "{:?}", ids(snapshot));
+}
+
+#[test]
+fn what_is_asked_on_sockets_that_were_connected_before_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::start(folder.path());
+    let store = folder.path().join("store");
+    let script = root().join("tests/workloads/resolver.pl").display().to_string();
+    let container = Container::create("wsp-resolver", &["--network=none", &image("tools-1"), "/resolver.pl"]);
+    let _ = podman(&["cp", &script, "wsp-resolver:/resolver.pl"]).ok();
+    container.start();
+    eventually("its sockets are connected", || podman(&["logs", "wsp-resolver"]).ok().contains("connected"));
+    let url = store.display().to_string();
+    let arguments =
+        ["once", "--container", "wsp-resolver", "--for", "3s", "--store", &url, "--runtime-socket", &api.url];
+    Capture::start(&arguments, "capturing").wait();
+    let all = snapshots(&store);
+    let [snapshot] = all.as_slice() else { panic!("not one snapshot") };
+    let asked = of_kind(snapshot, "dns", &["dns_name", "exe"]);
+    let name = |host: &str| vec![format!("{host}.before.test"), "/usr/bin/perl".to_owned()];
+    assert_eq!(asked, BTreeSet::from([name("tcp4"), name("udp4"), name("udp6")]));
 }

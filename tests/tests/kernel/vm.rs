@@ -70,6 +70,7 @@ fn debian_6_1_with_cgroup_v1() {
             "cgroup/connect6 (connects)",
             "cgroup/sendmsg4",
             "cgroup/sendmsg6",
+            "iter/task_file",
         ],
         dead: &["dns"],
     });

@@ -15,7 +15,7 @@ use super::super::EventSource;
 use super::super::late::Late;
 use super::super::slots::ForStart;
 use super::Fleet;
-use crate::event::{BootTime, CgroupId, Event, Exec};
+use crate::event::{BootTime, CgroupId, Event, Exec, Key};
 use crate::identity::{Identity, container_of, resolve, short_id};
 use crate::recorder::Met;
 
@@ -202,13 +202,27 @@ impl<S: EventSource> Fleet<'_, S> {
                 self.give_back(cgroup);
                 self.assign();
             } else {
-                self.catch_up();
-                self.complete(cgroup);
-                let at = self.source.now();
-                self.turn(cgroup, at);
+                self.go_on(cgroup);
                 self.slots.turned(cgroup, Instant::now());
             }
         }
+    }
+
+    /// Turns a window whose time is over. What is told while its repeats are read is told once for two windows: it is in the
+    /// one that it happened in, and, as its next sightings are repeats, in the next one too.
+    fn go_on(&mut self, cgroup: CgroupId) {
+        self.catch_up();
+        self.complete(cgroup);
+        let at = self.source.now();
+        let (after, before): (Vec<Event>, Vec<Event>) =
+            self.source.drain().into_iter().partition(|event| event.cgroup == cgroup && event.at >= at);
+        self.take(&before);
+        self.turn(cgroup, at);
+        if let Some(container) = self.containers.get_mut(&cgroup) {
+            let told_once = before.iter().filter(|event| event.cgroup == cgroup && event.key != Key::NONE);
+            told_once.for_each(|event| container.recorder.record(event));
+        }
+        self.take(&after);
     }
 
     /// Turns a window that is full before its time.

@@ -184,6 +184,23 @@ async fn a_full_window_is_followed_by_another_one() {
 }
 
 #[tokio::test]
+async fn what_is_done_while_a_window_turns_is_in_the_one_that_it_was_done_in() {
+    let mut source = Fake {
+        existing: vec![(A, path(A))],
+        initial: vec![running(A, 100, "/bin/app", None)],
+        meanwhile: RefCell::new([(100, "/first"), (100, "/second")].into()),
+        ..Fake::default()
+    };
+    // Two windows turn, and the third is closed at the end.
+    let (_, found) = run_for(250, slots(2, 100), Options::default(), &mut source).await;
+    let paths: Vec<Vec<String>> = found[&A].iter().map(|window| column(window, "path")).collect();
+    assert_eq!(paths[0], ["/first"]);
+    // What is told once is not told again.
+    assert_eq!(paths[1], ["/first", "/second"]);
+    assert_eq!(paths[2], ["/second"]);
+}
+
+#[tokio::test]
 async fn a_pause_container_has_no_slot_until_it_does_something_else() {
     let at = Instant::now() + Duration::from_millis(200);
     let run = async |later: Vec<Event>| {
