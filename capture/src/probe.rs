@@ -215,7 +215,7 @@ pub struct Probe {
 }
 
 /// How often the ring buffer is looked at: records wake nobody until there are many (`wake_flags` in `bpf/common.h`).
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How many records one batch holds at most.
 const BATCH: usize = 4096;
@@ -448,9 +448,15 @@ impl Probe {
             ring_bytes: self.ring_bytes,
             tracked: self.tracked.len() as u64,
             sensors: live.chain(dead.iter().map(|dead| (dead.sensor.name(), false))).collect(),
-            programs: self.kernel.costs(),
+            programs: if self.counts_run_times() { self.kernel.costs() } else { Vec::new() },
             ..SourceStats::default()
         }
+    }
+
+    /// True where the kernel counts run times, for us or for anybody: to ask each program for nothing costs a call each.
+    fn counts_run_times(&self) -> bool {
+        let by_setting = || std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled");
+        self.run_times.is_some() || by_setting().is_ok_and(|setting| setting.trim_ascii() != "0")
     }
 
     /// Has the kernel count how often and how long all programs of the host run, as long as the probe lives. It costs each

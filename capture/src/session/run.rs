@@ -7,7 +7,7 @@
 
 mod turns;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use super::slots::{SlotCounts, SlotOptions, Slots};
 use super::snapshot::{Frame, Host, new_id, snapshot};
 use super::{EventSource, SourceError, SourceStats};
 use crate::event::{Body, BootTime, CgroupId, Clock, Event};
-use crate::identity::{Identity, Pending, Sources, State, container_of, resolve, short_id};
+use crate::identity::{Identity, Pending, Sources, State, container_of, resolve};
 use crate::metrics::Metrics;
 use crate::profiles::Profiles;
 use crate::pulse::{self, Pulse};
@@ -456,22 +456,20 @@ impl<S: EventSource> Fleet<'_, S> {
     async fn close_all(&mut self) {
         self.stopping.cancel();
         self.catch_up();
-        let mut open: Vec<CgroupId> = self.containers.keys().copied().collect();
-        open.sort_unstable();
-        for cgroup in open {
-            self.complete(cgroup);
-            let (at, sensors) = (self.source.now(), self.source.sensors(cgroup));
-            self.slots.gone(cgroup);
-            let Some(mut container) = self.containers.remove(&cgroup) else { continue };
-            let window = container.recorder.close(container.given_back.unwrap_or(at));
-            let started = container.recorder.has_started();
-            let (Some(window), Some(mut frame), true) = (window, container.frame, started) else { continue };
-            if container.given_back.is_none() && !sensors.is_empty() {
-                frame.sensors = sensors;
+        let open: BTreeSet<CgroupId> = self.containers.keys().copied().collect();
+        // All slots first: what is told while one window is closed would be missing in those that are closed after it.
+        for cgroup in &open {
+            let recorded =
+                |container: &Container| container.frame.is_some() && container.given_back.is_none();
+            if self.containers.get(cgroup).is_some_and(recorded) {
+                self.give_back(*cgroup);
             }
-            tracing::debug!(container = short_id(&container.id), "the last window closes");
-            self.close(container.id, container.identity, window, frame);
         }
+        self.settle();
+        for cgroup in open {
+            self.slots.gone(cgroup);
+        }
+        self.containers.clear();
         while let Some(done) = self.closing.join_next().await {
             self.closed(done);
         }

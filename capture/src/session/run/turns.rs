@@ -151,7 +151,7 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     /// Gives a slot back; the window closes in [`Fleet::settle`].
-    fn give_back(&mut self, cgroup: CgroupId) {
+    pub(super) fn give_back(&mut self, cgroup: CgroupId) {
         self.add_titles(cgroup);
         let (at, sensors) = (self.source.now(), self.source.sensors(cgroup));
         if let Some(container) = self.containers.get_mut(&cgroup) {
@@ -177,7 +177,7 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     /// Closes the windows whose slots were given back.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         while !self.ending.is_empty() {
             let ending = std::mem::take(&mut self.ending);
             self.catch_up();
@@ -187,7 +187,8 @@ impl<S: EventSource> Fleet<'_, S> {
                 let Some(container) = self.containers.get_mut(&cgroup) else { continue };
                 let Some(at) = container.given_back.take() else { continue };
                 let (window, frame) = (container.recorder.close(at), container.frame.take());
-                if let (Some(window), Some(frame)) = (window, frame) {
+                // Where nothing ran there was no workload.
+                if let (Some(window), Some(frame), true) = (window, frame, container.recorder.has_started()) {
                     let (id, identity) = (container.id.clone(), container.identity.clone());
                     self.close(id, identity, window, frame);
                 }
