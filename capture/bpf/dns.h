@@ -2,9 +2,9 @@
 /*
  * DNS messages of a tracked container. Whose a socket is, and that it speaks DNS, is decided in process context where it is
  * addressed (port 53 as the caller names it); packets are matched by their socket. So address translation on
- * the way (Docker's resolver at 127.0.0.11, service addresses) does not matter.
+ * the way (Docker's resolver at 127.0.0.11, service addresses) does not matter. What was addressed before is looked for once.
  *
- * Attached to the container's cgroup only. Needs no scratch: packets are handled in interrupts too.
+ * Attached to the container's cgroup only, but for that look. Needs no scratch: packets are handled in interrupts too.
  */
 #ifndef WSP_DNS_H
 #define WSP_DNS_H
@@ -71,42 +71,42 @@ int dns_sendmsg6(struct bpf_sock_addr *ctx)
 	return note_addressed(ctx);
 }
 
-/* By its cgroup, where userspace is still to make the process known. */
-static __always_inline bool find_owner(struct actor *actor, struct task_struct *task)
-{
-	u64 id, *top;
-
-	if (find_actor(actor, task->tgid))
-		return true;
-	id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
-	top = bpf_map_lookup_elem(&containers, &id);
-	if (!top)
-		return false;
-	actor->tgid = task->tgid;
-	actor->cgroup = *top;
-	return bpf_map_lookup_elem(&tracked, &actor->cgroup);
-}
-
 /*
  * Sockets that were connected before anybody looked: resolvers keep theirs for long. Run over all open files once the programs
- * above are attached; whose a socket is that several processes hold, the first of them says.
+ * above are attached. Packets come by the cgroup that a socket was made in, so that this says whose it is, wherever it was passed
+ * to; of its processes there that hold it, the first counts as who asks. The port is the one that the kernel connected to: where a
+ * program on the way there (of a service mesh) has put another one in its place, it is not known.
  */
 SEC("iter/task_file")
 int dns_connected_before(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
+	struct wsp_dns_socket *mark;
 	struct socket *socket;
+	u64 id, *top, *holder;
 	struct actor actor;
 	struct sock *sk;
 
-	if (!task || !file || !find_owner(&actor, task))
+	if (!task || !file)
 		return 0;
 	socket = bpf_sock_from_file(file);
 	sk = socket ? socket->sk : NULL;
 	if (!sk || sk->__sk_common.skc_dport != bpf_htons(DNS_PORT) ||
-	    (sk->sk_protocol != IPPROTO_UDP && sk->sk_protocol != IPPROTO_TCP) ||
-	    bpf_sk_storage_get(&dns_sockets, sk, NULL, 0))
+	    (sk->sk_protocol != IPPROTO_UDP && sk->sk_protocol != IPPROTO_TCP))
+		return 0;
+	id = BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
+	top = bpf_map_lookup_elem(&containers, &id);
+	if (!top)
+		return 0;
+	actor.cgroup = *top;
+	actor.tgid = task->tgid;
+	id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	holder = bpf_map_lookup_elem(&containers, &id);
+	if (!holder || *holder != actor.cgroup || !bpf_map_lookup_elem(&tracked, &actor.cgroup))
+		return 0;
+	mark = bpf_sk_storage_get(&dns_sockets, sk, NULL, 0);
+	if (mark && mark->cgroup == actor.cgroup)
 		return 0;
 	note_owner(bpf_sk_storage_get(&dns_sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE), &actor);
 	return 0;

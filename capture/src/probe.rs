@@ -317,6 +317,8 @@ impl Probe {
         let top = cgroup::below(&self.cgroup_mount, path);
         let directory =
             std::fs::File::open(&top).map_err(|source| ProbeError::Cgroup { path: top.clone(), source })?;
+        // Who was given a slot by the kernel side has just been made.
+        let ran = !self.holds_slot(cgroup);
         if !self.take_slot(cgroup)? {
             return Ok(None);
         }
@@ -324,7 +326,7 @@ impl Probe {
         let (_, shared) = self.shared.get_or_insert_with(|| self.kernel.attach_shared());
         tracked.live.extend(shared.live.iter().cloned());
         tracked.dead.extend(shared.dead.iter().cloned());
-        let (links, dns) = self.kernel.attach_cgroup(&directory);
+        let (links, dns) = self.kernel.attach_cgroup(&directory, ran);
         tracked.live.extend(dns.live);
         tracked.dead.extend(dns.dead);
         self.tracked.insert(cgroup, (links, tracked.clone()));
@@ -448,15 +450,9 @@ impl Probe {
             ring_bytes: self.ring_bytes,
             tracked: self.tracked.len() as u64,
             sensors: live.chain(dead.iter().map(|dead| (dead.sensor.name(), false))).collect(),
-            programs: if self.counts_run_times() { self.kernel.costs() } else { Vec::new() },
+            programs: self.kernel.costs(),
             ..SourceStats::default()
         }
-    }
-
-    /// True where the kernel counts run times, for us or for anybody: to ask each program for nothing costs a call each.
-    fn counts_run_times(&self) -> bool {
-        let by_setting = || std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled");
-        self.run_times.is_some() || by_setting().is_ok_and(|setting| setting.trim_ascii() != "0")
     }
 
     /// Has the kernel count how often and how long all programs of the host run, as long as the probe lives. It costs each

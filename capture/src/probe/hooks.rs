@@ -73,7 +73,7 @@ pub enum Point {
     CgroupAddress,
     /// `cgroup_skb/*` of each tracked container's cgroup.
     CgroupPackets,
-    /// Runs once over the open files of all processes, when a container begins to be tracked.
+    /// Runs once over the open files of all processes, when a container begins to be tracked that ran before.
     OpenFiles,
 }
 
@@ -513,7 +513,7 @@ pub const PARTS: &[Part] = &[
             point: Point::OpenFiles,
             prototype: "(struct bpf_iter_meta *meta, struct task_struct *task, u32 fd, struct file *file)",
             since: "5.11 (bpf_sock_from_file)",
-            fallback: "none: what is asked on sockets that were connected before is not seen",
+            fallback: "none: what is asked on sockets that were connected before is not seen, nor where their port was translated",
         }],
     },
     Part {

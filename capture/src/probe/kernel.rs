@@ -215,12 +215,13 @@ impl Kernel {
         (links, report.tracked())
     }
 
-    /// Attaches the programs of one cgroup: of each sensor all or none.
-    pub(super) fn attach_cgroup(&mut self, cgroup: &File) -> (Vec<Links>, Tracked) {
+    /// Attaches the programs of one cgroup: of each sensor all or none. `ran`: what runs in it may have sockets from before.
+    pub(super) fn attach_cgroup(&mut self, cgroup: &File, ran: bool) -> (Vec<Links>, Tracked) {
         let mut links: BTreeMap<Sensor, Links> = BTreeMap::new();
         let mut report = Report::default();
         for (part, chosen) in &self.chosen {
             let attached = match chosen {
+                Ok(Hook { point: Point::OpenFiles, .. }) if !ran => continue,
                 Ok(hook) if is_of_cgroup(hook) => {
                     let links = links.entry(part.sensor()).or_default();
                     attach(&mut self.ebpf, hook, Some(cgroup), links).map(|()| *hook)
@@ -249,7 +250,8 @@ impl Kernel {
         self.sensors().live.into_iter().filter(|live| live.sensor == Sensor::Process).collect()
     }
 
-    /// What each hook cost, of those that ran while run times were counted.
+    /// What each hook cost, of those that ran while run times were counted. The first one runs on every host: where nothing was
+    /// counted of it, the others are not asked, a call each.
     pub(super) fn costs(&self) -> Vec<ProgramStats> {
         let cost = |hook: &Hook| {
             let mut cost = ProgramStats { program: hook.name, runs: 0, time: Duration::ZERO };
@@ -261,6 +263,9 @@ impl Kernel {
             }
             cost
         };
+        if hooks().next().is_none_or(|first| cost(first).runs == 0) {
+            return Vec::new();
+        }
         hooks().map(cost).filter(|cost| cost.runs > 0).collect()
     }
 
@@ -569,8 +574,13 @@ fn run_over_open_files(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), String> {
     };
     let link = program.attach().and_then(|id| program.take_link(id)).map_err(|error| describe(&error))?;
     let mut files = link.into_file().map_err(|error| error.to_string())?;
-    io::copy(&mut files, &mut io::sink()).map_err(|error| error.to_string())?;
-    Ok(())
+    loop {
+        match io::copy(&mut files, &mut io::sink()) {
+            // After a million files (MAX_ITER_OBJECTS in kernel/bpf/bpf_iter.c): the next read goes on.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done.map(|_| ()).map_err(|error| error.to_string()),
+        }
+    }
 }
 
 /// An error with its causes, the verifier's log cut to its last lines.

@@ -7,7 +7,7 @@
 
 mod turns;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use super::late::Late;
 use super::slots::{SlotCounts, SlotOptions, Slots};
 use super::snapshot::{Frame, Host, new_id, snapshot};
 use super::{EventSource, SourceError, SourceStats};
-use crate::event::{Body, BootTime, CgroupId, Clock, Event};
+use crate::event::{Body, BootTime, CgroupId, Clock, Event, Key};
 use crate::identity::{Identity, Pending, Sources, State, container_of, resolve};
 use crate::metrics::Metrics;
 use crate::profiles::Profiles;
@@ -396,8 +396,13 @@ impl<S: EventSource> Fleet<'_, S> {
 
     /// How often what was told was seen again; it is told again from here on.
     fn add_repeats(&mut self, cgroup: CgroupId) {
+        let Some(container) = self.containers.get(&cgroup) else { return };
+        self.add_repeats_of(cgroup, &container.recorder.keys());
+    }
+
+    fn add_repeats_of(&mut self, cgroup: CgroupId, keys: &[Key]) {
         let Some(container) = self.containers.get_mut(&cgroup) else { return };
-        for event in self.source.repeats(cgroup, &container.recorder.keys()) {
+        for event in self.source.repeats(cgroup, keys) {
             container.recorder.record(&event);
         }
     }
@@ -454,22 +459,23 @@ impl<S: EventSource> Fleet<'_, S> {
     }
 
     async fn close_all(&mut self) {
-        self.stopping.cancel();
         self.catch_up();
-        let open: BTreeSet<CgroupId> = self.containers.keys().copied().collect();
+        // From here on nothing starts.
+        self.stopping.cancel();
+        let recorded = |(_, container): &(&CgroupId, &Container)| {
+            container.frame.is_some() && container.given_back.is_none()
+        };
+        let mut open: Vec<CgroupId> =
+            self.containers.iter().filter(recorded).map(|(cgroup, _)| *cgroup).collect();
+        open.sort_unstable();
         // All slots first: what is told while one window is closed would be missing in those that are closed after it.
-        for cgroup in &open {
-            let recorded =
-                |container: &Container| container.frame.is_some() && container.given_back.is_none();
-            if self.containers.get(cgroup).is_some_and(recorded) {
-                self.give_back(*cgroup);
-            }
+        for cgroup in open {
+            self.give_back(cgroup);
         }
         self.settle();
-        for cgroup in open {
+        for cgroup in std::mem::take(&mut self.containers).into_keys() {
             self.slots.gone(cgroup);
         }
-        self.containers.clear();
         while let Some(done) = self.closing.join_next().await {
             self.closed(done);
         }

@@ -42,8 +42,8 @@ struct Fake {
     /// Containers that come later.
     coming: Vec<(CgroupId, PathBuf)>,
     lost: RefCell<Vec<Event>>,
-    /// What is done while titles are read, a path each time: (process, path), told under a key.
-    meanwhile: RefCell<VecDeque<(u32, &'static str)>>,
+    /// What is done while titles are read, the first each time.
+    meanwhile: RefCell<VecDeque<Vec<Event>>>,
     told_meanwhile: RefCell<Vec<Event>>,
     tracked: Vec<CgroupId>,
     /// From then on the clock is an hour behind.
@@ -106,10 +106,8 @@ impl EventSource for Fake {
     }
 
     fn titles(&self, cgroup: CgroupId, pids: &[Pid]) -> Vec<Event> {
-        if let Some((pid, path)) = self.meanwhile.borrow_mut().pop_front() {
-            let key = Key(path.len() as u64);
-            self.told_meanwhile.borrow_mut().push(Event { key, ..open(cgroup, pid, path.as_bytes()) });
-        }
+        let done = self.meanwhile.borrow_mut().pop_front().into_iter().flatten();
+        self.told_meanwhile.borrow_mut().extend(done.map(|event| Event { at: host::now(), ..event }));
         let title = |pid: &Pid| event(cgroup, pid.0, Body::Title { argv: vec!["title".into()] });
         pids.iter().map(title).collect()
     }

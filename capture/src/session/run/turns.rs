@@ -23,7 +23,7 @@ impl<S: EventSource> Fleet<'_, S> {
     /// A container's cgroup was made: it starts soon.
     pub(super) fn created(&mut self, event: &Event, path: &[u8]) {
         let Some((id, top)) = container_of(path) else { return };
-        if self.containers.contains_key(&event.cgroup) {
+        if self.containers.contains_key(&event.cgroup) || self.stopping.is_cancelled() {
             return;
         }
         let path = PathBuf::from(OsStr::from_bytes(top));
@@ -41,6 +41,9 @@ impl<S: EventSource> Fleet<'_, S> {
     pub(super) fn ran(&mut self, event: &Event, exec: &Exec) {
         let cgroup = event.cgroup;
         self.pauses(cgroup, exec);
+        if self.stopping.is_cancelled() {
+            return;
+        }
         if !self.slots.ran(cgroup, Instant::now()) || self.find_start(cgroup) {
             return;
         }
@@ -204,24 +207,29 @@ impl<S: EventSource> Fleet<'_, S> {
                 self.assign();
             } else {
                 self.go_on(cgroup);
-                self.slots.turned(cgroup, Instant::now());
             }
         }
     }
 
-    /// Turns a window whose time is over. What is told while its repeats are read is told once for two windows: it is in the
-    /// one that it happened in, and, as its next sightings are repeats, in the next one too.
+    /// Turns a window whose time is over, unless a start takes its slot meanwhile. What is told while its repeats are read is in the
+    /// window that it was done in, and is told again in the next one like all else.
     fn go_on(&mut self, cgroup: CgroupId) {
         self.catch_up();
         self.complete(cgroup);
         let at = self.source.now();
-        let (after, before): (Vec<Event>, Vec<Event>) =
-            self.source.drain().into_iter().partition(|event| event.cgroup == cgroup && event.at >= at);
+        // In the ring's order: the times of opens are those of ticks.
+        let mut over = false;
+        let (after, before): (Vec<Event>, Vec<Event>) = self.source.drain().into_iter().partition(|event| {
+            over |= event.cgroup == cgroup && event.at >= at;
+            over && event.cgroup == cgroup
+        });
         self.take(&before);
-        self.turn(cgroup, at);
-        if let Some(container) = self.containers.get_mut(&cgroup) {
-            let told_once = before.iter().filter(|event| event.cgroup == cgroup && event.key != Key::NONE);
-            told_once.for_each(|event| container.recorder.record(event));
+        if self.slots.holds(cgroup) {
+            let told: Vec<Key> =
+                before.iter().filter(|event| event.cgroup == cgroup).map(|event| event.key).collect();
+            self.add_repeats_of(cgroup, &told);
+            self.turn(cgroup, at);
+            self.slots.turned(cgroup, Instant::now());
         }
         self.take(&after);
     }

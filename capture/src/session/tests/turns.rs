@@ -185,19 +185,49 @@ async fn a_full_window_is_followed_by_another_one() {
 
 #[tokio::test]
 async fn what_is_done_while_a_window_turns_is_in_the_one_that_it_was_done_in() {
+    let told = |path: &[u8]| vec![Event { key: Key(path.len() as u64), ..open(A, 100, path) }];
     let mut source = Fake {
         existing: vec![(A, path(A))],
         initial: vec![running(A, 100, "/bin/app", None)],
-        meanwhile: RefCell::new([(100, "/first"), (100, "/second")].into()),
+        meanwhile: RefCell::new([told(b"/first"), told(b"/second")].into()),
         ..Fake::default()
     };
     // Two windows turn, and the third is closed at the end.
     let (_, found) = run_for(250, slots(2, 100), Options::default(), &mut source).await;
     let paths: Vec<Vec<String>> = found[&A].iter().map(|window| column(window, "path")).collect();
-    assert_eq!(paths[0], ["/first"]);
-    // What is told once is not told again.
-    assert_eq!(paths[1], ["/first", "/second"]);
-    assert_eq!(paths[2], ["/second"]);
+    assert_eq!(paths, [vec!["/first"], vec!["/second"], vec![]]);
+}
+
+#[tokio::test]
+async fn a_start_may_take_the_slot_whose_window_is_just_turning() {
+    let start = |cgroup, pid| vec![made(cgroup), exec(cgroup, pid, "/bin/app")];
+    let mut source = Fake {
+        existing: vec![(A, path(A))],
+        initial: vec![running(A, 100, "/bin/app", None)],
+        // B has the other slot until after A's window.
+        later: [(Instant::now() + Duration::from_millis(50), start(B, 200))].into(),
+        meanwhile: RefCell::new([start(C, 300)].into()),
+        ..Fake::default()
+    };
+    let (summary, found) = run_for(130, slots(2, 100), Options::default(), &mut source).await;
+    assert_eq!(summary.slots.ended_for_starts, 1);
+    let windows = |cgroup| found[&cgroup].iter().map(|window| window.meta.covers_start).collect::<Vec<_>>();
+    assert_eq!(windows(A), [false]);
+    assert!(windows(B)[0] && windows(C)[0]);
+}
+
+#[tokio::test]
+async fn what_starts_while_the_daemon_ends_is_not_counted_as_recorded() {
+    let mut source = Fake {
+        existing: vec![(A, path(A))],
+        initial: vec![running(A, 100, "/bin/app", None)],
+        meanwhile: RefCell::new([vec![made(C), exec(C, 300, "/bin/app")]].into()),
+        ..Fake::default()
+    };
+    let (summary, found) = run_for(50, slots(2, 60_000), Options::default(), &mut source).await;
+    assert_eq!(found.keys().collect::<Vec<_>>(), [&A]);
+    let SlotCounts { recording, waiting, starts, missed_starts, .. } = summary.slots;
+    assert_eq!((recording, waiting, starts, missed_starts), (0, 0, 0, 0));
 }
 
 #[tokio::test]
