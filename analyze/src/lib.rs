@@ -4,16 +4,23 @@
 //! - [`tables`]: the Delta tables themselves
 //! - [`views`]: the SQL interface
 //! - [`functions`]: our SQL functions
+//! - [`behaviour`]: what rules look at
+//! - [`predicate`]: conditions that people write, checked and bounded
+//! - [`rules`]: what is worth an alert
 //! - [`stats`]: the statistics of commonality
 //! - [`overlay`]: a store over another one that keeps what is written in memory
 //! - [`cli`]: the program
 
+pub mod behaviour;
 pub mod cli;
 mod content_hash;
 pub mod functions;
 pub mod jobs;
+mod node;
 pub mod overlay;
+pub mod predicate;
 mod rows;
+pub mod rules;
 pub mod session;
 pub mod stats;
 pub mod tables;

@@ -202,6 +202,19 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
+    pub(crate) fn float_map(&self, name: &str, row: usize) -> BTreeMap<String, f64> {
+        let Some(entries) = self.map(name, row).map(|map| map.value(row)) else { return BTreeMap::new() };
+        let (Some(keys), Some(values)) =
+            (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_primitive_opt::<Float64Type>())
+        else {
+            return BTreeMap::new();
+        };
+        keys.iter()
+            .zip(values)
+            .filter_map(|(key, value)| Some((key?.to_owned(), value?)))
+            .collect()
+    }
+
     fn map(&self, name: &str, row: usize) -> Option<&'a MapArray> {
         self.valid(name, row)?.as_map_opt()
     }

@@ -9,6 +9,8 @@ use crate::image::WorkloadKey;
 
 /// Folder of the snapshot files.
 pub const SNAPSHOTS: &str = "snapshots";
+/// Folder of rules that a store has beside the shipped ones.
+pub const RULES: &str = "rules";
 /// An object that is never there: asking for it shows whether a store answers.
 pub const PROBE: &str = "snapshots/.reachable";
 /// Folder of what could not be read.

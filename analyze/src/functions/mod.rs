@@ -1,9 +1,13 @@
 //! Our own SQL functions, one folder or file each.
 
+mod addresses;
 mod arg_min;
+mod lists;
 mod members;
 
+pub use addresses::{in_network, is_public};
 pub use arg_min::arg_min;
+pub use lists::{any_like, any_match};
 pub use members::{MAX_ORDINAL, MemberSet, MemberSetError, members_union};
 
 use arrow::array::{Array as _, BooleanArray};
@@ -13,6 +17,9 @@ use datafusion::execution::FunctionRegistry;
 pub fn register(registry: &mut dyn FunctionRegistry) -> datafusion::error::Result<()> {
     registry.register_udaf(members_union())?;
     registry.register_udaf(arg_min())?;
+    for function in [any_like(), any_match(), is_public(), in_network()] {
+        registry.register_udf(function)?;
+    }
     Ok(())
 }
 

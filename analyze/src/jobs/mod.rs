@@ -2,6 +2,7 @@
 
 pub mod backtest;
 pub mod compact;
+pub mod detect;
 pub mod import;
 mod judgement;
 pub mod merge;

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -239,8 +240,32 @@ impl Column {
         self.keys.get(row).map(|key| key == 1)
     }
 
+    /// Adds the value of a row to a hash.
+    pub(super) fn hash(&self, row: usize, state: &mut impl Hasher) {
+        let one = |at: usize, state: &mut dyn Hasher| match &self.values {
+            Values::Text(_) => match self.text(at) {
+                Some(text) => {
+                    state.write_usize(text.len());
+                    state.write(text.as_bytes());
+                }
+                None => state.write_usize(usize::MAX),
+            },
+            Values::Int32(_) => state.write_i64(self.int32(at).map_or(i64::MIN, i64::from)),
+            Values::Int64(_) => state.write_i64(self.int64(at).unwrap_or(i64::MIN)),
+            Values::Id(_) => state.write(&self.id(at).unwrap_or_default()),
+            Values::Bool => state.write_u8(self.bool(at).map_or(2, u8::from)),
+        };
+        if self.ends.is_none() {
+            one(row, state);
+            return;
+        }
+        let elements = self.elements(row);
+        state.write_usize(elements.as_ref().map_or(usize::MAX, ExactSizeIterator::len));
+        elements.into_iter().flatten().for_each(|at| one(at, state));
+    }
+
     /// The elements of a row's list; none where it is null.
-    fn elements(&self, row: usize) -> Option<std::ops::Range<usize>> {
+    pub(super) fn elements(&self, row: usize) -> Option<std::ops::Range<usize>> {
         let ends = self.ends.as_ref()?;
         let end = *ends.get(row)?;
         if end == NULL {

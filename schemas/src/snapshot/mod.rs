@@ -22,6 +22,6 @@ pub use meta::{
 pub use node::{Fact, File, Node, Phase, Process, SeenBy, Socket};
 pub use read::{DecodeError, Limits, Verified, decode};
 pub use renew::renew;
-pub use scan::{Scan, Scanner};
+pub use scan::{NodeColumn, Scan, Scanner};
 pub use verify::RowError;
 pub use write::{EncodeError, encode, rewrite};

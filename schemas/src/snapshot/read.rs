@@ -22,7 +22,7 @@ use parquet::schema::types::TypePtr;
 use super::columns::Columns;
 use super::look;
 use super::meta::{Constants, MetaError, Said, SnapshotMeta, hashes, millis};
-use super::verify::{self, Known, RowError};
+use super::verify::{self, Checked, Known, RowError};
 use super::write::write_batch;
 use crate::paths::RULES_VERSION;
 use crate::tables::{LABELS, SNAPSHOT};
@@ -121,12 +121,13 @@ pub fn decode(file: Bytes, limits: &Limits) -> Result<Verified, DecodeError> {
     decode_with(file, limits, &mut Known::default()).map(|(verified, ..)| verified)
 }
 
-/// As [`decode`]; `known` are nodes of earlier files. Also gives the node columns, and the numbers of the rows' nodes.
+/// As [`decode`]; `known` are nodes of earlier files. Also gives the node columns, and what was found out about
+/// the rows.
 pub(super) fn decode_with(
     file: Bytes,
     limits: &Limits,
     known: &mut Known,
-) -> Result<(Verified, Columns, Vec<u32>), DecodeError> {
+) -> Result<(Verified, Columns, Checked), DecodeError> {
     catch_unwind(AssertUnwindSafe(|| try_decode(file, limits, known))).unwrap_or_else(|panic| {
         Err(DecodeError::Parquet(ParquetError::General(format!(
             "the Parquet reader gave up: {}",
@@ -147,7 +148,7 @@ fn try_decode(
     file: Bytes,
     limits: &Limits,
     known: &mut Known,
-) -> Result<(Verified, Columns, Vec<u32>), DecodeError> {
+) -> Result<(Verified, Columns, Checked), DecodeError> {
     let size = file.len();
     bound("the file's size in bytes", size, limits.file_bytes)?;
     look::footer(&file)?;
@@ -161,8 +162,8 @@ fn try_decode(
     let meta = said.with(|| constants(&rows))?;
     verify::constants(&meta, &rows)?;
     let columns = Columns::from_batch(&rows).ok_or_else(|| corrupt("a column holds more than 4 GiB"))?;
-    let numbers = verify::rows(&meta, &columns, known)?;
-    Ok((Verified { meta, rows, content_hash, size }, columns, numbers))
+    let checked = verify::rows(&meta, &columns, known)?;
+    Ok((Verified { meta, rows, content_hash, size }, columns, checked))
 }
 
 pub(super) fn corrupt(reason: &str) -> DecodeError {

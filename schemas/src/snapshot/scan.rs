@@ -1,3 +1,6 @@
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::ArrayRef;
@@ -8,8 +11,8 @@ use super::direct;
 use super::meta::SnapshotMeta;
 use super::read::{DecodeError, Limits, bound, corrupt, decode_with, said_by};
 use super::renew::{self, renew};
-use super::verify::{self, Known};
-use crate::identity::NodeId;
+use super::verify::{self, Checked, Known};
+use crate::identity::{Kind, NodeId};
 use crate::paths::RULES_VERSION;
 use crate::tables::{CONSTANT_COLUMNS, SNAPSHOT};
 
@@ -21,7 +24,18 @@ pub struct Scan {
     /// BLAKE3 of the file.
     pub content_hash: blake3::Hash,
     columns: Columns,
-    numbers: Vec<u32>,
+    checked: Checked,
+}
+
+/// A node column of a snapshot, by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeColumn(usize);
+
+impl NodeColumn {
+    /// The column of this name. A name that no node column has fails to compile where this is a constant.
+    pub const fn named(name: &str) -> Self {
+        Self(place(name))
+    }
 }
 
 /// Reads snapshots one after the other, as [`decode`](super::decode) does and with the same checks, but faster: files of the present
@@ -47,25 +61,34 @@ impl Scanner {
             Some(scan) => return scan,
             None => {}
         }
-        let (verified, columns, numbers) = decode_with(file.clone(), limits, &mut self.known)?;
-        let mut scan = Scan { meta: verified.meta, content_hash: verified.content_hash, columns, numbers };
+        let (verified, columns, checked) = decode_with(file.clone(), limits, &mut self.known)?;
+        let mut scan = Scan { meta: verified.meta, content_hash: verified.content_hash, columns, checked };
         if scan.is_dated()
             && let Some(rows) = renew(&verified.rows).map_err(DecodeError::Arrow)?
         {
             let columns = Columns::from_batch(&rows).ok_or_else(too_much)?;
-            scan.numbers = (0..columns.rows)
-                .map(|row| self.number_at(&columns, row))
-                .collect::<Option<_>>()
-                .ok_or_else(too_much)?;
+            scan.checked = self.renumbered(&columns).ok_or_else(too_much)?;
             scan.columns = columns;
         }
         Ok(scan)
     }
 
-    fn number_at(&mut self, columns: &Columns, row: usize) -> Option<u32> {
+    /// Numbers and owners of rows whose ids are new.
+    fn renumbered(&mut self, columns: &Columns) -> Option<Checked> {
         const NODE_ID: usize = place("node_id");
-        let id = columns.columns[NODE_ID].id(row)?;
-        Some(self.known.number(NodeId::from_bytes(id)))
+        const PARENT_ID: usize = place("parent_id");
+        const KIND: usize = place("kind");
+        let mut checked = Checked::default();
+        let mut first = HashMap::new();
+        for row in 0..columns.rows {
+            let id = columns.columns[NODE_ID].id(row)?;
+            first.entry(id).or_insert(row);
+            checked.numbers.push(self.known.number(NodeId::from_bytes(id)));
+            checked.kinds.push(columns.columns[KIND].text(row).and_then(Kind::parse)?);
+        }
+        let parent = |row: usize| columns.columns[PARENT_ID].id(row);
+        checked.owners = (0..columns.rows).map(|row| first.get(&parent(row)?).copied()).collect();
+        Some(checked)
     }
 
     /// None where the file is not of the layout that can be read so, or anything about its pages is unusual: the general
@@ -80,7 +103,7 @@ impl Scanner {
         }));
         let (meta, content_hash, columns) = read.ok()??;
         Some(match verify::rows(&meta, &columns, &mut self.known) {
-            Ok(numbers) => Ok(Scan { meta, content_hash, columns, numbers }),
+            Ok(checked) => Ok(Scan { meta, content_hash, columns, checked }),
             Err(error) => Err(error.into()),
         })
     }
@@ -142,7 +165,7 @@ impl Scan {
 
     /// Memory that it takes, about.
     pub fn memory(&self) -> usize {
-        self.numbers.len() * size_of::<u32>() + self.columns.memory()
+        self.len() * size_of::<(u32, Option<usize>, Kind)>() + self.columns.memory()
     }
 
     /// No nodes.
@@ -153,7 +176,94 @@ impl Scan {
     /// Numbers of the rows' nodes.
     #[inline]
     pub fn numbers(&self) -> &[u32] {
-        &self.numbers
+        &self.checked.numbers
+    }
+
+    /// The kind of a row.
+    #[inline]
+    pub fn kind(&self, row: usize) -> Kind {
+        self.checked.kinds[row]
+    }
+
+    /// The row of the process that owns a row; of a process, of the one that forked it.
+    #[inline]
+    pub fn owner(&self, row: usize) -> Option<usize> {
+        self.checked.owners[row]
+    }
+
+    /// A text column.
+    pub fn text(&self, column: NodeColumn, row: usize) -> Option<&str> {
+        self.columns.columns[column.0].text(row)
+    }
+
+    /// A text column, with its escape undone: what node ids are made of. [`Scanner`] has checked that it can be.
+    pub fn bytes(&self, column: NodeColumn, row: usize) -> Option<Cow<'_, [u8]>> {
+        self.columns.columns[column.0].bytes(row)?.ok()
+    }
+
+    /// A column of node ids.
+    pub fn id(&self, column: NodeColumn, row: usize) -> Option<[u8; 16]> {
+        self.columns.columns[column.0].id(row)
+    }
+
+    /// A column of flags.
+    pub fn bool(&self, column: NodeColumn, row: usize) -> Option<bool> {
+        self.columns.columns[column.0].bool(row)
+    }
+
+    /// A column of 32-bit numbers.
+    pub fn int32(&self, column: NodeColumn, row: usize) -> Option<i32> {
+        self.columns.columns[column.0].int32(row)
+    }
+
+    /// A column of 64-bit numbers.
+    pub fn int64(&self, column: NodeColumn, row: usize) -> Option<i64> {
+        self.columns.columns[column.0].int64(row)
+    }
+
+    /// The elements of a column of lists of texts.
+    pub fn texts(&self, column: NodeColumn, row: usize) -> impl Iterator<Item = &str> {
+        let column = &self.columns.columns[column.0];
+        column.elements(row).into_iter().flatten().filter_map(|at| column.text(at))
+    }
+
+    /// A hash of what is said of a row beside its identity, its times and its counts: rows of one node and one hash say the
+    /// same, but for these. Comparable within one `state`.
+    pub fn fingerprint(&self, row: usize, state: &impl BuildHasher) -> u64 {
+        const ALL: [usize; 3] = [place("phase"), place("origin"), place("lineage_complete")];
+        const PROCESS: [usize; 14] = [
+            place("file_origin"),
+            place("exec_from"),
+            place("script"),
+            place("args"),
+            place("args_overflow"),
+            place("comm"),
+            place("cwd"),
+            place("uids"),
+            place("gids"),
+            place("cred_change"),
+            place("tty"),
+            place("stdio"),
+            place("ns_changed"),
+            place("written_in_window"),
+        ];
+        const FILE: [usize; 5] = [
+            place("access"),
+            place("mode"),
+            place("path_raw"),
+            place("path_source"),
+            place("file_origin"),
+        ];
+        const SOCKET: [usize; 2] = [place("remote_ips"), place("name_source")];
+        let more: &[usize] = match self.kind(row) {
+            Kind::Process => &PROCESS,
+            Kind::File => &FILE,
+            Kind::Connect | Kind::Listen => &SOCKET,
+            Kind::Dns | Kind::Syscall | Kind::Capability => &[],
+        };
+        let mut hash = state.build_hasher();
+        ALL.iter().chain(more).for_each(|at| self.columns.columns[*at].hash(row, &mut hash));
+        hash.finish()
     }
 
     /// The column `events`.

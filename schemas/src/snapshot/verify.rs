@@ -119,8 +119,19 @@ impl Known {
     }
 }
 
-/// Checks all rows, and gives the numbers of their nodes.
-pub(super) fn rows(meta: &SnapshotMeta, columns: &Columns, known: &mut Known) -> Result<Vec<u32>, RowError> {
+/// What the checks found out about rows.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    /// Numbers of the rows' nodes.
+    pub(super) numbers: Vec<u32>,
+    /// Rows of their parents or owners.
+    pub(super) owners: Vec<Option<usize>>,
+    /// Kinds of the nodes.
+    pub(super) kinds: Vec<Kind>,
+}
+
+/// Checks all rows.
+pub(super) fn rows(meta: &SnapshotMeta, columns: &Columns, known: &mut Known) -> Result<Checked, RowError> {
     let mut rows = Rows::new(columns, meta.path_rules);
     let window_ms = meta.window_end.timestamp_millis() - meta.window_start.timestamp_millis();
     let mut kinds = Vec::with_capacity(columns.rows);
@@ -150,7 +161,7 @@ pub(super) fn rows(meta: &SnapshotMeta, columns: &Columns, known: &mut Known) ->
         rows.owner(row, &kinds, &owners).map_err(|reason| RowError { row, reason })?;
         depth(row, &owners, &mut depths).map_err(|reason| RowError { row, reason })?;
     }
-    Ok(numbers)
+    Ok(Checked { numbers, owners, kinds })
 }
 
 const NODE_ID: usize = place("node_id");

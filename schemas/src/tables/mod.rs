@@ -1,22 +1,33 @@
 //! Every table of the store.
 
 mod activity;
+mod behaviour;
 mod profiles;
 mod signals;
 mod snapshot;
 
 pub use activity::ACTIVITY;
+pub use behaviour::BEHAVIOUR;
 pub use profiles::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
-pub use signals::{SIGNALS, SUPPRESSIONS};
+pub use signals::{DETECTIONS, SIGNALS, SUPPRESSIONS};
 pub(crate) use snapshot::LABELS;
 pub use snapshot::{CONSTANT_COLUMNS, SNAPSHOT};
 
 use crate::paths::{self, Rule};
 use crate::table::Table;
 
-/// All of them: the file of one snapshot first, then the Delta tables.
-pub const ALL: [&Table; 7] =
-    [&SNAPSHOT, &PROFILES, &PROFILE_NODES, &PROFILE_SNAPSHOTS, &ACTIVITY, &SIGNALS, &SUPPRESSIONS];
+/// All of them: the file of one snapshot first, then the Delta tables, last what is not stored.
+pub const ALL: [&Table; 9] = [
+    &SNAPSHOT,
+    &PROFILES,
+    &PROFILE_NODES,
+    &PROFILE_SNAPSHOTS,
+    &ACTIVITY,
+    &SIGNALS,
+    &DETECTIONS,
+    &SUPPRESSIONS,
+    &BEHAVIOUR,
+];
 
 /// The reference page of all tables and path rules.
 pub fn reference_page() -> String {

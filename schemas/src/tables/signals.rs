@@ -1,4 +1,4 @@
-use crate::table::Type::{Float64, Int32, Int64, Text, TextList, TextMap, Timestamp};
+use crate::table::Type::{Bool, Bytes, Float64, Int32, Int64, Text, TextList, TextMap, Timestamp};
 use crate::table::{Table, optional, required};
 
 /// Alerts.
@@ -19,7 +19,7 @@ pub const SIGNALS: Table = Table {
         optional(15, "snapshot_id", Text, "snapshot that shows it"),
         optional(16, "container_id", Text, "container"),
         optional(17, "host", Text, "host"),
-        optional(18, "node_id", crate::table::Type::Bytes, "node, 16 bytes"),
+        optional(18, "node_id", Bytes, "the node that it is about, 16 bytes; null where it is about the container as a whole"),
         optional(19, "lineage", TextList, "executables from the root to the process"),
         required(20, "summary", Text, "one line for people"),
         required(21, "attributes", TextMap, "what the source told"),
@@ -28,6 +28,65 @@ pub const SIGNALS: Table = Table {
         optional(32, "commonality", Float64, "of the node in it"),
         optional(33, "suppressed_by", Text, "suppression that hides it; null where none does"),
         required(34, "events", Int64, "how often"),
+        optional(40, "kind", Text, "kind of the node"),
+        optional(41, "exe", Text, "executable of the process that owns the node"),
+        optional(42, "target", Text, "what the node is, in one text, as the view `nodes` has it"),
+        optional(43, "process_id", Bytes, "node of that process, 16 bytes; of a process, the node itself"),
+        optional(
+            44,
+            "profile_node_id",
+            Bytes,
+            "the profile's row for the node: the node itself, or the pattern that it is folded into; null where the profile has neither",
+        ),
+        optional(45, "profile_process_id", Bytes, "the profile's row for the process"),
+        optional(46, "process_commonality", Float64, "of the process in the revision"),
+        optional(
+            47,
+            "match",
+            Text,
+            "how the profile's row was found: `id`, `pattern` (a fold), or `target` (by executable and target alone, where the lineage is not known for certain)",
+        ),
+        optional(48, "novelty", Text, "what is new: one of the words that `wsp detect --help` lists; null for rules"),
+        required(49, "nodes", Int32, "nodes that it stands for: of a novelty, those of the process subtree"),
+        optional(50, "last_seen", Timestamp, "when it happened last in the window"),
+        optional(51, "window_start", Timestamp, "start of the snapshot's window"),
+        optional(52, "window_end", Timestamp, "end of the snapshot's window"),
+        optional(53, "container_name", Text, "name of the container"),
+        optional(54, "image_digest", Text, "digest of the container's image"),
+        optional(55, "labels", TextMap, "labels of the container, as the snapshot has them"),
+        required(56, "detected_at", Timestamp, "when it was written, clock of the job"),
+        optional(57, "batch", Int64, "run that wrote it: that of `detections`; null for imported ones"),
+    ],
+};
+
+/// What was judged.
+pub const DETECTIONS: Table = Table {
+    name: "detections",
+    doc: "One row a snapshot object that `wsp detect` judged: what it was judged by, and what came of it. By it a run knows what \
+          is new; `signals` is written first, so that a row here says that its signals stand.",
+    partitions: &["bucket"],
+    columns: &[
+        required(1, "bucket", Int32, "hash of the workload"),
+        optional(2, "workload_key", Text, "as in the object's key"),
+        required(10, "object_key", Text, "key of the object, from the store's root"),
+        optional(11, "snapshot_id", Text, "UUIDv7"),
+        required(
+            12,
+            "outcome",
+            Text,
+            "`judged`; `damaged`: it cannot be read",
+        ),
+        optional(16, "reason", Text, "why it cannot be read"),
+        required(13, "profile_context", Text, "`stable`, `learning`, `no_profile`: what it was judged by"),
+        optional(14, "revision", Int32, "revision that it was judged by"),
+        required(15, "is_novel", Bool, "true where it came after the freeze, and its nodes were looked up in the profile"),
+        required(20, "nodes", Int32, "nodes of the snapshot"),
+        required(21, "novel_nodes", Int32, "of these, nodes that the profile does not have"),
+        required(22, "signals", Int32, "signals that it raised"),
+        required(23, "signals_dropped", Int32, "signals beyond the limit of one snapshot, which are only counted here"),
+        required(24, "rules", Text, "BLAKE3 over the rules that it was judged by"),
+        required(30, "batch", Int64, "run of the bucket that judged it"),
+        required(31, "detected_at", Timestamp, "when, clock of the job"),
     ],
 };
 
@@ -48,6 +107,13 @@ pub const SUPPRESSIONS: Table = Table {
         required(9, "evidence", Text, "JSON: counts, containers, hosts, sample signals"),
         optional(10, "author", Text, "who changed the state"),
         optional(11, "reason", Text, "why"),
-        optional(12, "expires_at", Timestamp, "null for no end"),
+        optional(12, "expires_at", Timestamp, "signals that are raised from then on are no longer hidden; null for no end"),
+        required(
+            13,
+            "scope",
+            Text,
+            "`workload` (one image and tag), `image` (all its tags) or `all`",
+        ),
+        required(14, "change", Int64, "number of the change, from 1: the greatest of an id holds"),
     ],
 };

@@ -13,7 +13,7 @@ use super::MergeError;
 const FOLDERS_AT_A_TIME: usize = 16;
 
 /// All objects below `snapshots/` but for those of hours before `from`; in the order of their keys.
-pub(super) async fn objects(
+pub(in crate::jobs) async fn objects(
     store: &Store,
     from: Option<DateTime<Utc>>,
 ) -> Result<Vec<ObjectMeta>, MergeError> {

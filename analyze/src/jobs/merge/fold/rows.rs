@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use arrow::array::{Array, AsArray, BinaryArray, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
-use wsp_schemas::identity::{self, Kind, NodeId, Parent};
-use wsp_schemas::text::unescape_cow;
+use wsp_schemas::identity::{Kind, NodeId};
 
 use crate::functions::MemberSet;
+use crate::node::Identity;
 
 /// The columns that folding reads.
 pub(in crate::jobs::merge) struct Rows<'a> {
@@ -93,71 +93,44 @@ impl<'a> Rows<'a> {
         value(self.batch[name].as_string(), row)
     }
 
-    fn bytes(&self, name: &str, row: usize) -> Option<Vec<u8>> {
-        let text = self.text(name, row)?;
-        Some(unescape_cow(text).map_or_else(|_| text.as_bytes().to_vec(), Cow::into_owned))
-    }
-
     pub(in crate::jobs::merge) fn port(&self, row: usize) -> u16 {
         let ports = self.names.port;
         if ports.is_valid(row) { u16::try_from(ports.value(row)).unwrap_or_default() } else { 0 }
     }
 
+    fn identity(&self, row: usize) -> Identity<'a> {
+        let (names, kind) = (&self.names, self.kinds[row]);
+        let shebang = || {
+            let shebang = self.batch["shebang"].as_boolean();
+            shebang.is_valid(row) && shebang.value(row)
+        };
+        let (name, form) = match kind {
+            Kind::Process => (None, None),
+            Kind::File => (value(names.path, row), None),
+            Kind::Dns => (value(names.dns_name, row), value(names.dns_type, row)),
+            Kind::Connect | Kind::Listen => (value(names.address, row), value(names.protocol, row)),
+            Kind::Syscall | Kind::Capability => (self.text("name", row), None),
+        };
+        let is_process = kind == Kind::Process;
+        Identity {
+            kind,
+            exe: value(names.exe, row),
+            argv0: if is_process { value(names.argv0, row) } else { None },
+            script: if is_process && shebang() { value(names.script, row) } else { None },
+            name,
+            form,
+            port: matches!(kind, Kind::Connect | Kind::Listen).then(|| i32::from(self.port(row))),
+        }
+    }
+
     /// The id that a row would have below another process.
     pub(in crate::jobs::merge) fn id_below(&self, row: usize, parent: NodeId) -> NodeId {
-        let bytes = |name: &str| self.bytes(name, row).unwrap_or_default();
-        match self.kinds[row] {
-            Kind::Process => {
-                let shebang = self.batch["shebang"].as_boolean();
-                let shebang = shebang.is_valid(row) && shebang.value(row);
-                let script = self.bytes("script", row).filter(|_| shebang);
-                let argv0 = self.bytes("argv0", row);
-                identity::process_id(
-                    Parent::Process(parent),
-                    &bytes("exe"),
-                    argv0.as_deref(),
-                    script.as_deref(),
-                )
-            }
-            Kind::File => identity::file_id(Some(parent), &bytes("path")),
-            Kind::Dns => {
-                let rtype = self.text("dns_type", row).unwrap_or_default();
-                identity::dns_id(Some(parent), &bytes("dns_name"), rtype)
-            }
-            kind @ (Kind::Connect | Kind::Listen) => {
-                let protocol = self.text("protocol", row).unwrap_or_default();
-                identity::socket_id(kind, Some(parent), protocol, &bytes("address"), self.port(row))
-            }
-            kind @ (Kind::Syscall | Kind::Capability) => {
-                identity::name_id(kind, Some(parent), self.text("name", row).unwrap_or_default())
-            }
-        }
+        self.identity(row).id_below(parent)
     }
 
     /// Where a row's siblings are, and its name among them; none for what is never folded.
     pub(in crate::jobs::merge) fn sibling(&self, row: usize) -> Option<(Cow<'a, str>, &'a str)> {
-        let names = &self.names;
-        match self.kinds[row] {
-            Kind::Process => {
-                let (argv0, script) = (value(names.argv0, row), value(names.script, row));
-                let place = format!("{}\0{}", argv0.unwrap_or_default(), script.unwrap_or_default());
-                Some((place.into(), value(names.exe, row)?))
-            }
-            Kind::File => {
-                let (folder, name) = value(names.path, row)?.rsplit_once('/')?;
-                Some((folder.into(), name))
-            }
-            Kind::Dns => {
-                let (name, below) = below_three_labels(value(names.dns_name, row)?)?;
-                let rtype = value(names.dns_type, row).unwrap_or_default();
-                Some((format!("{below}\0{rtype}").into(), name))
-            }
-            Kind::Connect => {
-                let protocol = value(names.protocol, row).filter(|protocol| *protocol != "unix")?;
-                Some((format!("{protocol}\0{}", self.port(row)).into(), value(names.address, row)?))
-            }
-            Kind::Listen | Kind::Syscall | Kind::Capability => None,
-        }
+        self.identity(row).sibling(value(self.names.script, row))
     }
 
     /// Processes by their depth.
@@ -192,10 +165,4 @@ impl<'a> Rows<'a> {
         levels.iter_mut().for_each(|level| level.sort_unstable());
         levels
     }
-}
-
-/// `a.b.example.com` is `a.` below `b.example.com`; a name of three labels is below nothing.
-pub(in crate::jobs::merge) fn below_three_labels(name: &str) -> Option<(&str, &str)> {
-    let dot = name.rmatch_indices('.').nth(2)?.0;
-    Some((&name[..dot], &name[dot + 1..]))
 }

@@ -11,11 +11,12 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use wsp_schemas::identity::{self, Kind, NodeId};
 
-use super::rows::{FastMap, Rows, below_three_labels, value};
+use super::rows::{FastMap, Rows, value};
 use super::template::Template;
 use super::{Folded, Folding, Pattern, Sibling, crowds};
 use crate::functions::MemberSet;
 use crate::jobs::merge::score::Observers;
+use crate::node::below_three_labels;
 
 /// A row after folding, so far: rows with one id stand for one thing.
 struct Seen {

@@ -1,0 +1,441 @@
+//! Judges snapshots of one workload: by every rule, and by what its stable profile does not have.
+//!
+//! Containers of one workload behave alike. So a node is looked up in the profile once, and a rule is asked once for all rows
+//! that say the same of a node and its process; only rules about what differs from snapshot to snapshot are asked
+//! each time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use datafusion::error::DataFusionError;
+use wsp_schemas::identity::Kind;
+use wsp_schemas::image::WorkloadKey;
+use wsp_schemas::keys::SnapshotKey;
+use wsp_schemas::snapshot::{DecodeError, Limits, NodeColumn, Scan, Scanner};
+
+use super::novelty::{Found, Group, Lookup, id_of};
+use super::profile::Profile;
+use super::signal::{self, Context, ProfileContext, Signal};
+use super::{NOVELTY, Verdict};
+use crate::behaviour::{self, Behaviour, CONTAINER, Shown, above, is_lasting, process_of};
+use crate::jobs::judgement::{describe, disagreement};
+use crate::node::{Identity, target};
+use crate::rules::{Rule, Rules, Severity};
+
+/// Rows that rules are asked about at once.
+const ROWS_AT_ONCE: usize = 16_384;
+/// Bytes of one attribute of a signal, and texts in one.
+const ATTRIBUTE_BYTES: usize = 1024;
+const ATTRIBUTE_TEXTS: usize = 20;
+
+const EXE: NodeColumn = NodeColumn::named("exe");
+const ARGS: NodeColumn = NodeColumn::named("args");
+const ACCESS: NodeColumn = NodeColumn::named("access");
+const STDIO: NodeColumn = NodeColumn::named("stdio");
+const FILE_ORIGIN: NodeColumn = NodeColumn::named("file_origin");
+const PATH_RAW: NodeColumn = NodeColumn::named("path_raw");
+const CWD: NodeColumn = NodeColumn::named("cwd");
+const REMOTE_IPS: NodeColumn = NodeColumn::named("remote_ips");
+
+/// What all snapshots of a run are judged with.
+#[derive(Debug)]
+pub(super) struct Means {
+    /// Rules that look at nothing that differs between snapshots, and the columns that they look at.
+    lasting: RuleGroup,
+    passing: RuleGroup,
+    pub(super) limits: Limits,
+    pub(super) most_signals: usize,
+    pub(super) detected_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Default)]
+struct RuleGroup {
+    rules: Vec<Arc<Rule>>,
+    columns: BTreeSet<String>,
+}
+
+impl RuleGroup {
+    fn add(&mut self, rule: &Arc<Rule>) {
+        self.columns.extend(rule.predicate.columns().iter().cloned());
+        self.rules.push(Arc::clone(rule));
+    }
+
+    /// Whether any of them may hold for rows of a kind.
+    fn may_hold(&self, kind: &str) -> bool {
+        self.rules.iter().any(|rule| rule.predicate.kinds().is_none_or(|kinds| kinds.contains(kind)))
+    }
+
+    /// By row: which of the rules hold.
+    fn holding(
+        &self,
+        snapshots: &[Shown<'_>],
+        places: &[behaviour::Place],
+    ) -> Result<Vec<Vec<usize>>, DataFusionError> {
+        let mut holding = vec![Vec::new(); places.len()];
+        for (start, places) in (0..).step_by(ROWS_AT_ONCE).zip(places.chunks(ROWS_AT_ONCE)) {
+            let rows = Behaviour::of(snapshots, places, &self.columns)?;
+            for (at, rule) in self.rules.iter().enumerate() {
+                let found = rule.predicate.holds(rows.rows())?;
+                found.values().set_indices().for_each(|row| holding[start + row].push(at));
+            }
+        }
+        Ok(holding)
+    }
+}
+
+impl Means {
+    pub(super) fn new(
+        rules: &Rules,
+        limits: Limits,
+        most_signals: usize,
+        detected_at: DateTime<Utc>,
+    ) -> Self {
+        let (mut lasting, mut passing) = (RuleGroup::default(), RuleGroup::default());
+        for rule in rules.iter() {
+            let is_lasting = rule.predicate.columns().iter().all(|column| is_lasting(column));
+            if is_lasting { lasting.add(rule) } else { passing.add(rule) }
+        }
+        Self { lasting, passing, limits, most_signals, detected_at }
+    }
+}
+
+/// A snapshot that is to be judged.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) object_key: String,
+    pub(super) key: SnapshotKey,
+    pub(super) size: u64,
+    /// It came after the freeze: what its profile does not have is new.
+    pub(super) is_late: bool,
+}
+
+/// Snapshots of one workload that are judged together.
+#[derive(Debug)]
+pub(super) struct Judge<'a> {
+    means: &'a Means,
+    bucket: i32,
+    workload: WorkloadKey,
+    profile: Option<&'a Profile>,
+    lookup: Option<Lookup<'a>>,
+    scanner: Scanner,
+    state: foldhash::fast::RandomState,
+    /// Rows that say the same, by (node, what is said of it, what is said of its process).
+    variants: HashMap<(u32, u64, u64), usize, foldhash::fast::RandomState>,
+    /// Where the first row of each variant is.
+    firsts: Vec<behaviour::Place>,
+    read: Vec<Read>,
+    verdicts: Vec<Verdict>,
+}
+
+/// A snapshot that was read.
+#[derive(Debug)]
+struct Read {
+    candidate: Candidate,
+    scan: Scan,
+    /// By row; rows that no lasting rule may hold for have none.
+    variants: Vec<Option<usize>>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(
+        means: &'a Means,
+        bucket: i32,
+        workload: WorkloadKey,
+        profile: Option<&'a Profile>,
+    ) -> Self {
+        Self {
+            means,
+            bucket,
+            workload,
+            profile,
+            lookup: profile.filter(|profile| profile.revision.is_stable).map(Lookup::new),
+            scanner: Scanner::default(),
+            state: foldhash::fast::RandomState::default(),
+            variants: HashMap::default(),
+            firsts: Vec::new(),
+            read: Vec::new(),
+            verdicts: Vec::new(),
+        }
+    }
+
+    /// Reads a snapshot. One that cannot be read gets its verdict at once.
+    pub(super) fn add(&mut self, candidate: Candidate, bytes: &Bytes) {
+        match self.scan(&candidate, bytes) {
+            Ok(scan) => {
+                let variants = self.variants_of(&scan);
+                self.read.push(Read { candidate, scan, variants });
+            }
+            Err(reason) => self.verdicts.push(Verdict::damaged(candidate, self.bucket, reason)),
+        }
+    }
+
+    fn scan(&mut self, candidate: &Candidate, bytes: &Bytes) -> Result<Scan, String> {
+        let scan = self.scanner.scan(bytes, &self.means.limits);
+        let scan = scan.map_err(|error: DecodeError| describe(&error))?;
+        match disagreement(&candidate.key, &scan.meta) {
+            Some(reason) => Err(reason),
+            None => Ok(scan),
+        }
+    }
+
+    fn variants_of(&mut self, scan: &Scan) -> Vec<Option<usize>> {
+        let lasting = &self.means.lasting;
+        let asked = Kind::ALL.map(|kind| lasting.may_hold(kind.as_str()));
+        let snapshot = self.read.len();
+        let said: Vec<u64> = (0..scan.len()).map(|row| scan.fingerprint(row, &self.state)).collect();
+        (0..scan.len())
+            .map(|row| {
+                let kind = scan.kind(row);
+                let place = Kind::ALL.iter().position(|other| *other == kind)?;
+                if !asked[place] {
+                    return None;
+                }
+                let owner = match kind {
+                    Kind::Process => 0,
+                    _ => scan.owner(row).map_or(0, |owner| said[owner]),
+                };
+                let next = self.firsts.len();
+                let variant = *self.variants.entry((scan.numbers()[row], said[row], owner)).or_insert(next);
+                if variant == next {
+                    self.firsts.push((snapshot, Some(row)));
+                }
+                Some(variant)
+            })
+            .collect()
+    }
+
+    /// Judges what was read.
+    pub(super) fn finish(mut self) -> Result<Vec<Verdict>, DataFusionError> {
+        let read = std::mem::take(&mut self.read);
+        let contexts: Vec<behaviour::Context> =
+            read.iter().map(|read| self.context_of(&read.scan)).collect();
+        let shown: Vec<Shown<'_>> = read
+            .iter()
+            .zip(&contexts)
+            .map(|(read, context)| Shown { scan: &read.scan, context: *context })
+            .collect();
+        let means = self.means;
+        let lasting = means.lasting.holding(&shown, &self.firsts)?;
+        let mut wanted = Vec::new();
+        for (at, read) in read.iter().enumerate() {
+            let asked = Kind::ALL.map(|kind| means.passing.may_hold(kind.as_str()));
+            let is_asked = |row: &usize| {
+                Kind::ALL.iter().zip(asked).any(|(kind, asked)| asked && *kind == read.scan.kind(*row))
+            };
+            wanted.extend((0..read.scan.len()).filter(is_asked).map(|row| (at, Some(row))));
+            if means.passing.may_hold(CONTAINER) {
+                wanted.push((at, None));
+            }
+        }
+        // A rule about the container as a whole may look at lasting columns only.
+        let whole: Vec<behaviour::Place> = if means.lasting.may_hold(CONTAINER) {
+            (0..read.len()).map(|at| (at, None)).collect()
+        } else {
+            Vec::new()
+        };
+        let passing = means.passing.holding(&shown, &wanted)?;
+        let of_whole = means.lasting.holding(&shown, &whole)?;
+        let mut matches: Vec<Vec<(Option<usize>, &Arc<Rule>)>> = vec![Vec::new(); read.len()];
+        for (at, read) in read.iter().enumerate() {
+            for (row, variant) in read.variants.iter().enumerate() {
+                let rules = variant.map_or(&[] as &[usize], |variant| &lasting[variant]);
+                matches[at].extend(rules.iter().map(|rule| (Some(row), &means.lasting.rules[*rule])));
+            }
+        }
+        let groups = [(&wanted, &passing, &means.passing), (&whole, &of_whole, &means.lasting)];
+        for (places, holding, group) in groups {
+            for ((at, row), rules) in places.iter().zip(holding) {
+                matches[*at].extend(rules.iter().map(|rule| (*row, &group.rules[*rule])));
+            }
+        }
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        for (read, matches) in read.iter().zip(matches) {
+            verdicts.push(self.verdict(&read.candidate, &read.scan, matches));
+        }
+        Ok(verdicts)
+    }
+
+    fn context_of(&self, scan: &Scan) -> behaviour::Context {
+        let known = self.profile.filter(|profile| profile.revision.is_stable);
+        let known = known.map(|profile| &profile.revision.digests).filter(|digests| !digests.is_empty());
+        let digest_is_new =
+            known.zip(scan.meta.image.digest.as_ref()).map(|(digests, digest)| !digests.contains(digest));
+        behaviour::Context { digest_is_new }
+    }
+
+    fn verdict(
+        &mut self,
+        candidate: &Candidate,
+        scan: &Scan,
+        matches: Vec<(Option<usize>, &Arc<Rule>)>,
+    ) -> Verdict {
+        let mut signals: Vec<Signal> =
+            matches.into_iter().map(|(row, rule)| self.of_rule(scan, row, rule)).collect();
+        let groups = match &mut self.lookup {
+            Some(lookup) if candidate.is_late => lookup.groups(scan),
+            _ => Vec::new(),
+        };
+        let novel_nodes = groups.iter().map(|group| group.rows.len()).sum();
+        signals.extend(groups.iter().map(|group| self.of_novelty(scan, group)));
+        // What is dropped is the least of it.
+        signals.sort_by(|a, b| {
+            (b.severity, a.context, a.novelty.is_some(), a.time, &a.id)
+                .cmp(&(a.severity, b.context, b.novelty.is_some(), b.time, &b.id))
+        });
+        let dropped = signals.len().saturating_sub(self.means.most_signals);
+        signals.truncate(self.means.most_signals);
+        Verdict {
+            candidate: candidate.clone(),
+            bucket: self.bucket,
+            revision: self.profile.map(|profile| (profile.revision.number, profile.revision.is_stable)),
+            nodes: scan.len(),
+            novel_nodes,
+            dropped,
+            signals,
+            damage: None,
+        }
+    }
+
+    fn of_rule(&mut self, scan: &Scan, row: Option<usize>, rule: &Rule) -> Signal {
+        let mut signal = self.signal(scan, row, &rule.id, rule.severity);
+        signal.summary = match (&signal.target, &signal.exe) {
+            (Some(target), Some(exe)) if signal.kind != Some("process") => {
+                format!("{}: {exe}, {target}", rule.title)
+            }
+            (Some(target), _) => format!("{}: {target}", rule.title),
+            (None, _) => rule.title.clone(),
+        };
+        signal
+    }
+
+    fn of_novelty(&mut self, scan: &Scan, group: &Group) -> Signal {
+        let mut signal = self.signal(scan, Some(group.row), NOVELTY, group.novelty.severity());
+        let mut targets: Vec<String> = group.rows[..group.rows.len().min(ATTRIBUTE_TEXTS)]
+            .iter()
+            .map(|row| format!("{} {}", scan.kind(*row).as_str(), target(&Identity::of(scan, *row))))
+            .collect();
+        let more = group.rows.len() - targets.len();
+        if more > 0 {
+            targets.push(format!("and {more} more"));
+        }
+        signal.attributes.insert("new".to_owned(), bounded(&targets.join("\n")));
+        let times = group.rows.iter().map(|row| (scan.first_seen_ms(*row), scan.last_seen_ms(*row)));
+        let (first, last) = times.fold((i32::MAX, 0), |(first, last), (a, b)| (first.min(a), last.max(b)));
+        signal.time = at(scan, first);
+        signal.last_seen = Some(at(scan, last));
+        signal.novelty = Some(group.novelty.as_str());
+        signal.nodes = i32::try_from(group.rows.len()).unwrap_or(i32::MAX);
+        signal.context = ProfileContext::Unseen;
+        let (exe, what) = (signal.exe.as_deref().unwrap_or_default(), signal.target.as_deref().unwrap_or_default());
+        let what = if signal.kind == Some("process") { what.to_owned() } else { format!("{exe}, {what}") };
+        signal.summary = match group.rows.len() {
+            1 => format!("{}: {what}", group.novelty.words()),
+            nodes => format!("{}: {what}; {nodes} new nodes in all", group.novelty.words()),
+        };
+        signal
+    }
+
+    /// A signal about a row, or about a snapshot as a whole.
+    fn signal(&mut self, scan: &Scan, row: Option<usize>, rule: &str, severity: Severity) -> Signal {
+        let meta = &scan.meta;
+        let node = row.map(|row| id_of(scan, row));
+        let process = row.and_then(|row| process_of(scan, row));
+        let mut lineage: Vec<String> = process
+            .into_iter()
+            .flat_map(|process| std::iter::once(process).chain(above(scan, process)))
+            .map(|row| scan.text(EXE, row).unwrap_or_default().to_owned())
+            .collect();
+        lineage.reverse();
+        let found = |judge: &mut Self, row| {
+            let lookup = judge.lookup.as_mut()?;
+            let Found::Row(at, how) = lookup.find(scan, row) else { return None };
+            let node = lookup.profile().node(at);
+            Some(Context { id: node.id, commonality: node.commonality, how: how.as_str() })
+        };
+        let profile_node = row.and_then(|row| found(self, row));
+        let profile_process = process.and_then(|row| found(self, row));
+        let context = match self.profile.map(|profile| profile.revision.is_stable) {
+            None => ProfileContext::NoProfile,
+            Some(false) => ProfileContext::Learning,
+            Some(true) if profile_node.is_some() => ProfileContext::Known,
+            Some(true) => ProfileContext::Unseen,
+        };
+        let identity = row.map(|row| Identity::of(scan, row));
+        let about: [&[u8]; 2] = [meta.id.as_bytes(), node.as_ref().map_or(&[], |id| id.as_bytes().as_slice())];
+        Signal {
+            bucket: self.bucket,
+            workload_key: Some(self.workload.to_string()),
+            workload: meta.image.workload.clone(),
+            id: signal::id(rule, &about),
+            rule: rule.to_owned(),
+            severity,
+            source: "wsp",
+            time: row.map_or(meta.window_start, |row| at(scan, scan.first_seen_ms(row))),
+            last_seen: row.map(|row| at(scan, scan.last_seen_ms(row))),
+            snapshot_id: Some(meta.id.to_string()),
+            window: Some((meta.window_start, meta.window_end)),
+            container_id: Some(meta.container.id.clone()),
+            container_name: meta.container.name.clone(),
+            image_digest: meta.image.digest.clone(),
+            host: Some(meta.host.clone()),
+            labels: meta.container.labels.clone(),
+            kind: identity.map(|identity| identity.kind.as_str()),
+            exe: identity.and_then(|identity| identity.exe).map(str::to_owned),
+            target: identity.map(|identity| target(&identity)),
+            node_id: node,
+            process_id: process.map(|row| id_of(scan, row)),
+            lineage,
+            summary: String::new(),
+            attributes: row.map(|row| attributes(scan, row, process)).unwrap_or_default(),
+            context,
+            revision: self.profile.map(|profile| profile.revision.number),
+            profile_node,
+            profile_process,
+            novelty: None,
+            nodes: 1,
+            events: row.map_or(1, |row| scan.events(row)),
+            suppressed_by: None,
+            detected_at: self.means.detected_at,
+            batch: None,
+        }
+    }
+}
+
+fn at(scan: &Scan, ms: i32) -> DateTime<Utc> {
+    scan.meta.window_start + TimeDelta::milliseconds(i64::from(ms))
+}
+
+fn bounded(text: &str) -> String {
+    let end = text.floor_char_boundary(ATTRIBUTE_BYTES);
+    if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
+}
+
+/// What else the snapshot says of a node and its process.
+fn attributes(scan: &Scan, row: usize, process: Option<usize>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut add = |name: &str, text: String| {
+        if !text.is_empty() {
+            found.insert(name.to_owned(), bounded(&text));
+        }
+    };
+    let list = |column, row| {
+        let texts: Vec<&str> = scan.texts(column, row).take(ATTRIBUTE_TEXTS).collect();
+        texts.join("\n")
+    };
+    let text = |column, row| scan.text(column, row).unwrap_or_default().to_owned();
+    if let Some(process) = process {
+        add("args", list(ARGS, process));
+        add("cwd", text(CWD, process));
+        add("stdio", list(STDIO, process).replace('\n', " "));
+        add("exe_origin", text(FILE_ORIGIN, process));
+    }
+    if process != Some(row) {
+        add("access", list(ACCESS, row).replace('\n', " "));
+        add("file_origin", text(FILE_ORIGIN, row));
+        add("path_raw", text(PATH_RAW, row));
+        add("remote_ips", list(REMOTE_IPS, row).replace('\n', " "));
+    }
+    found
+}

@@ -1,0 +1,412 @@
+//! `detect`: new snapshots are judged, by rules and by what stable profiles do not have; what is worth an alert becomes a
+//! signal, with what the profile says of it.
+//!
+//! Plan from LIST → load the profiles of a bucket → read and judge, some snapshots of one workload at a time → commit signals, then
+//! what was judged. A snapshot is judged once: after a merge decided on it, since what a profile learns from is not new.
+
+mod judge;
+mod novelty;
+mod plan;
+pub(crate) mod profile;
+pub(crate) mod signal;
+mod write;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::Utc;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
+use serde::Serialize;
+use wsp_schemas::image::WorkloadKey;
+use wsp_schemas::snapshot::Limits;
+use wsp_schemas::store::Store;
+use wsp_schemas::tables::{DETECTIONS, SIGNALS};
+
+use super::Progress;
+use super::merge::{MergeError, Problem};
+use super::retry::Patience;
+use crate::overlay;
+use crate::rules::Rules;
+use crate::session::Resources;
+use crate::tables::{Change, DETECT_WATERMARK, OpenTable, ProfileTables, TableError, application};
+use judge::{Candidate, Judge, Means};
+use profile::Profile;
+use signal::Signal;
+
+pub use novelty::Novelty;
+pub use signal::ProfileContext;
+
+/// What signals of activity that a profile does not have name in place of a rule.
+pub const NOVELTY: &str = "novelty";
+
+/// How often a run begins anew because another one was faster.
+const CONFLICTS: usize = 60;
+/// Snapshots of one workload that are judged together: what a rule says of one row is used for all that say the same.
+const TOGETHER: usize = 256;
+
+/// What a detection is asked to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Signals of one snapshot; more are only counted. The least severe go first.
+    pub most_signals: usize,
+    /// Uploads are looked for from this long before the hour up to which all were judged.
+    pub look_back: Duration,
+    /// Look at all uploads, whenever they came.
+    pub rescan: bool,
+    /// Judge, and write nothing.
+    pub dry_run: bool,
+    /// Bounds on a snapshot file.
+    pub limits: Limits,
+    /// Files that each core fetches at the same time; 0 for what suits the store.
+    pub concurrency: usize,
+    /// Files after which what was found is committed.
+    pub files_per_batch: usize,
+    /// Cores.
+    pub resources: Resources,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            most_signals: 64,
+            look_back: Duration::from_secs(48 * 3600),
+            rescan: false,
+            dry_run: false,
+            limits: Limits::default(),
+            concurrency: 0,
+            files_per_batch: 16_384,
+            resources: Resources::default(),
+        }
+    }
+}
+
+/// What a detection did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Objects below `snapshots/` that were listed.
+    pub listed: usize,
+    /// Snapshots that an earlier run had judged.
+    pub known: usize,
+    /// Snapshots that no merge has decided on: judged after the next one.
+    pub waiting: usize,
+    /// Snapshots judged.
+    pub judged: usize,
+    /// Of these, snapshots that came after their profile's freeze, and were looked up in it.
+    pub looked_up: usize,
+    /// Signals raised, by rule.
+    pub signals: BTreeMap<String, usize>,
+    /// Signals raised, by severity.
+    pub severities: BTreeMap<&'static str, usize>,
+    /// Signals raised, by what the profile says.
+    pub contexts: BTreeMap<&'static str, usize>,
+    /// Of all, those that a suppression hides.
+    pub suppressed: usize,
+    /// Signals beyond the limit of one snapshot.
+    pub dropped: usize,
+    /// Snapshots that cannot be read.
+    pub damaged: Vec<Problem>,
+    /// Objects that the store did not give: the next run tries again.
+    pub unavailable: Vec<Problem>,
+    /// Times that the run began anew because another one was faster.
+    pub retries: u32,
+}
+
+impl Report {
+    /// Everything that was there was judged, whole.
+    pub fn is_clean(&self) -> bool {
+        self.damaged.is_empty() && self.unavailable.is_empty() && self.dropped == 0
+    }
+
+    /// Signals raised.
+    pub fn raised(&self) -> usize {
+        self.signals.values().sum()
+    }
+
+    fn count(&mut self, verdict: &Verdict) {
+        if let Some(reason) = &verdict.damage {
+            self.damaged
+                .push(Problem { object: verdict.candidate.object_key.clone(), reason: reason.clone() });
+            return;
+        }
+        self.judged += 1;
+        self.looked_up += usize::from(verdict.candidate.is_late);
+        self.dropped += verdict.dropped;
+        for signal in &verdict.signals {
+            *self.signals.entry(signal.rule.clone()).or_default() += 1;
+            *self.severities.entry(signal.severity.as_str()).or_default() += 1;
+            *self.contexts.entry(signal.context.as_str()).or_default() += 1;
+            self.suppressed += usize::from(signal.suppressed_by.is_some());
+        }
+    }
+}
+
+/// A detection that could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum DetectError {
+    /// A table.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// Objects cannot be listed.
+    #[error("the snapshots of {store} cannot be listed")]
+    List {
+        /// The store.
+        store: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
+    /// A rule failed while it was evaluated.
+    #[error("the rules cannot be evaluated")]
+    Engine(#[from] datafusion::error::DataFusionError),
+    /// Rows could not be put together.
+    #[error("rows of the tables cannot be built")]
+    Rows(#[from] arrow::error::ArrowError),
+}
+
+impl DetectError {
+    fn of_listing(error: MergeError) -> Self {
+        match error {
+            MergeError::Table(error) => error.into(),
+            MergeError::List { store, source } | MergeError::Quarantine { object: store, source } => {
+                Self::List { store, source }
+            }
+            MergeError::Engine(error) => error.into(),
+            MergeError::Rows(error) => error.into(),
+            error @ MergeError::NotStable { .. } => {
+                Self::Engine(datafusion::error::DataFusionError::External(Box::new(error)))
+            }
+        }
+    }
+
+    fn table(&self) -> Option<&TableError> {
+        match self {
+            Self::Table(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// What was found out about a snapshot.
+#[derive(Debug)]
+struct Verdict {
+    candidate: Candidate,
+    bucket: i32,
+    /// Number, and whether it is stable.
+    revision: Option<(i32, bool)>,
+    nodes: usize,
+    novel_nodes: usize,
+    dropped: usize,
+    signals: Vec<Signal>,
+    damage: Option<String>,
+}
+
+impl Verdict {
+    fn damaged(candidate: Candidate, bucket: i32, reason: String) -> Self {
+        Self {
+            candidate,
+            bucket,
+            revision: None,
+            nodes: 0,
+            novel_nodes: 0,
+            dropped: 0,
+            signals: Vec::new(),
+            damage: Some(reason),
+        }
+    }
+}
+
+/// Runs a detection.
+pub async fn run(
+    store: &Store,
+    rules: &Rules,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Report, DetectError> {
+    // What a trial writes, it writes in memory.
+    let trial = if options.dry_run {
+        let over = overlay::over(store, None);
+        Some(over.map_err(|source| DetectError::List { store: store.to_string(), source })?)
+    } else {
+        None
+    };
+    let store = trial.as_ref().unwrap_or(store);
+    let mut report = Report::default();
+    let mut patience = Patience::new(CONFLICTS);
+    while let Err(error) = attempt(store, rules, options, progress, &mut report).await {
+        patience.wait(error, DetectError::table).await?;
+        progress.stage("another detection was faster: beginning anew");
+        report.retries += 1;
+        (report.listed, report.known, report.waiting) = (0, 0, 0);
+        report.unavailable.clear();
+    }
+    Ok(report)
+}
+
+async fn attempt(
+    store: &Store,
+    rules: &Rules,
+    options: &Options,
+    progress: &dyn Progress,
+    report: &mut Report,
+) -> Result<(), DetectError> {
+    progress.stage("listing snapshots");
+    let tables = ProfileTables::open(store).await?;
+    let buckets = tables.ledger.buckets()?;
+    let mut signals = OpenTable::open_or_create(store, &SIGNALS, buckets).await?;
+    let mut detections = OpenTable::open_or_create(store, &DETECTIONS, buckets).await?;
+    let revisions = profile::revisions(&tables).await?;
+    let plan = plan::make(store, &tables, &signals, &detections, &revisions, options, report).await?;
+    progress.total(plan.work.values().map(|work| work.len() as u64).sum(), "snapshots");
+    let means = Arc::new(Means::new(rules, options.limits, options.most_signals, Utc::now()));
+    let rules_hash = rules.hash().to_hex().to_string();
+
+    let run = Run { store, tables: &tables, revisions: &revisions, options, means: &means, progress };
+    for wave in waves(plan.work, options.files_per_batch) {
+        progress.stage("judging snapshots");
+        let verdicts = run.judge(wave, report).await?;
+        progress.stage("committing");
+        (signals, detections) =
+            write::commit(signals, detections, verdicts, &rules_hash, &means, report).await?;
+    }
+    if let Some(hour) = plan.watermark.filter(|_| report.unavailable.is_empty()) {
+        let mut change = Change::default();
+        change.set(application(DETECT_WATERMARK, hour));
+        change.commit(&signals).await?;
+    }
+    Ok(())
+}
+
+/// Snapshots of one workload that are judged together.
+#[derive(Debug)]
+struct Unit {
+    bucket: i32,
+    workload: WorkloadKey,
+    candidates: Vec<Candidate>,
+}
+
+/// Units, in batches of about so many files.
+fn waves(work: BTreeMap<(i32, WorkloadKey), Vec<Candidate>>, files: usize) -> Vec<Vec<Unit>> {
+    let mut waves = Vec::new();
+    let mut held = 0;
+    for ((bucket, workload), candidates) in work {
+        for candidates in candidates.chunks(TOGETHER) {
+            if waves.is_empty() || held + candidates.len() > files {
+                waves.push(Vec::new());
+                held = 0;
+            }
+            held += candidates.len();
+            if let Some(wave) = waves.last_mut() {
+                wave.push(Unit { bucket, workload, candidates: candidates.to_vec() });
+            }
+        }
+    }
+    waves
+}
+
+/// What a run works with.
+struct Run<'a> {
+    store: &'a Store,
+    tables: &'a ProfileTables,
+    revisions: &'a HashMap<WorkloadKey, profile::Revision>,
+    options: &'a Options,
+    means: &'a Arc<Means>,
+    progress: &'a dyn Progress,
+}
+
+impl Run<'_> {
+    /// Judges units, some at the same time.
+    async fn judge(&self, units: Vec<Unit>, report: &mut Report) -> Result<Vec<Verdict>, DetectError> {
+        let profiles = self.profiles(&units).await?;
+        let workers = self.options.resources.partitions();
+        let files = match (self.options.concurrency, self.store.url.scheme()) {
+            (0, "file") => 2,
+            (0, _) => 16,
+            (files, _) => files,
+        };
+        let judged = stream::iter(units).map(|unit| {
+            let profile = profiles.get(&unit.workload).cloned();
+            let (store, means) = (self.store.clone(), Arc::clone(self.means));
+            async move {
+                let count = unit.candidates.len() as u64;
+                let task = tokio::spawn(judge_unit(store, means, profile, unit, files));
+                let judged = task.await.map_err(|error| {
+                    datafusion::error::DataFusionError::Internal(format!("a task ended early: {error}"))
+                })?;
+                self.progress.done(count);
+                judged
+            }
+        });
+        let mut judged = judged.buffer_unordered(workers);
+        let mut verdicts = Vec::new();
+        while let Some((found, unavailable)) = judged.try_next().await? {
+            verdicts.extend(found);
+            report.unavailable.extend(unavailable);
+        }
+        Ok(verdicts)
+    }
+
+    async fn profiles(
+        &self,
+        units: &[Unit],
+    ) -> Result<HashMap<WorkloadKey, Arc<Profile>>, DetectError> {
+        let mut wanted: BTreeMap<i32, BTreeMap<WorkloadKey, profile::Revision>> = BTreeMap::new();
+        for unit in units {
+            if let Some(revision) = self.revisions.get(&unit.workload) {
+                wanted.entry(unit.bucket).or_default().insert(unit.workload, revision.clone());
+            }
+        }
+        let loaded = stream::iter(wanted).map(|(bucket, wanted)| {
+            let nodes = self.tables.nodes.clone();
+            async move {
+                let task = tokio::spawn(async move { profile::load(&nodes, bucket, &wanted).await });
+                task.await.unwrap_or_else(|_| Ok(HashMap::new()))
+            }
+        });
+        let loaded: Vec<_> = loaded.buffer_unordered(self.options.resources.partitions()).try_collect().await?;
+        Ok(loaded.into_iter().flatten().map(|(key, profile)| (key, Arc::new(profile))).collect())
+    }
+}
+
+type Judged = Result<(Vec<Verdict>, Vec<Problem>), DetectError>;
+
+async fn judge_unit(
+    store: Store,
+    means: Arc<Means>,
+    profile: Option<Arc<Profile>>,
+    unit: Unit,
+    files: usize,
+) -> Judged {
+    let mut judge = Judge::new(&means, unit.bucket, unit.workload, profile.as_deref());
+    let mut unavailable = Vec::new();
+    let fetched = stream::iter(unit.candidates).map(|candidate| {
+        let store = &store;
+        let limit = means.limits.file_bytes;
+        async move {
+            let bytes = fetch(store, &candidate, limit).await;
+            (candidate, bytes)
+        }
+    });
+    let mut fetched = fetched.buffered(files);
+    while let Some((candidate, bytes)) = fetched.next().await {
+        match bytes {
+            Ok(bytes) => judge.add(candidate, &bytes),
+            Err(error) => {
+                unavailable.push(Problem { object: candidate.object_key, reason: error.to_string() });
+            }
+        }
+    }
+    Ok((judge.finish()?, unavailable))
+}
+
+async fn fetch(store: &Store, candidate: &Candidate, limit: usize) -> object_store::Result<Bytes> {
+    let path = Path::parse(&candidate.object_key)?;
+    // What is too large is refused by its size, and not read.
+    if usize::try_from(candidate.size).map_or(true, |size| size > limit) {
+        return store.objects.get_range(&path, 0..limit as u64 + 1).await;
+    }
+    store.objects.get(&path).await?.bytes().await
+}

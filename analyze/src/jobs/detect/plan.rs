@@ -1,0 +1,147 @@
+//! What there is to judge, from a listing, the profiles, the ledger and what was judged before.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use wsp_schemas::image::WorkloadKey;
+use wsp_schemas::keys::{self, SnapshotKey};
+use wsp_schemas::store::Store;
+
+use super::judge::Candidate;
+use super::profile::Revision;
+use super::{DetectError, Options, Report};
+use crate::jobs::merge::listing;
+use crate::rows::Reader;
+use crate::tables::{DETECT_WATERMARK, MERGE_WATERMARK, OpenTable, ProfileTables, Selection, TableError};
+
+/// All that a run has to do.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Snapshots of each workload, in the order of their windows.
+    pub(super) work: BTreeMap<(i32, WorkloadKey), Vec<Candidate>>,
+    /// The hour up to which all is judged once this is done; none where that is no later than before.
+    pub(super) watermark: Option<i64>,
+}
+
+/// What the ledger says of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decided {
+    /// It is in a profile.
+    Admitted,
+    /// It is kept, and belongs to no profile.
+    Kept,
+    /// Another one is judged in its place, or none can be.
+    Refused,
+}
+
+pub(super) async fn make(
+    store: &Store,
+    tables: &ProfileTables,
+    signals: &OpenTable,
+    detections: &OpenTable,
+    revisions: &HashMap<WorkloadKey, Revision>,
+    options: &Options,
+    report: &mut Report,
+) -> Result<Plan, DetectError> {
+    let buckets = tables.ledger.buckets()?;
+    let stood = signals.application(DETECT_WATERMARK).await?;
+    let from = stood.filter(|_| !options.rescan).and_then(|hour| hour_before(hour, options));
+    let listed = listing::objects(store, from).await.map_err(DetectError::of_listing)?;
+    report.listed = listed.len();
+    let first = listed.first().map(|object| object.location.to_string()).unwrap_or_default();
+    let first = from.map(keys::snapshots_from).unwrap_or_default().min(first);
+    let judged = judged(detections, &first).await?;
+    let decided = decided(&tables.ledger, &first).await?;
+    let merged = tables.profiles.application(MERGE_WATERMARK).await?;
+
+    let mut plan = Plan::default();
+    let hour = |time: DateTime<Utc>| time.timestamp().div_euclid(3600);
+    let now = Utc::now();
+    // Beyond what merges have seen nothing is settled.
+    let mut reached = None;
+    let mut waiting = i64::MAX;
+    for object in listed {
+        // What has no key of ours, a merge moves to quarantine.
+        let Ok(key) = SnapshotKey::parse(object.location.as_ref()) else { continue };
+        if key.uploaded <= now {
+            reached = reached.max(Some(hour(key.uploaded)));
+        }
+        let object_key = object.location.to_string();
+        if judged.contains(&object_key) {
+            report.known += 1;
+            continue;
+        }
+        let is_late = match decided.get(&object_key) {
+            Some(Decided::Admitted | Decided::Kept) => false,
+            Some(Decided::Refused) => continue,
+            None if revisions.get(&key.workload).is_some_and(|revision| revision.is_stable) => true,
+            // Whether it is learned from is not decided yet.
+            None => {
+                report.waiting += 1;
+                waiting = waiting.min(hour(key.uploaded));
+                continue;
+            }
+        };
+        let bucket = key.workload.bucket(buckets);
+        let candidate = Candidate { object_key, size: object.size, is_late, key };
+        plan.work.entry((bucket, candidate.key.workload)).or_default().push(candidate);
+    }
+    for work in plan.work.values_mut() {
+        work.sort_by(|a, b| {
+            (a.key.window_end_ms, a.key.id, &a.object_key).cmp(&(b.key.window_end_ms, b.key.id, &b.object_key))
+        });
+    }
+    plan.watermark = reached.zip(merged).map(|(reached, merged)| reached.min(merged).min(waiting));
+    plan.watermark = plan.watermark.filter(|hour| stood.is_none_or(|stood| *hour > stood));
+    Ok(plan)
+}
+
+fn hour_before(hour: i64, options: &Options) -> Option<DateTime<Utc>> {
+    let at = DateTime::from_timestamp(hour.checked_mul(3600)?, 0)?;
+    let from = at.checked_sub_signed(TimeDelta::from_std(options.look_back).ok()?)?;
+    from.duration_trunc(TimeDelta::hours(1)).ok()
+}
+
+/// Objects that were judged before, from a key on.
+async fn judged(detections: &OpenTable, from: &str) -> Result<HashSet<String>, TableError> {
+    let select = Selection { columns: Some(&["object_key"]), workloads: None };
+    let mut judged = HashSet::new();
+    for file in detections.files()? {
+        if file.greatest("object_key").is_some_and(|key| key < from) {
+            continue;
+        }
+        for batch in detections.read(&file, select).await? {
+            let read = Reader::new(&batch);
+            let keys = (0..batch.num_rows()).filter_map(|row| read.text("object_key", row));
+            judged.extend(keys.filter(|key| *key >= from).map(str::to_owned));
+        }
+    }
+    Ok(judged)
+}
+
+async fn decided(ledger: &OpenTable, from: &str) -> Result<HashMap<String, Decided>, TableError> {
+    let select = Selection { columns: Some(&["object_key", "outcome"]), workloads: None };
+    let mut decided = HashMap::new();
+    for file in ledger.files()? {
+        if file.greatest("object_key").is_some_and(|key| key < from) {
+            continue;
+        }
+        for batch in ledger.read(&file, select).await? {
+            let read = Reader::new(&batch);
+            for row in 0..batch.num_rows() {
+                let Some(key) = read.text("object_key", row).filter(|key| *key >= from) else { continue };
+                let what = match read.text("outcome", row) {
+                    Some("admitted") => Decided::Admitted,
+                    Some("unkeyed" | "out_of_range") => Decided::Kept,
+                    _ => Decided::Refused,
+                };
+                // What was refused and put back may have been admitted since.
+                let entry = decided.entry(key.to_owned()).or_insert(what);
+                if *entry == Decided::Refused {
+                    *entry = what;
+                }
+            }
+        }
+    }
+    Ok(decided)
+}

@@ -1,0 +1,360 @@
+//! The profile that snapshots are judged by, made for looking nodes up.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher as _, Hash};
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use regex::Regex;
+use wsp_schemas::identity::{Kind, NodeId};
+use wsp_schemas::image::WorkloadKey;
+
+use crate::node::{Identity, target};
+use crate::rows::Reader;
+use crate::tables::{OpenTable, ProfileTables, Selection, TableError};
+
+/// Columns that are read.
+const COLUMNS: [&str; 29] = [
+    "workload_key",
+    "revision",
+    "node_id",
+    "parent_id",
+    "kind",
+    "exe",
+    "path",
+    "dns_name",
+    "dns_type",
+    "protocol",
+    "address",
+    "port",
+    "name",
+    "root_kind",
+    "script",
+    "shebang",
+    "argv0",
+    "lineage_complete",
+    "container_count",
+    "host_count",
+    "eligible_containers",
+    "commonality",
+    "collapsed_into",
+    "pattern",
+    "overflow",
+    "first_seen",
+    "first_snapshot_id",
+    "status",
+    "bucket",
+];
+
+/// One revision of a workload's profile, as its row in `profiles` says.
+#[derive(Debug, Clone)]
+pub(crate) struct Revision {
+    pub(crate) number: i32,
+    pub(crate) is_stable: bool,
+    pub(crate) digests: Vec<String>,
+    /// By kind: share of the containers with a lossless snapshot of it.
+    pub(crate) completeness: BTreeMap<String, f64>,
+    pub(crate) containers: i32,
+    pub(crate) hosts: i32,
+    pub(crate) coverage: Option<f64>,
+}
+
+/// The newest revision of every workload.
+pub(crate) async fn revisions(
+    tables: &ProfileTables,
+) -> Result<HashMap<WorkloadKey, Revision>, TableError> {
+    const COLUMNS: [&str; 8] = [
+        "workload_key",
+        "revision",
+        "status",
+        "digests",
+        "completeness",
+        "container_count",
+        "host_count",
+        "coverage",
+    ];
+    let mut revisions: HashMap<WorkloadKey, Revision> = HashMap::new();
+    let select = Selection { columns: Some(&COLUMNS), workloads: None };
+    for file in tables.profiles.files()? {
+        for batch in tables.profiles.read(&file, select).await? {
+            let read = Reader::new(&batch);
+            for row in 0..batch.num_rows() {
+                let key = read.text("workload_key", row).and_then(WorkloadKey::parse);
+                let (Some(key), Some(number)) = (key, read.int32("revision", row)) else { continue };
+                if revisions.get(&key).is_some_and(|known| known.number >= number) {
+                    continue;
+                }
+                let revision = Revision {
+                    number,
+                    is_stable: read.text("status", row) == Some("stable"),
+                    digests: read.text_list("digests", row),
+                    completeness: read.float_map("completeness", row),
+                    containers: read.int32("container_count", row).unwrap_or_default(),
+                    hosts: read.int32("host_count", row).unwrap_or_default(),
+                    coverage: read.float("coverage", row),
+                };
+                revisions.insert(key, revision);
+            }
+        }
+    }
+    Ok(revisions)
+}
+
+/// How a node was found in a profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// By its id.
+    Id,
+    /// It is folded into a pattern, or its name matches one's.
+    Pattern,
+    /// By executable and target, where the lineage is not known for certain.
+    Target,
+}
+
+impl How {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Pattern => "pattern",
+            Self::Target => "target",
+        }
+    }
+}
+
+/// A node of a profile.
+#[derive(Debug, Clone)]
+pub(crate) struct ProfileNode {
+    pub(crate) id: NodeId,
+    pub(crate) commonality: Option<f64>,
+    pub(crate) containers: i32,
+    pub(crate) hosts: i32,
+    pub(crate) eligible: i32,
+    lineage_complete: bool,
+    collapsed_into: Option<NodeId>,
+}
+
+/// Siblings of one kind below one process (none: roots): the place among them.
+type Place = (Kind, Option<NodeId>, String, String);
+
+/// A profile.
+#[derive(Debug)]
+pub(crate) struct Profile {
+    pub(crate) revision: Revision,
+    nodes: Vec<ProfileNode>,
+    // Keys are hashes, or come from containers: seeded at random.
+    by_id: HashMap<NodeId, usize, foldhash::fast::RandomState>,
+    patterns: HashMap<Place, Vec<(Regex, usize)>>,
+    /// The same whatever process they hang from.
+    loose_patterns: HashMap<(Kind, String, String), Vec<(Regex, usize)>>,
+    by_target: HashMap<u64, Vec<usize>>,
+    /// Places of which the profile does not keep all siblings.
+    overflowed: HashSet<Place>,
+    programs: HashSet<String>,
+    folders: HashSet<u64>,
+    state: foldhash::fast::RandomState,
+}
+
+/// What a sibling is called among the others of its place.
+pub(crate) struct Sibling<'a> {
+    pub(crate) identity: Identity<'a>,
+    /// Of a process.
+    pub(crate) root_kind: Option<&'a str>,
+    pub(crate) script: Option<&'a str>,
+}
+
+impl Profile {
+    fn new(revision: Revision) -> Self {
+        Self {
+            revision,
+            nodes: Vec::new(),
+            by_id: HashMap::default(),
+            patterns: HashMap::new(),
+            loose_patterns: HashMap::new(),
+            by_target: HashMap::new(),
+            overflowed: HashSet::new(),
+            programs: HashSet::new(),
+            folders: HashSet::new(),
+            state: foldhash::fast::RandomState::default(),
+        }
+    }
+
+    fn add(&mut self, batch: &RecordBatch, row: usize) {
+        let read = Reader::new(batch);
+        let id = |name| read.bytes(name, row).and_then(|bytes| bytes.try_into().ok()).map(NodeId::from_bytes);
+        let kind = read.text("kind", row).and_then(Kind::parse);
+        let (Some(node_id), Some(kind)) = (id("node_id"), kind) else { return };
+        let text = |name| read.text(name, row);
+        let is_process = kind == Kind::Process;
+        let (name, form) = match kind {
+            Kind::Process => (None, None),
+            Kind::File => (text("path"), None),
+            Kind::Dns => (text("dns_name"), text("dns_type")),
+            Kind::Connect | Kind::Listen => (text("address"), text("protocol")),
+            Kind::Syscall | Kind::Capability => (text("name"), None),
+        };
+        let identity = Identity {
+            kind,
+            exe: text("exe"),
+            argv0: text("argv0"),
+            script: text("script").filter(|_| is_process && read.bool("shebang", row) == Some(true)),
+            name,
+            form,
+            port: read.int32("port", row),
+        };
+        let sibling = Sibling { identity, root_kind: text("root_kind"), script: text("script") };
+        let at = self.nodes.len();
+        self.nodes.push(ProfileNode {
+            id: node_id,
+            commonality: read.float("commonality", row),
+            containers: read.int32("container_count", row).unwrap_or_default(),
+            hosts: read.int32("host_count", row).unwrap_or_default(),
+            eligible: read.int32("eligible_containers", row).unwrap_or_default(),
+            lineage_complete: read.bool("lineage_complete", row).unwrap_or_default(),
+            collapsed_into: id("collapsed_into"),
+        });
+        self.by_id.insert(node_id, at);
+        let place = sibling.place(id("parent_id"));
+        if read.int64("overflow", row).is_some()
+            && let Some((place, _)) = &place
+        {
+            self.overflowed.insert(place.clone());
+        }
+        match text("pattern") {
+            Some(signature) => {
+                // What is folded below several folded processes is found by its id.
+                let whole = Regex::new(&format!("^(?:{signature})$"));
+                if let (Ok(regex), Some((place, _))) = (whole, place) {
+                    let loose = (place.0, identity.exe.unwrap_or_default().to_owned(), place.3.clone());
+                    let loose = if is_process { (place.0, String::new(), place.3.clone()) } else { loose };
+                    self.loose_patterns.entry(loose).or_default().push((regex.clone(), at));
+                    self.patterns.entry(place).or_default().push((regex, at));
+                }
+            }
+            None => {
+                self.by_target.entry(self.target_hash(&identity)).or_default().push(at);
+                if is_process {
+                    self.programs.extend(identity.exe.map(str::to_owned));
+                }
+                if let Some(folder) = folder_of(&identity) {
+                    self.folders.insert(self.hash(&(identity.exe, folder)));
+                }
+            }
+        }
+    }
+
+    fn hash(&self, value: &impl Hash) -> u64 {
+        self.state.hash_one(value)
+    }
+
+    fn target_hash(&self, identity: &Identity<'_>) -> u64 {
+        self.hash(&(identity.kind, identity.exe, target(identity)))
+    }
+
+    /// A node, by its place in the profile.
+    pub(crate) fn node(&self, at: usize) -> &ProfileNode {
+        &self.nodes[at]
+    }
+
+    /// The row that speaks for a node: what it is folded into, where it is.
+    fn speaker(&self, at: usize) -> (usize, How) {
+        let into = self.nodes[at].collapsed_into.and_then(|id| self.by_id.get(&id));
+        into.map_or((at, How::Id), |into| (*into, How::Pattern))
+    }
+
+    /// The row of an id.
+    pub(crate) fn by_id(&self, id: NodeId) -> Option<(usize, How)> {
+        self.by_id.get(&id).map(|at| self.speaker(*at))
+    }
+
+    /// The pattern that a name matches, below a process as it is shown.
+    pub(crate) fn by_pattern(&self, sibling: &Sibling<'_>, parent: Option<NodeId>) -> Option<usize> {
+        let (place, name) = sibling.place(parent)?;
+        matching(self.patterns.get(&place)?, name)
+    }
+
+    /// Whether the profile does not keep all siblings of a place, so that it says nothing about others.
+    pub(crate) fn is_overflowed(&self, sibling: &Sibling<'_>, parent: Option<NodeId>) -> bool {
+        !self.overflowed.is_empty()
+            && sibling.place(parent).is_some_and(|(place, _)| self.overflowed.contains(&place))
+    }
+
+    /// A row with the same executable and target, wherever it hangs. Where the lineage is known for certain, only one whose own
+    /// is not.
+    pub(crate) fn by_target(&self, sibling: &Sibling<'_>, lineage_complete: bool) -> Option<usize> {
+        let may = |at: &usize| !lineage_complete || !self.nodes[*at].lineage_complete;
+        let rows = self.by_target.get(&self.target_hash(&sibling.identity));
+        if let Some(at) = rows.into_iter().flatten().copied().find(may) {
+            return Some(self.speaker(at).0);
+        }
+        let (place, name) = sibling.place(None)?;
+        let exe = match sibling.identity.kind {
+            Kind::Process => String::new(),
+            _ => sibling.identity.exe.unwrap_or_default().to_owned(),
+        };
+        matching(self.loose_patterns.get(&(place.0, exe, place.3))?, name).filter(may)
+    }
+
+    /// Whether it saw a kind of node at all.
+    pub(crate) fn sees(&self, kind: Kind) -> bool {
+        self.revision.completeness.get(kind.as_str()).is_some_and(|share| *share > 0.0)
+    }
+
+    /// Whether a program ran in it, wherever in the tree.
+    pub(crate) fn has_program(&self, exe: &str) -> bool {
+        self.programs.contains(exe)
+    }
+
+    /// Whether a program used another file of the same folder.
+    pub(crate) fn has_folder(&self, identity: &Identity<'_>) -> bool {
+        folder_of(identity).is_some_and(|folder| self.folders.contains(&self.hash(&(identity.exe, folder))))
+    }
+}
+
+fn folder_of<'a>(identity: &Identity<'a>) -> Option<&'a str> {
+    if identity.kind != Kind::File {
+        return None;
+    }
+    Some(identity.name?.rsplit_once('/')?.0)
+}
+
+fn matching(patterns: &[(Regex, usize)], name: &str) -> Option<usize> {
+    patterns.iter().find(|(regex, _)| regex.is_match(name)).map(|(_, at)| *at)
+}
+
+impl<'a> Sibling<'a> {
+    fn place(&self, parent: Option<NodeId>) -> Option<(Place, &'a str)> {
+        let (place, name) = self.identity.sibling(self.script)?;
+        let root = self.root_kind.unwrap_or_default().to_owned();
+        Some(((self.identity.kind, parent, root, place.into_owned()), name))
+    }
+}
+
+/// The profiles of some workloads of one bucket: the given revisions.
+pub(crate) async fn load(
+    nodes: &OpenTable,
+    bucket: i32,
+    wanted: &BTreeMap<WorkloadKey, Revision>,
+) -> Result<HashMap<WorkloadKey, Profile>, TableError> {
+    let keys: BTreeSet<String> = wanted.keys().map(ToString::to_string).collect();
+    let mut profiles: HashMap<WorkloadKey, Profile> =
+        wanted.iter().map(|(key, revision)| (*key, Profile::new(revision.clone()))).collect();
+    let files = nodes.files()?;
+    let files = files.iter().filter(|file| file.bucket() == Some(bucket) && file.may_hold("workload_key", &keys));
+    let select = Selection { columns: Some(&COLUMNS), workloads: Some(&keys) };
+    for file in files {
+        for batch in nodes.read(file, select).await? {
+            let read = Reader::new(&batch);
+            let workloads = batch["workload_key"].as_string_opt::<i32>();
+            for row in 0..batch.num_rows() {
+                let key = workloads.filter(|keys| keys.is_valid(row)).map(|keys| keys.value(row));
+                let Some(profile) = key.and_then(WorkloadKey::parse).and_then(|key| profiles.get_mut(&key))
+                else {
+                    continue;
+                };
+                if read.int32("revision", row) == Some(profile.revision.number) {
+                    profile.add(&batch, row);
+                }
+            }
+        }
+    }
+    Ok(profiles)
+}

@@ -1,0 +1,150 @@
+//! One signal, as the table has it.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{BinaryArray, RecordBatch};
+use arrow::error::ArrowError;
+use chrono::{DateTime, Utc};
+use wsp_schemas::identity::NodeId;
+use wsp_schemas::image::Workload;
+use wsp_schemas::tables::SIGNALS;
+
+use crate::rows::Builder;
+use crate::rules::Severity;
+
+/// What a profile says of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProfileContext {
+    /// The stable profile does not have it.
+    Unseen,
+    /// The profile still learns.
+    Learning,
+    /// There is no profile.
+    NoProfile,
+    /// The stable profile has it.
+    Known,
+}
+
+impl ProfileContext {
+    /// Its word in the column `profile_context`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unseen => "unseen",
+            Self::Learning => "learning",
+            Self::NoProfile => "no_profile",
+            Self::Known => "known",
+        }
+    }
+}
+
+/// A row of `signals`.
+#[derive(Debug, Clone)]
+pub(crate) struct Signal {
+    pub(crate) bucket: i32,
+    pub(crate) workload_key: Option<String>,
+    pub(crate) workload: Option<Workload>,
+    pub(crate) id: String,
+    pub(crate) rule: String,
+    pub(crate) severity: Severity,
+    pub(crate) source: &'static str,
+    pub(crate) time: DateTime<Utc>,
+    pub(crate) last_seen: Option<DateTime<Utc>>,
+    pub(crate) snapshot_id: Option<String>,
+    pub(crate) window: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    pub(crate) container_id: Option<String>,
+    pub(crate) container_name: Option<String>,
+    pub(crate) image_digest: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) exe: Option<String>,
+    pub(crate) target: Option<String>,
+    pub(crate) node_id: Option<NodeId>,
+    pub(crate) process_id: Option<NodeId>,
+    pub(crate) lineage: Vec<String>,
+    pub(crate) summary: String,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) context: ProfileContext,
+    pub(crate) revision: Option<i32>,
+    pub(crate) profile_node: Option<Context>,
+    pub(crate) profile_process: Option<Context>,
+    pub(crate) novelty: Option<&'static str>,
+    pub(crate) nodes: i32,
+    pub(crate) events: i64,
+    pub(crate) suppressed_by: Option<String>,
+    pub(crate) detected_at: DateTime<Utc>,
+    pub(crate) batch: Option<i64>,
+}
+
+/// The profile's row for a node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context {
+    pub(crate) id: NodeId,
+    pub(crate) commonality: Option<f64>,
+    pub(crate) how: &'static str,
+}
+
+/// An id that follows from what the signal is about.
+pub(crate) fn id(rule: &str, about: &[&[u8]]) -> String {
+    let mut hash = blake3::Hasher::new();
+    for field in [b"wsp signal 1".as_slice(), rule.as_bytes()].iter().chain(about) {
+        hash.update(&(field.len() as u64).to_le_bytes()).update(field);
+    }
+    let mut bytes = [0; 16];
+    hash.finalize_xof().fill(&mut bytes);
+    NodeId::from_bytes(bytes).to_string()
+}
+
+/// Rows of the table.
+pub(crate) fn to_batch(signals: &[Signal]) -> Result<RecordBatch, ArrowError> {
+    let mut rows = Builder::new(signals.len());
+    let all = || signals.iter();
+    let text = |get: fn(&Signal) -> Option<String>| signals.iter().map(get);
+    let ids = |get: fn(&Signal) -> Option<NodeId>| -> std::sync::Arc<BinaryArray> {
+        let ids = signals.iter().map(|signal| get(signal).map(|id| id.as_bytes().to_vec()));
+        std::sync::Arc::new(ids.collect::<BinaryArray>())
+    };
+    rows.int32("bucket", all().map(|signal| Some(signal.bucket)));
+    rows.text("workload_key", text(|signal| signal.workload_key.clone()));
+    rows.text("image_name", text(|signal| signal.workload.as_ref().map(|image| image.name().to_owned())));
+    rows.text("image_tag", text(|signal| signal.workload.as_ref().map(|image| image.tag().to_owned())));
+    rows.text("signal_id", text(|signal| Some(signal.id.clone())));
+    rows.text("rule", text(|signal| Some(signal.rule.clone())));
+    rows.text("severity", text(|signal| Some(signal.severity.as_str().to_owned())));
+    rows.text("source", text(|signal| Some(signal.source.to_owned())));
+    rows.time("time", all().map(|signal| Some(signal.time)));
+    rows.text("snapshot_id", text(|signal| signal.snapshot_id.clone()));
+    rows.text("container_id", text(|signal| signal.container_id.clone()));
+    rows.text("host", text(|signal| signal.host.clone()));
+    rows.array("node_id", ids(|signal| signal.node_id));
+    rows.text_list("lineage", all().map(|signal| signal.lineage.clone()));
+    rows.text("summary", text(|signal| Some(signal.summary.clone())));
+    rows.text_map("attributes", all().map(|signal| Some(signal.attributes.clone())))?;
+    rows.text("profile_context", text(|signal| Some(signal.context.as_str().to_owned())));
+    rows.int32("revision", all().map(|signal| signal.revision));
+    rows.float("commonality", all().map(|signal| signal.profile_node.and_then(|node| node.commonality)));
+    rows.text("suppressed_by", text(|signal| signal.suppressed_by.clone()));
+    rows.int64("events", all().map(|signal| Some(signal.events)));
+    rows.text("kind", text(|signal| signal.kind.map(str::to_owned)));
+    rows.text("exe", text(|signal| signal.exe.clone()));
+    rows.text("target", text(|signal| signal.target.clone()));
+    rows.array("process_id", ids(|signal| signal.process_id));
+    rows.array("profile_node_id", ids(|signal| signal.profile_node.map(|node| node.id)));
+    rows.array("profile_process_id", ids(|signal| signal.profile_process.map(|node| node.id)));
+    rows.float(
+        "process_commonality",
+        all().map(|signal| signal.profile_process.and_then(|node| node.commonality)),
+    );
+    rows.text("match", text(|signal| signal.profile_node.map(|node| node.how.to_owned())));
+    rows.text("novelty", text(|signal| signal.novelty.map(str::to_owned)));
+    rows.int32("nodes", all().map(|signal| Some(signal.nodes)));
+    rows.time("last_seen", all().map(|signal| signal.last_seen));
+    rows.time("window_start", all().map(|signal| signal.window.map(|window| window.0)));
+    rows.time("window_end", all().map(|signal| signal.window.map(|window| window.1)));
+    rows.text("container_name", text(|signal| signal.container_name.clone()));
+    rows.text("image_digest", text(|signal| signal.image_digest.clone()));
+    rows.text_map("labels", all().map(|signal| Some(signal.labels.clone())))?;
+    rows.time("detected_at", all().map(|signal| Some(signal.detected_at)));
+    rows.int64("batch", all().map(|signal| signal.batch));
+    rows.finish(&SIGNALS)
+}

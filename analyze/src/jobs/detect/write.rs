@@ -1,0 +1,132 @@
+//! Puts verdicts into the tables: signals first, then what was judged.
+//!
+//! A run that stops in between has written signals of snapshots that count as not judged. The next run judges them again, and
+//! leaves out signals that stand already: their ids follow from what they are about.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use arrow::error::ArrowError;
+use wsp_schemas::tables::DETECTIONS;
+
+use super::signal::{self, Signal};
+use super::{DetectError, Means, Report, Verdict};
+use crate::rows::Builder;
+use crate::rows::Reader;
+use crate::tables::{Change, OpenTable, Selection, TableError, application, partition_value};
+
+/// Application transaction that says at which run of a bucket a table stands.
+fn run_of(bucket: i32) -> String {
+    format!("detect/{bucket}")
+}
+
+/// Both tables, at the versions that follow.
+pub(super) async fn commit(
+    signals: OpenTable,
+    detections: OpenTable,
+    verdicts: Vec<Verdict>,
+    rules: &str,
+    means: &Means,
+    report: &mut Report,
+) -> Result<(OpenTable, OpenTable), DetectError> {
+    let mut buckets: BTreeMap<i32, Vec<Verdict>> = BTreeMap::new();
+    for verdict in verdicts {
+        buckets.entry(verdict.bucket).or_default().push(verdict);
+    }
+    let (mut raised, mut judged) = (Change::default(), Change::default());
+    for (bucket, verdicts) in &mut buckets {
+        let stood = signals.application(&run_of(*bucket)).await?.unwrap_or(0);
+        let done = detections.application(&run_of(*bucket)).await?.unwrap_or(0);
+        if stood > done {
+            let standing = standing(&signals, *bucket, verdicts).await?;
+            verdicts.iter_mut().for_each(|verdict| {
+                verdict.signals.retain(|signal| !standing.contains(&signal.id));
+            });
+        }
+        let batch = stood.max(done) + 1;
+        for verdict in verdicts.iter_mut() {
+            verdict.signals.iter_mut().for_each(|signal| signal.batch = Some(batch));
+        }
+        let partition = vec![partition_value("bucket", bucket)];
+        let rows: Vec<Signal> = verdicts.iter().flat_map(|verdict| verdict.signals.iter().cloned()).collect();
+        raised.add(&signals, partition.clone(), &signal::to_batch(&rows)?).await?;
+        raised.advance(*bucket, application(&run_of(*bucket), batch));
+        let rows = to_batch(*bucket, verdicts, batch, rules, means)?;
+        judged.add(&detections, partition, &rows).await?;
+        judged.advance(*bucket, application(&run_of(*bucket), batch));
+    }
+    if raised.is_empty() {
+        return Ok((signals, detections));
+    }
+    let signals = raised.commit(&signals).await?;
+    let detections = judged.commit(&detections).await?;
+    buckets.values().flatten().for_each(|verdict| report.count(verdict));
+    Ok((signals, detections))
+}
+
+/// Ids of signals of these snapshots that stand already.
+async fn standing(
+    signals: &OpenTable,
+    bucket: i32,
+    verdicts: &[Verdict],
+) -> Result<HashSet<String>, TableError> {
+    let snapshots: BTreeSet<String> =
+        verdicts.iter().map(|verdict| verdict.candidate.key.id.to_string()).collect();
+    let select = Selection { columns: Some(&["signal_id", "snapshot_id"]), workloads: None };
+    let mut standing = HashSet::new();
+    for file in signals.files()? {
+        if file.bucket() != Some(bucket) || !file.may_hold("snapshot_id", &snapshots) {
+            continue;
+        }
+        for batch in signals.read(&file, select).await? {
+            let read = Reader::new(&batch);
+            let ids = (0..batch.num_rows())
+                .filter(|row| read.text("snapshot_id", *row).is_some_and(|id| snapshots.contains(id)))
+                .filter_map(|row| read.text("signal_id", row).map(str::to_owned));
+            standing.extend(ids);
+        }
+    }
+    Ok(standing)
+}
+
+fn to_batch(
+    bucket: i32,
+    verdicts: &[Verdict],
+    batch: i64,
+    rules: &str,
+    means: &Means,
+) -> Result<arrow::array::RecordBatch, ArrowError> {
+    let mut rows = Builder::new(verdicts.len());
+    let all = || verdicts.iter();
+    let text = |get: fn(&Verdict) -> Option<String>| verdicts.iter().map(get);
+    let count = |get: fn(&Verdict) -> usize| {
+        verdicts.iter().map(move |verdict| Some(i32::try_from(get(verdict)).unwrap_or(i32::MAX)))
+    };
+    rows.int32("bucket", all().map(|_| Some(bucket)));
+    rows.text("workload_key", text(|verdict| Some(verdict.candidate.key.workload.to_string())));
+    rows.text("object_key", text(|verdict| Some(verdict.candidate.object_key.clone())));
+    rows.text("snapshot_id", text(|verdict| Some(verdict.candidate.key.id.to_string())));
+    let outcome = |verdict: &Verdict| if verdict.damage.is_some() { "damaged" } else { "judged" };
+    rows.text("outcome", all().map(|verdict| Some(outcome(verdict).to_owned())));
+    rows.text("reason", text(|verdict| verdict.damage.clone()));
+    rows.text(
+        "profile_context",
+        text(|verdict| {
+            let context = match verdict.revision {
+                None => "no_profile",
+                Some((_, false)) => "learning",
+                Some((_, true)) => "stable",
+            };
+            Some(context.to_owned())
+        }),
+    );
+    rows.int32("revision", all().map(|verdict| verdict.revision.map(|(number, _)| number)));
+    rows.bool("is_novel", all().map(|verdict| Some(verdict.candidate.is_late)));
+    rows.int32("nodes", count(|verdict| verdict.nodes));
+    rows.int32("novel_nodes", count(|verdict| verdict.novel_nodes));
+    rows.int32("signals", count(|verdict| verdict.signals.len()));
+    rows.int32("signals_dropped", count(|verdict| verdict.dropped));
+    rows.text("rules", all().map(|_| Some(rules.to_owned())));
+    rows.int64("batch", all().map(|_| Some(batch)));
+    rows.time("detected_at", all().map(|_| Some(means.detected_at)));
+    rows.finish(&DETECTIONS)
+}
