@@ -11,7 +11,9 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable as _, Operator};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 
@@ -111,7 +113,14 @@ impl Predicate {
         if !matches!(kind, DataType::Boolean | DataType::Null) {
             return Err(PredicateError::NotBoolean(kind));
         }
-        let expression = context.create_physical_expr(parsed, &named).map_err(PredicateError::sql)?;
+        let simplify = SimplifyContext::builder()
+            .with_schema(Arc::new(named.clone()))
+            .with_config_options(Arc::clone(context.state_ref().read().config_options()))
+            .build();
+        let simplifier = ExprSimplifier::new(simplify);
+        let simple = simplifier.coerce(parsed, &named).and_then(|parsed| simplifier.simplify(parsed));
+        let simple = simple.map_err(PredicateError::sql)?;
+        let expression = context.create_physical_expr(simple, &named).map_err(PredicateError::sql)?;
         let predicate = Self { text: text.trim().to_owned(), expression, columns, kinds };
         // What is wrong with a literal, a regular expression for one, shows when it is first evaluated.
         predicate.holds(&RecordBatch::new_empty(Arc::clone(schema))).map_err(PredicateError::sql)?;
@@ -295,10 +304,11 @@ mod tests {
             ("kind", "gives Utf8"),
             ("nothing = 1", "nothing"),
             ("kind = 'x' AS y", "an alias"),
-            ("kind IN (SELECT 'x')", "no condition"),
-            ("EXISTS (SELECT 1)", "no condition"),
-            ("(SELECT true)", "no condition"),
-            ("count(*) > 1", "an aggregate"),
+            ("kind IN (SELECT 'x')", "a subquery"),
+            ("EXISTS (SELECT 1)", "a subquery"),
+            ("(SELECT true)", "a subquery"),
+            ("kind IN (SELECT kind FROM signals)", "no condition"),
+            ("count(kind) > 1", "an aggregate"),
             ("row_number() OVER () = 1", "a window function"),
             ("random() > 0.5", "the function random"),
             ("now() > container_started", "the function now"),

@@ -9,7 +9,9 @@ use wsp_schemas::store::{Store, StoreError};
 use wsp_schemas::text::for_display;
 
 use crate::jobs::backtest::BacktestError;
+use crate::jobs::detect::DetectError;
 use crate::jobs::merge::MergeError;
+use crate::rules::LoadError;
 use crate::tables::TableError;
 use crate::views::QueryError;
 
@@ -167,6 +169,29 @@ impl From<MergeError> for Failure {
                 Self { code: OUR_BUG, ..Self::new(error) }
             }
             error => Self::new(error),
+        }
+    }
+}
+
+impl From<DetectError> for Failure {
+    fn from(error: DetectError) -> Self {
+        match error {
+            DetectError::Table(error) => error.into(),
+            error @ DetectError::List { .. } => Self::new(error).hint("check the URL, the network and the credentials"),
+            error @ DetectError::Rows(_) => Self { code: OUR_BUG, ..Self::new(error) },
+            error @ DetectError::Engine(_) => Self::new(error),
+        }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        let is_store = matches!(error, LoadError::Store { .. });
+        let failure = Self::new(error);
+        if is_store {
+            failure.hint("check the URL, the network and the credentials")
+        } else {
+            failure.hint("`wsp rules check FILE…` says what is wrong with rule files; without all rules nothing is judged")
         }
     }
 }

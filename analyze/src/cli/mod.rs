@@ -3,6 +3,7 @@
 mod backtest;
 mod compact;
 mod demo;
+mod detect;
 mod diff;
 mod failure;
 mod import;
@@ -11,6 +12,7 @@ mod output;
 mod profile;
 mod profiles;
 mod progress;
+mod rules;
 mod show;
 mod sql;
 mod store;
@@ -46,6 +48,10 @@ enum Command {
     Import(import::Args),
     /// Merge new snapshots into profiles
     Merge(merge::Args),
+    /// Judge new snapshots: by rules, and by what stable profiles do not have
+    Detect(detect::Args),
+    /// List, check and test detection rules
+    Rules(rules::Args),
     /// List profiles; begin new revisions of them
     Profiles(profiles::Args),
     /// Show one profile: its process tree with files, DNS and network
@@ -54,7 +60,7 @@ enum Command {
     Diff(diff::Args),
     /// Replay history: what would a profile that learned from fewer snapshots or hours have missed?
     Backtest(backtest::Args),
-    /// Query profiles with SQL: views `profiles`, `nodes`, `snapshots`, `activity`
+    /// Query profiles with SQL: views `profiles`, `nodes`, `snapshots`, `signals`, …
     Sql(sql::Args),
     /// Move old snapshots into the table `activity`, put small table files together, delete what nobody needs
     Compact(compact::Args),
@@ -117,6 +123,8 @@ async fn run(command: Command) -> Result<Ending, Failure> {
         Command::Demo(args) => demo::run(args).await,
         Command::Import(args) => import::run(args).await,
         Command::Merge(args) => merge::run(args).await,
+        Command::Detect(args) => detect::run(args).await,
+        Command::Rules(args) => rules::run(args).await,
         Command::Profiles(args) => profiles::run(args).await,
         Command::Show(args) => show::run(args).await,
         Command::Diff(args) => diff::run(args).await,

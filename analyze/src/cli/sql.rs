@@ -7,6 +7,7 @@ use crate::views;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Views: profiles (one row a profile), nodes (one row a node), snapshots (one row a snapshot), \
+                        signals (one row an alert), suppressions (one row a suppression, or a suggestion of one), \
                         activity (one row a node of a snapshot that `wsp compact` moved). \
                         `DESCRIBE nodes` lists the columns; the tables behind the views are in the schema `raw`."
 )]

@@ -110,7 +110,17 @@ fn add<'a>(
     Ok(())
 }
 
+/// Names and contents.
 type Files = Vec<(String, Vec<u8>)>;
+
+/// The rule files behind some paths, of folders those that are named `*.toml`.
+pub fn files(paths: &[PathBuf]) -> Result<Files, LoadError> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(of_path(path)?);
+    }
+    Ok(files)
+}
 
 async fn of_store(store: &Store) -> Result<Files, LoadError> {
     let failed = |source| LoadError::Store { store: store.to_string(), source };

@@ -16,7 +16,7 @@ use wsp_schemas::tables::BEHAVIOUR;
 use crate::predicate::Predicate;
 
 pub use file::{RuleError, parse};
-pub use load::{LoadError, load, shipped};
+pub use load::{LoadError, files, load, shipped};
 
 /// A rule.
 #[derive(Debug, Clone)]

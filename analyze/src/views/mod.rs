@@ -8,17 +8,19 @@ use datafusion::datasource::MemTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::prelude::{SQLOptions, SessionContext};
 use wsp_schemas::store::Store;
-use wsp_schemas::tables::ACTIVITY;
+use wsp_schemas::tables::{ACTIVITY, DETECTIONS, SIGNALS, SUPPRESSIONS};
 
 use crate::session;
 use crate::tables::{OpenTable, ProfileTables, TableError};
 
 /// Views by name, with their definitions.
-const VIEWS: [(&str, &str); 4] = [
+const VIEWS: [(&str, &str); 6] = [
     ("profiles", include_str!("profiles.sql")),
     ("nodes", include_str!("nodes.sql")),
     ("snapshots", include_str!("snapshots.sql")),
     ("activity", include_str!("activity.sql")),
+    ("signals", include_str!("signals.sql")),
+    ("suppressions", include_str!("suppressions.sql")),
 ];
 
 /// A query that gave no answer.
@@ -44,12 +46,14 @@ pub async fn open(store: &Store) -> std::result::Result<SessionContext, QueryErr
     ] {
         raw.register_table(name.to_owned(), table.provider().await?)?;
     }
-    let activity: Arc<dyn TableProvider> = match OpenTable::open(store, &ACTIVITY, None).await? {
-        Some(table) => table.provider().await?,
-        // Until a compaction makes the table, it has no rows.
-        None => Arc::new(MemTable::try_new(Arc::new(ACTIVITY.arrow_schema()), vec![Vec::new()])?),
-    };
-    raw.register_table(ACTIVITY.name.to_owned(), activity)?;
+    for declared in [&ACTIVITY, &SIGNALS, &DETECTIONS, &SUPPRESSIONS] {
+        let table: Arc<dyn TableProvider> = match OpenTable::open(store, declared, None).await? {
+            Some(table) => table.provider().await?,
+            // Until the job that makes it runs, it has no rows.
+            None => Arc::new(MemTable::try_new(Arc::new(declared.arrow_schema()), vec![Vec::new()])?),
+        };
+        raw.register_table(declared.name.to_owned(), table)?;
+    }
     let catalog = context
         .catalog("datafusion")
         .ok_or_else(|| DataFusionError::Internal("a new session has no default catalog".to_owned()))?;

@@ -1,0 +1,218 @@
+//! Changes of suppressions, and the marks of signals that follow from them.
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use chrono::{DateTime, Utc};
+use datafusion::prelude::SessionContext;
+use wsp_schemas::store::Store;
+use wsp_schemas::table::Table;
+use wsp_schemas::tables::{SIGNALS, SUPPRESSIONS};
+
+use super::active::{columns, holds};
+use super::{Active, Scope, State, SuppressError, Suppression, read};
+use crate::jobs::retry::Patience;
+use crate::predicate::Predicate;
+use crate::rows::{Builder, Reader};
+use crate::tables::{Change, OpenTable, ProfileTables, Selection, application, partition_value};
+
+/// How often a change begins anew because something else was faster.
+const CONFLICTS: usize = 60;
+/// Application transaction of `suppressions`: the number of the last change.
+const CHANGE: &str = "suppress/change";
+/// Application transaction of `signals`: the number of the last change that its marks follow.
+const APPLIED: &str = "suppress/applied";
+
+/// What somebody decided.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The suppression; its change number and time are given here.
+    pub suppression: Suppression,
+    /// What it becomes.
+    pub to: State,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Changed {
+    /// Signals that are hidden now and were not, or by another suppression.
+    pub hidden: usize,
+    /// Signals that are no longer hidden.
+    pub shown: usize,
+}
+
+/// Writes decisions down, and marks signals accordingly. The predicates of what is accepted were parsed before.
+pub async fn decide(
+    store: &Store,
+    context: &SessionContext,
+    decisions: &[Decision],
+    now: DateTime<Utc>,
+) -> Result<Changed, SuppressError> {
+    let mut patience = Patience::new(CONFLICTS);
+    while let Err(error) = write(store, decisions, now).await {
+        patience.wait(error, SuppressError::table).await?;
+    }
+    refresh(store, context).await
+}
+
+async fn write(store: &Store, decisions: &[Decision], now: DateTime<Utc>) -> Result<(), SuppressError> {
+    let buckets = ProfileTables::open(store).await?.ledger.buckets()?;
+    let table = OpenTable::open_or_create(store, &SUPPRESSIONS, buckets).await?;
+    let standing = read(&table).await?;
+    let last = table.application(CHANGE).await?.unwrap_or(0);
+    let mut rows = Vec::new();
+    for (decision, number) in decisions.iter().zip(last + 1..) {
+        let one = &decision.suppression;
+        let state = standing.iter().find(|known| known.id == one.id).map(|known| known.state);
+        // Another attempt may have written it.
+        if state == Some(decision.to) && decision.to != State::Accepted {
+            continue;
+        }
+        let is_allowed = match decision.to {
+            State::Suggested => state.is_none_or(|state| state == State::Removed),
+            State::Accepted | State::Rejected => true,
+            State::Removed => state == Some(State::Accepted),
+        };
+        if !is_allowed {
+            let state = state.map_or("not there", State::as_str);
+            return Err(SuppressError::State { id: one.id.clone(), state, to: decision.to.as_str() });
+        }
+        rows.push(Suppression { state: decision.to, changed_at: now, change: number, ..one.clone() });
+    }
+    let Some(newest) = rows.last().map(|row| row.change) else { return Ok(()) };
+    let mut change = Change::default();
+    change.add(&table, Vec::new(), &to_batch(&rows)?).await?;
+    change.set(application(CHANGE, newest));
+    // Two changes at the same time would not know of each other.
+    change.commit_next(&table).await?;
+    Ok(())
+}
+
+fn to_batch(suppressions: &[Suppression]) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let mut rows = Builder::new(suppressions.len());
+    let all = || suppressions.iter();
+    let text = |get: fn(&Suppression) -> Option<String>| suppressions.iter().map(get);
+    rows.text("suppression_id", text(|one| Some(one.id.clone())));
+    rows.time("changed_at", all().map(|one| Some(one.changed_at)));
+    rows.text("state", text(|one| Some(one.state.as_str().to_owned())));
+    rows.text("rule", text(|one| Some(one.rule.clone())));
+    rows.text(
+        "workload_key",
+        text(|one| match &one.scope {
+            Scope::Workload(workload) => Some(workload.key().to_string()),
+            Scope::Image(_) | Scope::All => None,
+        }),
+    );
+    rows.text("image_name", text(|one| one.scope.image_name().map(str::to_owned)));
+    rows.text("image_tag", text(|one| one.scope.image_tag().map(str::to_owned)));
+    rows.text("predicate", text(|one| Some(one.predicate.clone())));
+    rows.text("evidence", text(|one| Some(one.evidence.clone())));
+    rows.text("author", text(|one| one.author.clone()));
+    rows.text("reason", text(|one| one.reason.clone()));
+    rows.time("expires_at", all().map(|one| one.expires_at));
+    rows.text("scope", text(|one| Some(one.scope.as_str().to_owned())));
+    rows.int64("change", all().map(|one| Some(one.change)));
+    rows.finish(&SUPPRESSIONS)
+}
+
+/// Marks all signals as the suppressions say. Does nothing where that was done for the last change.
+pub async fn refresh(store: &Store, context: &SessionContext) -> Result<Changed, SuppressError> {
+    let mut patience = Patience::new(CONFLICTS);
+    loop {
+        match mark(store, context).await {
+            Ok(changed) => return Ok(changed),
+            Err(error) => patience.wait(error, SuppressError::table).await?,
+        }
+    }
+}
+
+async fn mark(store: &Store, context: &SessionContext) -> Result<Changed, SuppressError> {
+    let mut changed = Changed::default();
+    let Some(suppressions) = OpenTable::open(store, &SUPPRESSIONS, None).await? else { return Ok(changed) };
+    let Some(signals) = OpenTable::open(store, &SIGNALS, None).await? else { return Ok(changed) };
+    let last = suppressions.application(CHANGE).await?.unwrap_or(0);
+    if signals.application(APPLIED).await? >= Some(last) {
+        return Ok(changed);
+    }
+    let active = Active::new(context, &read(&suppressions).await?);
+    let mut change = Change::default();
+    for file in signals.files()? {
+        let batches = signals.read(&file, Selection::default()).await?;
+        let mut marked = Vec::with_capacity(batches.len());
+        let mut differs = false;
+        for batch in batches {
+            let (batch, found) = marked_anew(&active, &batch)?;
+            differs |= found != Changed::default();
+            changed.hidden += found.hidden;
+            changed.shown += found.shown;
+            marked.push(batch);
+        }
+        let Some(first) = marked.first().filter(|_| differs) else { continue };
+        let rows = arrow::compute::concat_batches(first.schema_ref(), &marked)?;
+        let bucket = file.bucket().unwrap_or_default();
+        change.remove(&file);
+        change.add(&signals, vec![partition_value("bucket", &bucket)], &rows).await?;
+    }
+    change.set(application(APPLIED, last));
+    // Signals that a detection adds meanwhile would not be marked: it begins anew, or this does.
+    change.commit_next(&signals).await?;
+    Ok(changed)
+}
+
+fn marked_anew(active: &Active, batch: &RecordBatch) -> Result<(RecordBatch, Changed), SuppressError> {
+    let hiding = active.hiding(batch)?;
+    let read = Reader::new(batch);
+    let mut changed = Changed::default();
+    for (row, hides) in hiding.iter().enumerate() {
+        match (hides.as_deref(), read.text("suppressed_by", row)) {
+            (Some(now), before) if before != Some(now) => changed.hidden += 1,
+            (None, Some(_)) => changed.shown += 1,
+            _ => {}
+        }
+    }
+    Ok((with_marks(&SIGNALS, batch, hiding)?, changed))
+}
+
+/// The same rows, with these values of `suppressed_by`.
+pub(crate) fn with_marks(
+    table: &Table,
+    batch: &RecordBatch,
+    marks: Vec<Option<String>>,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let marks: ArrayRef = std::sync::Arc::new(StringArray::from(marks));
+    let columns = table.columns.iter().zip(batch.columns()).map(|(column, values)| {
+        if column.name == "suppressed_by" { std::sync::Arc::clone(&marks) } else { std::sync::Arc::clone(values) }
+    });
+    RecordBatch::try_new(batch.schema(), columns.collect())
+}
+
+/// What a suppression would hide, of the signals that stand: how many open ones, by image.
+pub async fn preview(
+    store: &Store,
+    context: &SessionContext,
+    rule: &str,
+    scope: &Scope,
+    predicate: &str,
+) -> Result<std::collections::BTreeMap<String, usize>, SuppressError> {
+    let predicate = Predicate::parse(context, &columns(), predicate)?;
+    let mut hidden = std::collections::BTreeMap::new();
+    let Some(signals) = OpenTable::open(store, &SIGNALS, None).await? else { return Ok(hidden) };
+    for file in signals.files()? {
+        for batch in signals.read(&file, Selection::default()).await? {
+            let read = Reader::new(&batch);
+            let is_in = |row: &usize| {
+                read.text("rule", *row) == Some(rule)
+                    && read.text("suppressed_by", *row).is_none()
+                    && scope.has(read.text("image_name", *row), read.text("image_tag", *row))
+            };
+            let rows: Vec<usize> = (0..batch.num_rows()).filter(is_in).collect();
+            let found = holds(&predicate, &batch, &rows)?;
+            for (row, _) in rows.iter().zip(found.iter()).filter(|(_, found)| *found == Some(true)) {
+                let image = match (read.text("image_name", *row), read.text("image_tag", *row)) {
+                    (Some(name), Some(tag)) => wsp_schemas::image::reference(name, tag),
+                    _ => "no image".to_owned(),
+                };
+                *hidden.entry(image).or_default() += 1;
+            }
+        }
+    }
+    Ok(hidden)
+}
