@@ -4,6 +4,7 @@ mod archetypes;
 mod attacks;
 mod builder;
 mod crowds;
+mod drift;
 mod filler;
 mod platform;
 mod raw;
@@ -36,6 +37,8 @@ pub enum Class {
     Random,
     /// Injected.
     Attack,
+    /// Injected too, and harmless: what a healthy workload comes to do after it was learned.
+    Drift,
 }
 
 /// Nodes that come together: in one window either all of them or none.
@@ -51,6 +54,8 @@ pub(crate) struct Group {
     pub(crate) early: bool,
     /// Where the window opened over a running container, /proc could only guess its parents.
     pub(crate) guessed: bool,
+    /// No container draws whether it has it: it is injected, by streams of random numbers of its own.
+    pub(crate) apart: bool,
     /// Versions of the image that have it: from the first to below the second.
     pub(crate) versions: (usize, usize),
     /// Parents come before children. A parent outside the group is in an `always` group.
@@ -86,10 +91,23 @@ pub(crate) fn build(spec: &FleetSpec, image: usize, version: usize) -> Catalogue
     let mut builder = Builder::new(seed::rng(spec.seed, "catalogue", &[image]), spec.versions);
     let archetype = &ARCHETYPES[image % ARCHETYPES.len()];
     let main = (archetype.build)(&mut builder);
-    platform::add(&mut builder, &main);
+    let probe = platform::add(&mut builder, &main);
     attacks::add(&mut builder, &main);
     filler::add(&mut builder, &main, archetype, spec.nodes);
+    builder.apart(seed::rng(spec.seed, "attacks", &[image]));
+    attacks::add_apart(&mut builder, &main, &probe);
+    if spec.drift_share > 0.0 {
+        builder.apart(seed::rng(spec.seed, "drifts", &[image]));
+        drift::add(&mut builder, &main);
+    }
     builder.finish(version)
+}
+
+impl Catalogue {
+    /// Positions of the groups of a class.
+    pub(crate) fn of_class(&self, class: Class) -> Vec<usize> {
+        (0..self.groups.len()).filter(|group| self.groups[*group].class == class).collect()
+    }
 }
 
 impl Group {
@@ -101,7 +119,7 @@ impl Group {
     /// Expected number of its nodes in a mid-life window.
     fn weight(&self) -> f64 {
         match self.class {
-            Class::Startup | Class::Attack => 0.0,
+            Class::Startup | Class::Attack | Class::Drift => 0.0,
             _ => self.p_container * self.p_window * count(self.nodes.len()),
         }
     }
@@ -123,7 +141,7 @@ mod tests {
 
     #[test]
     fn catalogues_hold_what_they_promise() {
-        let spec = FleetSpec { versions: 3, ..FleetSpec::default() };
+        let spec = FleetSpec { versions: 3, drift_share: 1.0, ..FleetSpec::default() };
         for image in 0..ARCHETYPES.len() {
             for version in 0..3 {
                 let catalogue = build(&spec, image, version);
@@ -153,7 +171,7 @@ mod tests {
                 let weight: f64 = catalogue.groups.iter().map(Group::weight).sum::<f64>()
                     + catalogue.crowds.iter().map(Crowd::weight).sum::<f64>();
                 assert!((250.0..410.0).contains(&weight), "{image} {version}: {weight}");
-                for class in [Class::Always, Class::Startup, Class::Sometimes, Class::Attack] {
+                for class in [Class::Always, Class::Startup, Class::Sometimes, Class::Attack, Class::Drift] {
                     assert!(catalogue.groups.iter().any(|group| group.class == class), "{image}: {class:?}");
                 }
             }

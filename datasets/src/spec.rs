@@ -39,6 +39,16 @@ pub struct FleetSpec {
     pub lossy_share: f64,
     /// Share of the containers that are attacked, in one window each.
     pub attack_share: f64,
+    /// First window that an attack may fall into.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub attack_from: usize,
+    /// Share of the containers that come to do something harmless that their image was never seen doing: drift, of one kind
+    /// each.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drift_share: f64,
+    /// First window in which a container may drift.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drift_from: usize,
     /// Share of the hosts whose kernel has no DNS sensor.
     pub blind_share: f64,
     /// The newest tag of the first image is pushed again with another digest: the second half of its containers run that.
@@ -77,6 +87,9 @@ impl Default for FleetSpec {
             late_share: 0.1,
             lossy_share: 0.05,
             attack_share: 0.02,
+            attack_from: 0,
+            drift_share: 0.0,
+            drift_from: 0,
             blind_share: 0.05,
             tag_reuse: false,
         }
@@ -126,6 +139,7 @@ impl FleetSpec {
             ("late-share", self.late_share),
             ("lossy-share", self.lossy_share),
             ("attack-share", self.attack_share),
+            ("drift-share", self.drift_share),
             ("blind-share", self.blind_share),
         ];
         for (what, value) in shares {
@@ -135,6 +149,12 @@ impl FleetSpec {
                     value: value.to_string(),
                     rule: "a share lies between 0 and 1",
                 });
+            }
+        }
+        for (what, window) in [("attack-from", self.attack_from), ("drift-from", self.drift_from)] {
+            if window >= self.snapshots {
+                let value = window.to_string();
+                return Err(SpecError { what, value, rule: "windows count from 0, below the snapshots" });
             }
         }
         // Start-up takes 180 s, and a window must show more than that.
@@ -158,6 +178,11 @@ impl FleetSpec {
         }
         Ok(())
     }
+}
+
+/// Fields that came after the first fleets are not written where they are not set: specs are compared as text.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Durations as whole seconds.
@@ -195,6 +220,18 @@ mod tests {
                 "lossy-share of NaN: a share lies between 0 and 1",
             ),
             (
+                FleetSpec { drift_share: -0.1, ..spec.clone() },
+                "drift-share of -0.1: a share lies between 0 and 1",
+            ),
+            (
+                FleetSpec { attack_from: 4, ..spec.clone() },
+                "attack-from of 4: windows count from 0, below the snapshots",
+            ),
+            (
+                FleetSpec { drift_from: 9, ..spec.clone() },
+                "drift-from of 9: windows count from 0, below the snapshots",
+            ),
+            (
                 FleetSpec { interval: Duration::from_secs(1), ..spec.clone() },
                 "interval of 1 s: a window lasts 5 minutes to 24 days",
             ),
@@ -205,5 +242,15 @@ mod tests {
         ] {
             assert_eq!(bad.check().unwrap_err().to_string(), message);
         }
+    }
+
+    #[test]
+    fn specs_without_the_fields_of_drift_are_read_and_written_as_they_are() {
+        let text = serde_json::to_string(&FleetSpec::default()).unwrap();
+        assert!(!text.contains("drift") && !text.contains("_from"), "{text}");
+        assert_eq!(serde_json::from_str::<FleetSpec>(&text).unwrap(), FleetSpec::default());
+        let drifting = FleetSpec { attack_from: 1, drift_share: 0.5, drift_from: 2, ..FleetSpec::default() };
+        let text = serde_json::to_string(&drifting).unwrap();
+        assert_eq!(serde_json::from_str::<FleetSpec>(&text).unwrap(), drifting);
     }
 }

@@ -135,7 +135,7 @@ pub struct NodeTruth {
     /// Class of its group.
     pub class: Class,
     /// Probability that a container shows it in at least one of [`FleetSpec::snapshots`] windows, without loss and with its
-    /// sensor (of a `startup` node: a container whose start is covered); 0 for attacks.
+    /// sensor (of a `startup` node: a container whose start is covered); 0 for attacks and drift.
     pub p_shown: f64,
 }
 
@@ -160,6 +160,9 @@ pub struct ContainerTruth {
     pub has_crowds: Vec<usize>,
     /// What was injected.
     pub attacks: Vec<AttackTruth>,
+    /// What is new and harmless in its windows: a line for each window that shows it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drifts: Vec<DriftTruth>,
     /// Its windows.
     pub snapshots: Vec<SnapshotTruth>,
 }
@@ -177,6 +180,19 @@ pub struct AttackTruth {
     pub nodes: Vec<String>,
 }
 
+/// Drift in one window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftTruth {
+    /// Name of its group.
+    pub name: String,
+    /// Position of the window.
+    pub window: usize,
+    /// Its snapshot.
+    pub snapshot_id: String,
+    /// Ids of its nodes (those of kinds without a sensor, and [`SnapshotTruth::missing`] ones, are not in the snapshot).
+    pub nodes: Vec<String>,
+}
+
 /// A window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotTruth {
@@ -190,7 +206,7 @@ pub struct SnapshotTruth {
     pub window_end: DateTime<Utc>,
     /// It covers the container's start.
     pub covers_start: bool,
-    /// Positions of the groups that it shows, attacks among them, but for `always` ones, which all windows show.
+    /// Positions of the groups that it shows, attacks and drift among them, but for `always` ones, which all windows show.
     pub groups: Vec<usize>,
     /// Random names that it shows.
     pub names: Vec<NamesTruth>,

@@ -1,10 +1,16 @@
-//! What attackers do, for any image.
+//! What attackers do, for any image. Every kind is a group that shares no node with another: where two kinds would start the
+//! same program below the same parent, one of them goes another way.
+
+mod escape;
+mod execution;
+mod persistence;
+mod theft;
 
 use wsp_schemas::identity::RootKind;
 
 use super::builder::{Builder, Owner, Program};
 
-/// Adds the attacks. Nothing of them is in any other group.
+/// Adds the kinds that are not apart: they and the image draw from one generator.
 pub(super) fn add(b: &mut Builder, main: &Owner) {
     // A web shell's child with a shell that talks to its owner.
     let g = b.attack("reverse-shell");
@@ -93,3 +99,19 @@ pub(super) fn add(b: &mut Builder, main: &Owner) {
     b.reads(g, &curl, &["/etc/ssl/openssl.cnf", "/root/.curlrc"]);
     b.connect(g, &curl, "tcp", "10.96.0.1", 443, &[]);
 }
+
+/// Adds the kinds that are. `probe` is the shell of the health probe: an exec session with a shell is known by it.
+pub(super) fn add_apart(b: &mut Builder, main: &Owner, probe: &Owner) {
+    execution::add(b, main, probe);
+    persistence::add(b, main, probe);
+    escape::add(b, main, probe);
+    theft::add(b, main);
+}
+
+/// What every program that is linked dynamically reads.
+fn loads(b: &mut Builder, group: usize, owner: &Owner) {
+    b.reads(group, owner, &["/etc/ld.so.cache", "/usr/lib/x86_64-linux-gnu/libc.so.6"]);
+}
+
+#[cfg(test)]
+mod tests;

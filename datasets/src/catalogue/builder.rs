@@ -1,5 +1,7 @@
 //! Puts catalogues together.
 
+mod known;
+
 use std::collections::HashSet;
 
 use rand::RngExt;
@@ -31,6 +33,10 @@ pub(crate) struct Program<'a> {
     pub(crate) script: Option<&'a str>,
     /// What holds the executable; `image` where empty.
     pub(crate) origin: &'static str,
+    /// It runs with another user's rights: setuid.
+    pub(crate) cred_change: bool,
+    /// It runs in another mount namespace than the main process.
+    pub(crate) ns_changed: bool,
 }
 
 /// Collects groups and crowds; every node once.
@@ -38,6 +44,7 @@ pub(crate) struct Program<'a> {
 pub(crate) struct Builder {
     pub(crate) rng: ChaCha8Rng,
     versions: usize,
+    apart: bool,
     groups: Vec<Group>,
     crowds: Vec<Crowd>,
     seen: HashSet<NodeId>,
@@ -47,7 +54,13 @@ pub(crate) struct Builder {
 impl Builder {
     pub(crate) fn new(rng: ChaCha8Rng, versions: usize) -> Self {
         let (groups, crowds, seen) = (Vec::new(), Vec::new(), HashSet::new());
-        Self { rng, versions, groups, crowds, seen, names: Names::any() }
+        Self { rng, versions, apart: false, groups, crowds, seen, names: Names::any() }
+    }
+
+    /// What is added from here on is apart from the draws of containers, and drawn from another generator itself: it moves
+    /// nothing that was there without it.
+    pub(crate) fn apart(&mut self, rng: ChaCha8Rng) {
+        (self.rng, self.apart) = (rng, true);
     }
 
     /// Versions of the image.
@@ -65,6 +78,7 @@ impl Builder {
             p_window,
             early,
             guessed: false,
+            apart: self.apart,
             versions,
             nodes,
         });
@@ -96,6 +110,11 @@ impl Builder {
     /// Injected.
     pub(crate) fn attack(&mut self, name: impl Into<String>) -> usize {
         self.group(name, Class::Attack, 0.0, 0.0)
+    }
+
+    /// Injected and harmless; a window of a container that has drifted shows it with that probability.
+    pub(crate) fn drift(&mut self, name: impl Into<String>, p_window: f64) -> usize {
+        self.group(name, Class::Drift, 0.0, p_window)
     }
 
     pub(crate) fn crowd(&mut self, crowd: Crowd) {
@@ -186,13 +205,31 @@ impl Builder {
         self.push(group, node, label, templated.then(|| raw.to_owned()));
     }
 
+    /// A file whose permission bits are set.
+    pub(crate) fn chmod(&mut self, group: usize, owner: &Owner, path: &str, mode: i32, origin: &'static str) {
+        let (mut node, _) = file_node(owner, path, &["chmod"], origin, &self.names);
+        if let Fact::File(file) = &mut node.fact {
+            file.mode = Some(mode);
+        }
+        self.push(group, node, format!("{} {path}", owner.exe), None);
+    }
+
     /// A name, asked for as IPv4 and IPv6.
     pub(crate) fn dns(&mut self, group: usize, owner: &Owner, name: &str) {
         for rtype in ["A", "AAAA"] {
-            let node =
-                node(Fact::Dns { name: name.into(), rtype: rtype.to_owned() }, Some(owner.id), &owner.exe);
-            self.push(group, node, format!("{} {name} {rtype}", owner.exe), None);
+            self.query(group, owner, name, rtype);
         }
+    }
+
+    /// A name, asked for once.
+    pub(crate) fn query(&mut self, group: usize, owner: &Owner, name: &str, rtype: &str) {
+        let fact = Fact::Dns { name: name.into(), rtype: rtype.to_owned() };
+        self.push(
+            group,
+            node(fact, Some(owner.id), &owner.exe),
+            format!("{} {name} {rtype}", owner.exe),
+            None,
+        );
     }
 
     /// A connection to a name that the resolver gave (with its addresses), or to an address (without).

@@ -146,6 +146,14 @@ impl Crowd {
         }
     }
 
+    /// Who connects to its addresses, and to which port; none where its names are none.
+    pub(crate) fn remote(&self) -> Option<(Owner, u16)> {
+        let Node { fact: Fact::Connect(socket), parent, exe, .. } = &self.members.first()?.node else {
+            return None;
+        };
+        Some((Owner { id: (*parent)?, exe: exe.as_ref()?.to_escaped() }, socket.port))
+    }
+
     /// What its first nodes hang from.
     pub(crate) fn parent(&self) -> Option<NodeId> {
         self.members.first().and_then(|member| member.node.parent)

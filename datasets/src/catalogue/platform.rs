@@ -5,8 +5,8 @@ use wsp_schemas::identity::RootKind;
 use super::builder::{Builder, Owner, Program};
 use super::crowds::{Alphabet, Crowd, Scope};
 
-/// Adds it to an image with that main process.
-pub(super) fn add(b: &mut Builder, main: &Owner) {
+/// Adds it to an image with that main process; returns the shell of the health probe.
+pub(super) fn add(b: &mut Builder, main: &Owner) -> Owner {
     let g = b.always("libc");
     b.reads(
         g,
@@ -73,4 +73,5 @@ pub(super) fn add(b: &mut Builder, main: &Owner) {
         "/var/lib/instance/{name}.id",
         "upper",
     ));
+    probe
 }

@@ -26,7 +26,9 @@ pub(super) fn process_node(parent: Option<NodeId>, root: Option<RootKind>, progr
         uids: vec![program.uid],
         gids: vec![program.uid],
         stdio: vec!["null", "pipe", "pipe"],
-        written_in_window: program.origin == "upper",
+        cred_change: program.cred_change,
+        ns_changed: program.ns_changed,
+        written_in_window: ["upper", "tmpfs"].contains(&program.origin),
         file_origin: Some(if program.origin.is_empty() { "image" } else { program.origin }),
         processes: 1,
         ..Process::default()

@@ -78,6 +78,15 @@ pub(crate) struct Generate {
     /// Share of the containers that are attacked
     #[arg(long, value_name = "0..1", default_value_t = FleetSpec::default().attack_share)]
     attack_share: f64,
+    /// First window that an attack may fall into, counted from 0
+    #[arg(long, value_name = "N", default_value_t = FleetSpec::default().attack_from)]
+    attack_from: usize,
+    /// Share of the containers that come to do something new and harmless
+    #[arg(long, value_name = "0..1", default_value_t = FleetSpec::default().drift_share)]
+    drift_share: f64,
+    /// First window in which a container may drift, counted from 0
+    #[arg(long, value_name = "N", default_value_t = FleetSpec::default().drift_from)]
+    drift_from: usize,
     /// Share of the hosts without a DNS sensor
     #[arg(long, value_name = "0..1", default_value_t = FleetSpec::default().blind_share)]
     blind_share: f64,
@@ -130,6 +139,9 @@ impl Generate {
             late_share: self.late_share,
             lossy_share: self.lossy_share,
             attack_share: self.attack_share,
+            attack_from: self.attack_from,
+            drift_share: self.drift_share,
+            drift_from: self.drift_from,
             blind_share: self.blind_share,
             tag_reuse: self.tag_reuse,
         }

@@ -12,7 +12,7 @@ use super::FleetWorkload;
 use crate::catalogue::{Catalogue, Class, Names, Scope};
 use crate::seed::{self, pick};
 use crate::spec::FleetSpec;
-use crate::truth::{AttackTruth, ContainerTruth};
+use crate::truth::{AttackTruth, ContainerTruth, DriftTruth};
 
 /// One container of a fleet. Its windows can be made in any order.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct FleetContainer {
     pub(super) crowds: Vec<(usize, Vec<String>)>,
     /// Group of the attack, and the window.
     pub(super) attack: Option<(usize, usize)>,
+    /// Group of the drift, and the first window.
+    pub(super) drift: Option<(usize, usize)>,
 }
 
 impl FleetContainer {
@@ -61,10 +63,12 @@ impl FleetContainer {
         let age = rng.random_range(3_600_000..20 * 86_400_000_i64);
         let started = if late { first_window - TimeDelta::milliseconds(age) } else { first_window };
         let has = (0..catalogue.groups.len())
+            .filter(|group| !catalogue.groups[*group].apart)
             .filter(|group| rng.random_bool(catalogue.groups[*group].p_container))
             .collect();
         let crowds = crowds(catalogue, &mut rng);
-        let attack = attack(spec, catalogue, &mut rng);
+        let attack = attack(spec, catalogue, &place, &mut rng);
+        let drift = drift(spec, catalogue, &place);
         let mut host_rng = seed::rng(spec.seed, "host", &[host_index]);
         Self {
             spec: Arc::clone(spec),
@@ -86,6 +90,7 @@ impl FleetContainer {
             has,
             crowds,
             attack,
+            drift,
         }
     }
 
@@ -97,15 +102,23 @@ impl FleetContainer {
 
     /// The same without its windows, for those who have them already.
     pub(crate) fn truth_without_snapshots(&self) -> ContainerTruth {
+        let name = |group: usize| self.catalogue.groups[group].name.clone();
+        let nodes = |group: usize| {
+            self.catalogue.groups[group].nodes.iter().map(|template| template.id.to_string()).collect()
+        };
         let attacks = self.attack.iter().map(|(group, window)| AttackTruth {
-            name: self.catalogue.groups[*group].name.clone(),
+            name: name(*group),
             window: *window,
             snapshot_id: self.snapshot_id(*window).to_string(),
-            nodes: self.catalogue.groups[*group]
-                .nodes
-                .iter()
-                .map(|template| template.id.to_string())
-                .collect(),
+            nodes: nodes(*group),
+        });
+        let drifts = (0..self.spec.snapshots).filter_map(|window| {
+            self.drift_in(window).map(|group| DriftTruth {
+                name: name(group),
+                window,
+                snapshot_id: self.snapshot_id(window).to_string(),
+                nodes: nodes(group),
+            })
         });
         ContainerTruth {
             container_id: self.names.container.clone(),
@@ -117,6 +130,7 @@ impl FleetContainer {
             has_groups: self.has.iter().copied().filter(|group| !self.is_always(*group)).collect(),
             has_crowds: self.crowds.iter().map(|(crowd, _)| *crowd).collect(),
             attacks: attacks.collect(),
+            drifts: drifts.collect(),
             snapshots: Vec::new(),
         }
     }
@@ -138,12 +152,30 @@ fn crowds(catalogue: &Catalogue, rng: &mut ChaCha8Rng) -> Vec<(usize, Vec<String
     found
 }
 
-fn attack(spec: &FleetSpec, catalogue: &Catalogue, rng: &mut ChaCha8Rng) -> Option<(usize, usize)> {
-    let attacks: Vec<usize> =
-        (0..catalogue.groups.len()).filter(|group| catalogue.groups[*group].class == Class::Attack).collect();
-    let (attacked, window) = (rng.random_bool(spec.attack_share), rng.random_range(0..spec.snapshots));
-    let which = *pick(rng, &attacks);
-    attacked.then_some((which, window))
+/// All kinds are equally likely. One stream draws among those that are not apart, another one whether it is one that is: so
+/// that kinds which are added move nothing but the containers that they are drawn for.
+fn attack(
+    spec: &FleetSpec,
+    catalogue: &Catalogue,
+    place: &[usize],
+    rng: &mut ChaCha8Rng,
+) -> Option<(usize, usize)> {
+    let all = catalogue.of_class(Class::Attack);
+    let apart = |group: &usize| catalogue.groups[*group].apart;
+    let first: Vec<usize> = all.iter().copied().filter(|group| !apart(group)).collect();
+    let attacked = rng.random_bool(spec.attack_share);
+    let window = rng.random_range(spec.attack_from..spec.snapshots);
+    let which = *pick(rng, &first);
+    let other = *pick(&mut seed::rng(spec.seed, "attack kind", place), &all);
+    attacked.then_some((if apart(&other) { other } else { which }, window))
+}
+
+fn drift(spec: &FleetSpec, catalogue: &Catalogue, place: &[usize]) -> Option<(usize, usize)> {
+    let mut rng = seed::rng(spec.seed, "drift", place);
+    rng.random_bool(spec.drift_share).then(|| {
+        let which = *pick(&mut rng, &catalogue.of_class(Class::Drift));
+        (which, rng.random_range(spec.drift_from..spec.snapshots))
+    })
 }
 
 /// Whole milliseconds of a duration that was checked to be short.

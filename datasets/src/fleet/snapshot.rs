@@ -91,7 +91,17 @@ impl FleetContainer {
         }
         let names = self.add_crowds(&mut rows, &mut rng);
         let lossy = if rng.random_bool(self.spec.lossy_share) { self.lossy(&mut rng) } else { Vec::new() };
-        let mut missing = lose(&mut rows, &lossy, &mut rng);
+        let mut gone = HashSet::new();
+        let mut missing = lose(&mut rows, &lossy, &mut rng, &mut gone);
+        if let Some(group) = self.drift_in(window) {
+            // From a stream of its own and last: all other rows are as they are without it.
+            let mut rng = self.rng("drift rows", window);
+            let mut drift = Rows { nodes: Vec::new(), covers_start, length };
+            self.add_group(&mut drift, &mut rng, &self.catalogue.groups[group], window);
+            missing.extend(lose(&mut drift, &lossy, &mut rng, &mut gone));
+            rows.nodes.append(&mut drift.nodes);
+            groups.push(group);
+        }
         if self.blind {
             rows.nodes.retain(|(_, _, node)| node.fact.kind() != Kind::Dns);
             missing.retain(|(_, kind, _)| *kind != Kind::Dns);
@@ -123,6 +133,13 @@ impl FleetContainer {
         };
         let nodes = rows.nodes.into_iter().map(|(_, _, node)| node).collect();
         Snapshot { key, meta, nodes, truth }
+    }
+
+    /// The group of the drift, where the window shows it: the first one does, later ones with the group's probability.
+    pub(super) fn drift_in(&self, window: usize) -> Option<usize> {
+        let (group, first) = self.drift?;
+        let again = || self.rng("drift shown", window).random_bool(self.catalogue.groups[group].p_window);
+        (window == first || (window > first && again())).then_some(group)
     }
 
     /// A UUIDv7 of the window's start.
@@ -280,13 +297,17 @@ impl Slot {
 }
 
 /// Takes nodes of the lossy kinds out, with all that hangs from a lost process: id, kind and lost events of each.
-/// Attacks stay, so that what is injected is there.
-fn lose(rows: &mut Rows, lossy: &[Kind], rng: &mut ChaCha8Rng) -> Vec<(NodeId, Kind, u64)> {
+/// Attacks stay, so that what is injected is there. `gone`: the lost nodes of the window so far.
+fn lose(
+    rows: &mut Rows,
+    lossy: &[Kind],
+    rng: &mut ChaCha8Rng,
+    gone: &mut HashSet<NodeId>,
+) -> Vec<(NodeId, Kind, u64)> {
     if lossy.is_empty() {
         return Vec::new();
     }
     let mut lost = Vec::new();
-    let mut gone = HashSet::new();
     rows.nodes.retain(|(id, class, node)| {
         let kind = node.fact.kind();
         let share = match kind {

@@ -5,7 +5,7 @@ use crate::catalogue::{Class, count};
 
 impl WorkloadTruth {
     /// Share of the nodes that a further container shows in `windows` windows which are known: expected known nodes over
-    /// expected nodes. For a container that is watched from its start, without loss, attack or missing sensor.
+    /// expected nodes. For a container that is watched from its start, without loss, attack, drift or missing sensor.
     ///
     /// A crowd counts as what folding makes of it: one pattern node for each node that a name makes.
     pub fn coverage(
