@@ -8,6 +8,7 @@ mod judgement;
 pub mod merge;
 mod retry;
 pub mod store;
+pub mod suppress;
 
 /// Told how far a job is.
 pub trait Progress: Send + Sync {

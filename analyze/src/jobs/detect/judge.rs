@@ -312,6 +312,11 @@ impl<'a> Judge<'a> {
 
     fn of_novelty(&mut self, scan: &Scan, group: &Group) -> Signal {
         let mut signal = self.signal(scan, Some(group.row), NOVELTY, group.novelty.severity());
+        // What a container goes on doing is new once.
+        let node = id_of(scan, group.row);
+        let workload = self.workload.to_string();
+        let about = [workload.as_bytes(), scan.meta.container.id.as_bytes(), node.as_bytes().as_slice()];
+        signal.id = signal::id(NOVELTY, &about);
         let mut targets: Vec<String> = group.rows[..group.rows.len().min(ATTRIBUTE_TEXTS)]
             .iter()
             .map(|row| format!("{} {}", scan.kind(*row).as_str(), target(&Identity::of(scan, *row))))

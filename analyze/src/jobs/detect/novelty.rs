@@ -115,7 +115,8 @@ struct Known {
     shown: NodeId,
     /// By executable and target alone: with its lineage known for certain, and not.
     loose: [Option<Option<usize>>; 2],
-    overflowed: bool,
+    /// The profile does not keep all its siblings, or expects one of such a name.
+    is_unknowable: bool,
 }
 
 /// Looks the nodes of one workload's snapshots up, each once, by the numbers that one scanner gives them.
@@ -132,7 +133,7 @@ pub(crate) enum Found {
     Row(usize, How),
     /// Nothing.
     Nothing,
-    /// The profile cannot say: it never saw such nodes, or does not keep all of them.
+    /// The profile cannot say: it never saw such nodes, does not keep all of them, or every container has others.
     Unknowable,
 }
 
@@ -164,7 +165,7 @@ impl<'a> Lookup<'a> {
         };
         match loose {
             Some(at) => Found::Row(at, How::Target),
-            None if known.overflowed || !self.profile.sees(scan.kind(row)) => Found::Unknowable,
+            None if known.is_unknowable || !self.profile.sees(scan.kind(row)) => Found::Unknowable,
             None => Found::Nothing,
         }
     }
@@ -192,7 +193,8 @@ impl<'a> Lookup<'a> {
             exact,
             shown: exact.map_or(id, |(at, _)| self.profile.node(at).id),
             loose: [None; 2],
-            overflowed: exact.is_none() && self.profile.is_overflowed(&here, below),
+            is_unknowable: exact.is_none()
+                && (self.profile.is_overflowed(&here, below) || self.profile.is_expected(&here, below)),
         };
         self.known[number] = Some(known);
         known

@@ -8,12 +8,14 @@ use regex::Regex;
 use wsp_schemas::identity::{Kind, NodeId};
 use wsp_schemas::image::WorkloadKey;
 
+use crate::functions::MemberSet;
+use crate::jobs::merge::fold::{self, Template};
 use crate::node::{Identity, target};
 use crate::rows::Reader;
 use crate::tables::{OpenTable, ProfileTables, Selection, TableError};
 
 /// Columns that are read.
-const COLUMNS: [&str; 29] = [
+const COLUMNS: [&str; 31] = [
     "workload_key",
     "revision",
     "node_id",
@@ -39,8 +41,10 @@ const COLUMNS: [&str; 29] = [
     "collapsed_into",
     "pattern",
     "overflow",
+    "rare",
+    "members",
+    "snapshot_count",
     "first_seen",
-    "first_snapshot_id",
     "status",
     "bucket",
 ];
@@ -53,21 +57,27 @@ pub(crate) struct Revision {
     pub(crate) digests: Vec<String>,
     /// By kind: share of the containers with a lossless snapshot of it.
     pub(crate) completeness: BTreeMap<String, f64>,
+    pub(crate) snapshots: i32,
     pub(crate) containers: i32,
     pub(crate) hosts: i32,
     pub(crate) coverage: Option<f64>,
 }
 
+/// More names than this of one place that look alike, one container each, are a crowd; a template is fitted on the first half
+/// of them, and must explain the second, as folds do.
+const FEW: usize = 10;
+
 /// The newest revision of every workload.
 pub(crate) async fn revisions(
     tables: &ProfileTables,
 ) -> Result<HashMap<WorkloadKey, Revision>, TableError> {
-    const COLUMNS: [&str; 8] = [
+    const COLUMNS: [&str; 9] = [
         "workload_key",
         "revision",
         "status",
         "digests",
         "completeness",
+        "snapshot_count",
         "container_count",
         "host_count",
         "coverage",
@@ -88,6 +98,7 @@ pub(crate) async fn revisions(
                     is_stable: read.text("status", row) == Some("stable"),
                     digests: read.text_list("digests", row),
                     completeness: read.float_map("completeness", row),
+                    snapshots: read.int32("snapshot_count", row).unwrap_or_default(),
                     containers: read.int32("container_count", row).unwrap_or_default(),
                     hosts: read.int32("host_count", row).unwrap_or_default(),
                     coverage: read.float("coverage", row),
@@ -146,6 +157,10 @@ pub(crate) struct Profile {
     /// The same whatever process they hang from.
     loose_patterns: HashMap<(Kind, String, String), Vec<(Regex, usize)>>,
     by_target: HashMap<u64, Vec<usize>>,
+    /// What names of siblings look like where nearly each container has one of its own, in crowds that are too small to be folded.
+    expected: HashMap<Place, Vec<Template>>,
+    /// Files and names that one container had, until the crowds among them are known.
+    rare: HashMap<Place, Vec<(String, u32)>>,
     /// Places of which the profile does not keep all siblings.
     overflowed: HashSet<Place>,
     programs: HashSet<String>,
@@ -170,6 +185,8 @@ impl Profile {
             patterns: HashMap::new(),
             loose_patterns: HashMap::new(),
             by_target: HashMap::new(),
+            expected: HashMap::new(),
+            rare: HashMap::new(),
             overflowed: HashSet::new(),
             programs: HashSet::new(),
             folders: HashSet::new(),
@@ -230,6 +247,15 @@ impl Profile {
                 }
             }
             None => {
+                let is_rare = read.bool("rare", row) == Some(true) && id("collapsed_into").is_none();
+                let members = read.bytes("members", row).map(MemberSet::from_bytes);
+                if let (Some(Ok(members)), Some((place, name))) = (members, place)
+                    && matches!(kind, Kind::File | Kind::Dns)
+                    && is_rare
+                {
+                    let first = members.iter().next().unwrap_or_default();
+                    self.rare.entry(place).or_default().push((name.to_owned(), first));
+                }
                 self.by_target.entry(self.target_hash(&identity)).or_default().push(at);
                 if is_process {
                     self.programs.extend(identity.exe.map(str::to_owned));
@@ -239,6 +265,28 @@ impl Profile {
                 }
             }
         }
+    }
+
+    /// To be called once all rows are in.
+    fn finish(mut self) -> Self {
+        let half = u32::try_from(self.revision.snapshots / 2).unwrap_or_default();
+        for (place, names) in std::mem::take(&mut self.rare) {
+            let siblings: Vec<fold::Sibling<'_>> = names
+                .iter()
+                .map(|(name, first)| fold::Sibling { name, is_rare: true, first: *first })
+                .collect();
+            let crowds = fold::crowds(&siblings, half, FEW);
+            if !crowds.is_empty() {
+                self.expected.insert(place, crowds.into_iter().map(|(template, _)| template).collect());
+            }
+        }
+        self
+    }
+
+    /// Whether a file or a name is one of a crowd of which nearly each container has one of its own.
+    pub(crate) fn is_expected(&self, sibling: &Sibling<'_>, parent: Option<NodeId>) -> bool {
+        let Some((place, name)) = sibling.place(parent) else { return false };
+        self.expected.get(&place).is_some_and(|templates| templates.iter().any(|one| one.matches(name)))
     }
 
     fn hash(&self, value: &impl Hash) -> u64 {
@@ -356,5 +404,5 @@ pub(crate) async fn load(
             }
         }
     }
-    Ok(profiles)
+    Ok(profiles.into_iter().map(|(key, profile)| (key, profile.finish())).collect())
 }

@@ -1,7 +1,8 @@
 //! Puts verdicts into the tables: signals first, then what was judged.
 //!
 //! A run that stops in between has written signals of snapshots that count as not judged. The next run judges them again, and
-//! leaves out signals that stand already: their ids follow from what they are about.
+//! leaves out signals that stand already: their ids follow from what they are about. So is what a container goes on doing: that
+//! is new once.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -36,11 +37,9 @@ pub(super) async fn commit(
     for (bucket, verdicts) in &mut buckets {
         let stood = signals.application(&run_of(*bucket)).await?.unwrap_or(0);
         let done = detections.application(&run_of(*bucket)).await?.unwrap_or(0);
-        if stood > done {
-            let standing = standing(&signals, *bucket, verdicts).await?;
-            verdicts.iter_mut().for_each(|verdict| {
-                verdict.signals.retain(|signal| !standing.contains(&signal.id));
-            });
+        let mut standing = standing(&signals, *bucket, verdicts, stood > done).await?;
+        for verdict in verdicts.iter_mut() {
+            verdict.signals.retain(|signal| standing.insert(signal.id.clone()));
         }
         let batch = stood.max(done) + 1;
         for verdict in verdicts.iter_mut() {
@@ -63,24 +62,34 @@ pub(super) async fn commit(
     Ok((signals, detections))
 }
 
-/// Ids of signals of these snapshots that stand already.
+/// Ids of signals that stand already and may be raised again: of what is new, and where another run stopped half way, all of
+/// these workloads.
 async fn standing(
     signals: &OpenTable,
     bucket: i32,
     verdicts: &[Verdict],
+    stopped: bool,
 ) -> Result<HashSet<String>, TableError> {
-    let snapshots: BTreeSet<String> =
-        verdicts.iter().map(|verdict| verdict.candidate.key.id.to_string()).collect();
-    let select = Selection { columns: Some(&["signal_id", "snapshot_id"]), workloads: None };
+    let is_new = |signal: &Signal| signal.novelty.is_some();
+    let workloads: BTreeSet<String> = verdicts
+        .iter()
+        .filter(|verdict| stopped || verdict.signals.iter().any(is_new))
+        .map(|verdict| verdict.candidate.key.workload.to_string())
+        .collect();
     let mut standing = HashSet::new();
+    if workloads.is_empty() {
+        return Ok(standing);
+    }
+    let columns = ["signal_id", "novelty", "workload_key"];
+    let select = Selection { columns: Some(&columns), workloads: Some(&workloads) };
     for file in signals.files()? {
-        if file.bucket() != Some(bucket) || !file.may_hold("snapshot_id", &snapshots) {
+        if file.bucket() != Some(bucket) || !file.may_hold("workload_key", &workloads) {
             continue;
         }
         for batch in signals.read(&file, select).await? {
             let read = Reader::new(&batch);
             let ids = (0..batch.num_rows())
-                .filter(|row| read.text("snapshot_id", *row).is_some_and(|id| snapshots.contains(id)))
+                .filter(|row| stopped || read.text("novelty", *row).is_some())
                 .filter_map(|row| read.text("signal_id", row).map(str::to_owned));
             standing.extend(ids);
         }

@@ -8,7 +8,7 @@ mod admit;
 mod aggregate;
 mod apply;
 mod bound;
-mod fold;
+pub(in crate::jobs) mod fold;
 mod late;
 mod ledger;
 pub(in crate::jobs) mod listing;

@@ -192,6 +192,10 @@ pub(super) fn footer(file: &[u8]) -> Option<Footer<'_>> {
     })?;
     let columns = SNAPSHOT.columns.iter().zip(&found.present).filter(|(_, there)| **there);
     let leaves: usize = columns.map(|(column, _)| if column.kind == Type::TextMap { 2 } else { 1 }).sum();
+    let lacks = |(column, there): (&table::Column, &bool)| !(column.nullable || *there || column.name == LABELS);
+    if SNAPSHOT.columns.iter().zip(&found.present).any(lacks) {
+        return None;
+    }
     let whole = if found.rows == 0 { found.chunks.is_empty() } else { found.chunks.len() == leaves };
     (!found.present.is_empty() && whole && group_rows == found.rows).then_some(found)
 }

@@ -17,7 +17,9 @@ use wsp_schemas::identity::{Kind, NodeId};
 
 use super::score::Observers;
 use crate::functions::MemberSet;
-use template::{Fit, Template, templates};
+use template::{Fit, templates};
+
+pub(in crate::jobs) use template::Template;
 
 /// How crowds are folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,14 +88,15 @@ pub(super) fn fold(
 }
 
 /// One sibling: its name, and whether it is rare and when it was first seen.
-struct Sibling<'a> {
-    name: &'a str,
-    is_rare: bool,
-    first: u32,
+pub(in crate::jobs) struct Sibling<'a> {
+    pub(in crate::jobs) name: &'a str,
+    pub(in crate::jobs) is_rare: bool,
+    /// Ordinal of the first snapshot that has it.
+    pub(in crate::jobs) first: u32,
 }
 
 /// The crowds among siblings: each template that was accepted, with the positions of those that it stands for.
-fn crowds(siblings: &[Sibling<'_>], half: u32, least: usize) -> Vec<(Template, Vec<usize>)> {
+pub(in crate::jobs) fn crowds(siblings: &[Sibling<'_>], half: u32, least: usize) -> Vec<(Template, Vec<usize>)> {
     let rare = || siblings.iter().enumerate().filter(|(_, sibling)| sibling.is_rare);
     if rare().count() <= least {
         return Vec::new();

@@ -62,7 +62,7 @@ enum Run {
 
 /// What names of one crowd look like.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Template {
+pub(in crate::jobs) struct Template {
     /// What stands before, between and after the runs: one more than there are runs.
     between: Vec<String>,
     runs: Vec<Run>,
@@ -150,6 +150,11 @@ fn split(names: &[&Cut<'_>], found: &mut Vec<Template>) {
 }
 
 impl Template {
+    /// Whether a name looks so.
+    pub(in crate::jobs) fn matches(&self, name: &str) -> bool {
+        self.fit(name) == Fit::Matches
+    }
+
     pub(super) fn fit(&self, name: &str) -> Fit {
         let cut = cut(name);
         if cut.between.len() != self.between.len() || self.between.iter().ne(cut.between.iter()) {
