@@ -29,9 +29,10 @@ use wsp_schemas::tables::{DETECTIONS, SIGNALS};
 use super::Progress;
 use super::merge::{MergeError, Problem};
 use super::retry::Patience;
+use super::suppress;
 use crate::overlay;
 use crate::rules::Rules;
-use crate::session::Resources;
+use crate::session::{self, Resources};
 use crate::tables::{Change, DETECT_WATERMARK, OpenTable, ProfileTables, TableError, application};
 use judge::{Candidate, Judge, Means};
 use profile::Profile;
@@ -139,7 +140,6 @@ impl Report {
             *self.signals.entry(signal.rule.clone()).or_default() += 1;
             *self.severities.entry(signal.severity.as_str()).or_default() += 1;
             *self.contexts.entry(signal.context.as_str()).or_default() += 1;
-            self.suppressed += usize::from(signal.suppressed_by.is_some());
         }
     }
 }
@@ -258,6 +258,11 @@ async fn attempt(
     let buckets = tables.ledger.buckets()?;
     let mut signals = OpenTable::open_or_create(store, &SIGNALS, buckets).await?;
     let mut detections = OpenTable::open_or_create(store, &DETECTIONS, buckets).await?;
+    let context = session::new(&options.resources)?;
+    let hides = suppress::current(store, &context).await?;
+    for (id, error) in &hides.active.broken {
+        tracing::warn!("the suppression {id} hides nothing: {error}");
+    }
     let revisions = profile::revisions(&tables).await?;
     let plan = plan::make(store, &tables, &signals, &detections, &revisions, options, report).await?;
     progress.total(plan.work.values().map(|work| work.len() as u64).sum(), "snapshots");
@@ -269,8 +274,8 @@ async fn attempt(
         progress.stage("judging snapshots");
         let verdicts = run.judge(wave, report).await?;
         progress.stage("committing");
-        (signals, detections) =
-            write::commit(signals, detections, verdicts, &rules_hash, &means, report).await?;
+        let writer = write::Writer { rules: &rules_hash, detected_at: means.detected_at, hides: &hides };
+        (signals, detections) = writer.commit(signals, detections, verdicts, report).await?;
     }
     if let Some(hour) = plan.watermark.filter(|_| report.unavailable.is_empty()) {
         let mut change = Change::default();

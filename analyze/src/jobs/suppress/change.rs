@@ -1,10 +1,13 @@
 //! Changes of suppressions, and the marks of signals that follow from them.
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use chrono::{DateTime, Utc};
+use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
+use deltalake_core::kernel::Transaction;
 use wsp_schemas::store::Store;
-use wsp_schemas::table::Table;
 use wsp_schemas::tables::{SIGNALS, SUPPRESSIONS};
 
 use super::active::{columns, holds};
@@ -12,7 +15,7 @@ use super::{Active, Scope, State, SuppressError, Suppression, read};
 use crate::jobs::retry::Patience;
 use crate::predicate::Predicate;
 use crate::rows::{Builder, Reader};
-use crate::tables::{Change, OpenTable, ProfileTables, Selection, application, partition_value};
+use crate::tables::{Change, OpenTable, ProfileTables, Selection, TableError, application, partition_value};
 
 /// How often a change begins anew because something else was faster.
 const CONFLICTS: usize = 60;
@@ -113,6 +116,38 @@ fn to_batch(suppressions: &[Suppression]) -> Result<RecordBatch, arrow::error::A
     rows.finish(&SUPPRESSIONS)
 }
 
+/// The suppressions that hold now, for whoever writes signals.
+#[derive(Debug, Default)]
+pub struct Current {
+    /// Those that are accepted.
+    pub active: Active,
+    last: i64,
+}
+
+/// The suppressions that hold now.
+pub async fn current(store: &Store, context: &SessionContext) -> Result<Current, TableError> {
+    let Some(table) = OpenTable::open(store, &SUPPRESSIONS, None).await? else { return Ok(Current::default()) };
+    let last = table.application(CHANGE).await?.unwrap_or(0);
+    Ok(Current { active: Active::new(context, &read(&table).await?), last })
+}
+
+impl Current {
+    /// Rows of `signals` with the suppressions that hide them, and how many are hidden.
+    pub fn mark(&self, signals: &RecordBatch) -> Result<(RecordBatch, usize), DataFusionError> {
+        if self.active.is_empty() {
+            return Ok((signals.clone(), 0));
+        }
+        let hiding = self.active.hiding(signals)?;
+        let hidden = hiding.iter().flatten().count();
+        Ok((with_marks(signals, hiding)?, hidden))
+    }
+
+    /// Says, with a commit of signals, which change their marks follow. One that another change overtook conflicts.
+    pub fn applied(&self) -> Transaction {
+        application(APPLIED, self.last)
+    }
+}
+
 /// Marks all signals as the suppressions say. Does nothing where that was done for the last change.
 pub async fn refresh(store: &Store, context: &SessionContext) -> Result<Changed, SuppressError> {
     let mut patience = Patience::new(CONFLICTS);
@@ -168,20 +203,20 @@ fn marked_anew(active: &Active, batch: &RecordBatch) -> Result<(RecordBatch, Cha
             _ => {}
         }
     }
-    Ok((with_marks(&SIGNALS, batch, hiding)?, changed))
+    Ok((with_marks(batch, hiding)?, changed))
 }
 
 /// The same rows, with these values of `suppressed_by`.
-pub(crate) fn with_marks(
-    table: &Table,
+fn with_marks(
     batch: &RecordBatch,
     marks: Vec<Option<String>>,
 ) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let marks: ArrayRef = std::sync::Arc::new(StringArray::from(marks));
-    let columns = table.columns.iter().zip(batch.columns()).map(|(column, values)| {
-        if column.name == "suppressed_by" { std::sync::Arc::clone(&marks) } else { std::sync::Arc::clone(values) }
+    let marks: ArrayRef = Arc::new(StringArray::from(marks));
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, values)| {
+        Arc::clone(if field.name() == "suppressed_by" { &marks } else { values })
     });
-    RecordBatch::try_new(batch.schema(), columns.collect())
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect())
 }
 
 /// What a suppression would hide, of the signals that stand: how many open ones, by image.

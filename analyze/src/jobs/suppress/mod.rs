@@ -17,7 +17,7 @@ use crate::rows::Reader;
 use crate::tables::{OpenTable, Selection, TableError};
 
 pub use active::{Active, columns};
-pub use change::{Changed, Decision, decide, preview, refresh};
+pub use change::{Changed, Current, Decision, current, decide, preview, refresh};
 pub use suggest::{Evidence, Options, Refusal, Suggested, Suggestion, suggest};
 
 /// What has become of a suppression.
