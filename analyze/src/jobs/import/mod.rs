@@ -3,6 +3,7 @@
 //! An import is idempotent: a snapshot's id follows from its content, its key from its window, and what is there already
 //! stays as it is.
 
+pub mod alerts;
 pub mod kubescape;
 pub mod tetragon;
 
