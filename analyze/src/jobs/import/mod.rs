@@ -1,12 +1,18 @@
-//! `import`: recordings of other tools become snapshot files, which a merge cannot tell from a recorder's.
+//! `import`: recordings of other tools become snapshot files, which a merge cannot tell from a recorder's; their alerts become ours.
 //!
 //! An import is idempotent: a snapshot's id follows from its content, its key from its window, and what is there already
 //! stays as it is.
 
+pub mod alerts;
 pub mod kubescape;
+pub mod tetragon;
 
+mod access;
 mod files;
+mod image;
+mod records;
 mod snapshot;
+mod values;
 
 use std::path::PathBuf;
 
@@ -29,6 +35,8 @@ pub struct Options {
 pub struct Limits {
     /// Bytes of a file.
     pub file_bytes: u64,
+    /// Bytes of a record in a log.
+    pub record_bytes: usize,
     /// Nodes that the lists of a container can make.
     pub entries: usize,
     /// Bytes of a name that can stand in every node of a container: of its own, or of a peer's.
@@ -54,7 +62,7 @@ impl Default for Options {
 impl Default for Limits {
     /// Above what Kubescape's own limits let through (40,000 entries).
     fn default() -> Self {
-        Self { file_bytes: 64 << 20, entries: 100_000, name_bytes: 1024 }
+        Self { file_bytes: 64 << 20, record_bytes: 1 << 20, entries: 100_000, name_bytes: 1024 }
     }
 }
 
@@ -113,4 +121,18 @@ struct Input {
     name: String,
     /// The file's name without its extension.
     stem: String,
+}
+
+/// A folder of what others recorded, or none, loudly. It is not ours to ship: it is looked for in `WSP_SHARED_DATA`, else beside the
+/// repository.
+#[cfg(test)]
+fn recordings(name: &str) -> Option<PathBuf> {
+    let shared = std::env::var_os("WSP_SHARED_DATA").map(PathBuf::from);
+    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data"));
+    let folder = shared.unwrap_or_else(beside).join(name);
+    if !folder.is_dir() {
+        println!("SKIPPED: no recordings in {}; WSP_SHARED_DATA names their folder", folder.display());
+        return None;
+    }
+    Some(folder)
 }

@@ -124,5 +124,30 @@ pub(super) fn completeness(
     kinds.iter().map(|kind| (kind.as_str().to_owned(), state)).collect()
 }
 
+/// Addresses that are kept behind a name, as in a recorder's files.
+const REMOTE_IPS: usize = 16;
+
+/// Adds what a second sighting says of the same node. Which of two comes first does not matter.
+pub(super) fn unite(known: &mut Fact, more: Fact) {
+    match (known, more) {
+        (Fact::File(known), Fact::File(more)) => {
+            known.access.extend(more.access);
+            known.access.sort_unstable();
+            known.access.dedup();
+            known.path_raw = match (known.path_raw.take(), more.path_raw) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        (Fact::Connect(known), Fact::Connect(more)) => {
+            known.remote_ips.extend(more.remote_ips);
+            known.remote_ips.sort_unstable();
+            known.remote_ips.dedup();
+            known.remote_ips.truncate(REMOTE_IPS);
+        }
+        _ => {}
+    }
+}
+
 /// The id that a snapshot has until its content is known.
 pub(super) const NO_ID: SnapshotId = SnapshotId::new(Uuid::nil());

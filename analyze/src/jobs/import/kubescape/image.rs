@@ -3,6 +3,8 @@
 use wsp_schemas::image::{ReferenceError, Workload};
 use wsp_schemas::snapshot::Image;
 
+use crate::jobs::import::image::{digest, reference};
+
 /// The image; none where neither reference names one. `tag` is what the pod asks for, `id` what the runtime made of it.
 pub(super) fn image(tag: Option<&str>, id: Option<&str>) -> Result<Option<Image>, ReferenceError> {
     let (tag, id) = (tag.and_then(reference), id.and_then(reference));
@@ -10,19 +12,6 @@ pub(super) fn image(tag: Option<&str>, id: Option<&str>) -> Result<Option<Image>
     let workload = Workload::parse(named)?;
     let digest = id.and_then(digest).or_else(|| tag.and_then(digest)).map(str::to_owned);
     Ok(Some(Image { workload: Some(workload), digest }))
-}
-
-/// A reference without the scheme that Docker's shim puts before it. A bare digest is no reference: it is the id of the
-/// image's configuration, in a repository that is not told.
-fn reference(text: &str) -> Option<&str> {
-    let text = text.split_once("://").map_or(text, |(_, reference)| reference);
-    (!text.is_empty() && !text.starts_with("sha256:")).then_some(text)
-}
-
-fn digest(reference: &str) -> Option<&str> {
-    let (_, digest) = reference.rsplit_once('@')?;
-    let hex = digest.strip_prefix("sha256:")?;
-    (hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digest)
 }
 
 #[cfg(test)]

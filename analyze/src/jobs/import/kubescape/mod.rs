@@ -40,7 +40,7 @@ const KINDS: [&str; 3] = ["ApplicationProfile", "ContainerProfile", "NetworkNeig
 pub async fn run(store: &Store, paths: &[PathBuf], options: &Options) -> Result<Report, ImportError> {
     let mut report = Report::default();
     let mut batch = Batch::default();
-    for input in files::find(paths, &mut report.failed) {
+    for input in files::find(paths, files::OBJECTS, &mut report.failed) {
         let (file, limit) = (input.clone(), options.limits.file_bytes);
         // Parsing is work, and a panic in a parser must cost one file only.
         let read = tokio::task::spawn_blocking(move || {

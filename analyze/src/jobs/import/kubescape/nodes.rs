@@ -16,12 +16,11 @@ use wsp_schemas::snapshot::{Fact, File, Node, Phase, Process, SeenBy, Socket};
 use wsp_schemas::text::RawText;
 
 use super::object::{Container, Exec, Neighbor, Open, Selector};
+use crate::jobs::import::access;
+use crate::jobs::import::snapshot::unite;
 
 /// Command lines that are kept of a process, as in a recorder's files.
 const ARGS: usize = 8;
-/// Addresses that are kept behind a name, as in a recorder's files.
-const REMOTE_IPS: usize = 16;
-
 /// The kinds of node that a container's recording can hold.
 pub(super) fn kinds(container: &Container) -> Vec<Kind> {
     let network = container.ingress.is_some() || container.egress.is_some();
@@ -106,7 +105,8 @@ impl Found {
         let file = File {
             path_raw: (raw != path).then_some(raw),
             path,
-            access: access(open),
+            // The flags are those of all opens of the file together.
+            access: access::of_flags(open.flags.iter().flatten().map(String::as_str)),
             mode: None,
             path_source: "argument",
             file_origin: "unknown",
@@ -166,55 +166,8 @@ impl Found {
     }
 }
 
-/// Adds what a second entry says of the same node. Which of two comes first does not matter.
-fn unite(known: &mut Fact, more: Fact) {
-    match (known, more) {
-        (Fact::File(known), Fact::File(more)) => {
-            known.access.extend(more.access);
-            known.access.sort_unstable();
-            known.access.dedup();
-            known.path_raw = match (known.path_raw.take(), more.path_raw) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-        }
-        (Fact::Connect(known), Fact::Connect(more)) => {
-            known.remote_ips.extend(more.remote_ips);
-            known.remote_ips.sort_unstable();
-            known.remote_ips.dedup();
-            known.remote_ips.truncate(REMOTE_IPS);
-        }
-        _ => {}
-    }
-}
-
 fn normal(path: &str) -> RawText {
     paths::normalise(path.as_bytes()).into_owned().into()
-}
-
-/// Words of the column `access`, sorted. The flags are those of all opens of the file together.
-fn access(open: &Open) -> Vec<&'static str> {
-    let mut words: Vec<&'static str> = open
-        .flags
-        .iter()
-        .flatten()
-        .flat_map(|flag| -> &[&'static str] {
-            match flag.as_str() {
-                "O_RDONLY" => &["read"],
-                "O_WRONLY" => &["write"],
-                "O_RDWR" => &["read", "write"],
-                "O_CREAT" => &["create"],
-                "O_TRUNC" => &["truncate"],
-                "O_APPEND" => &["append"],
-                "O_PATH" => &["lookup"],
-                _ => &[],
-            }
-        })
-        .copied()
-        .collect();
-    words.sort_unstable();
-    words.dedup();
-    words
 }
 
 fn protocol(name: &str) -> String {
