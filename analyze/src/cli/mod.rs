@@ -14,8 +14,10 @@ mod profiles;
 mod progress;
 mod rules;
 mod show;
+mod signals;
 mod sql;
 mod store;
+mod suppress;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -52,6 +54,10 @@ enum Command {
     Detect(detect::Args),
     /// List, check and test detection rules
     Rules(rules::Args),
+    /// List signals; show one with what its profile says
+    Signals(signals::Args),
+    /// Suggest, accept and take back suppressions of known behaviour
+    Suppress(suppress::Args),
     /// List profiles; begin new revisions of them
     Profiles(profiles::Args),
     /// Show one profile: its process tree with files, DNS and network
@@ -125,6 +131,8 @@ async fn run(command: Command) -> Result<Ending, Failure> {
         Command::Merge(args) => merge::run(args).await,
         Command::Detect(args) => detect::run(args).await,
         Command::Rules(args) => rules::run(args).await,
+        Command::Signals(args) => signals::run(args).await,
+        Command::Suppress(args) => suppress::run(args).await,
         Command::Profiles(args) => profiles::run(args).await,
         Command::Show(args) => show::run(args).await,
         Command::Diff(args) => diff::run(args).await,

@@ -139,6 +139,8 @@ pub(crate) struct ProfileNode {
     pub(crate) containers: i32,
     pub(crate) hosts: i32,
     pub(crate) eligible: i32,
+    /// Of a row that stands for others: what their names look like.
+    pub(crate) pattern: Option<String>,
     lineage_complete: bool,
     collapsed_into: Option<NodeId>,
 }
@@ -225,6 +227,7 @@ impl Profile {
             containers: read.int32("container_count", row).unwrap_or_default(),
             hosts: read.int32("host_count", row).unwrap_or_default(),
             eligible: read.int32("eligible_containers", row).unwrap_or_default(),
+            pattern: text("pattern").map(str::to_owned),
             lineage_complete: read.bool("lineage_complete", row).unwrap_or_default(),
             collapsed_into: id("collapsed_into"),
         });

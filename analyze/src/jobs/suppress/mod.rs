@@ -5,6 +5,7 @@
 
 mod active;
 mod change;
+mod export;
 mod suggest;
 
 use chrono::{DateTime, Utc};
@@ -18,7 +19,8 @@ use crate::tables::{OpenTable, Selection, TableError};
 
 pub use active::{Active, columns};
 pub use change::{Changed, Current, Decision, current, decide, preview, refresh};
-pub use suggest::{Evidence, Options, Refusal, Suggested, Suggestion, suggest};
+pub use export::{Export, Exported, export};
+pub use suggest::{Common, Evidence, Options, Refusal, Suggested, Suggestion, suggest};
 
 /// What has become of a suppression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

@@ -96,8 +96,12 @@ pub struct Suggestion {
 pub struct Evidence {
     /// Executable of the process.
     pub exe: String,
-    /// What it did.
+    /// Kind of the node.
+    pub kind: String,
+    /// What it did; where there is a pattern, an example.
     pub target: String,
+    /// What the names of the nodes that it stands for look like.
+    pub pattern: Option<String>,
     /// Executables from the root to the process.
     pub lineage: Vec<String>,
     /// The node, as the profile has it.
@@ -427,7 +431,9 @@ fn judge(
     let predicate = format!("profile_process_id = X'{}' AND profile_node_id = X'{}'", process.id, node.id);
     let evidence = Evidence {
         exe: heap.exe.clone(),
+        kind: heap.kind.clone(),
         target: heap.target.clone(),
+        pattern: node.pattern.clone().or_else(|| process.pattern.clone()),
         lineage: heap.lineage.clone(),
         node: common(node),
         process: common(process),

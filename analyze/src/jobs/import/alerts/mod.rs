@@ -25,6 +25,7 @@ use wsp_schemas::text::RawText;
 
 use super::records::Record;
 use super::{Input, files, values};
+use crate::rules::Severity;
 
 /// Bytes of a rule's name.
 const RULE_BYTES: usize = 256;
@@ -117,16 +118,6 @@ pub enum Source {
     Falco,
     Tetragon,
     Kubescape,
-}
-
-/// How bad.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "they are called that")]
-pub enum Severity {
-    Low,
-    Medium,
-    High,
-    Critical,
 }
 
 /// Bounds on what is read.
@@ -291,18 +282,6 @@ impl Source {
             Self::Falco => falco::read(id, value),
             Self::Tetragon => tetragon::read(id, value),
             Self::Kubescape => kubescape::read(id, value),
-        }
-    }
-}
-
-impl Severity {
-    /// The value of the column `severity`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
         }
     }
 }

@@ -1,0 +1,406 @@
+//! `wsp suppress`: what is known behaviour is proposed, accepted and taken back.
+
+mod text;
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Subcommand, ValueEnum};
+use wsp_schemas::image::Workload;
+use wsp_schemas::text::for_display;
+
+use super::detect::RuleArgs;
+use super::output::{print_json, say};
+use super::show::parse_share;
+use super::{Ending, Failure, StoreArgs, parse_time};
+use crate::jobs::suppress::{
+    self, Changed, Decision, Export, Options, Scope, State, SuppressError, Suppression,
+};
+use crate::predicate::Predicate;
+use crate::session::{self, Resources};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look at open signals, and propose suppressions for those that are known behaviour, with evidence
+    #[command(
+        after_help = "What an attacker did in 80 % of the containers that a profile learned from is known behaviour to it: look at the \
+                      evidence before you accept."
+    )]
+    Suggest(SuggestArgs),
+    /// List suggestions and suppressions
+    List(ListArgs),
+    /// Show one, with its evidence
+    Show(OneArgs),
+    /// Accept a suggestion: its signals are marked, those that stand and those to come
+    Accept(AcceptArgs),
+    /// Say no to a suggestion: it is not proposed again
+    Reject(DecideArgs),
+    /// Take an accepted suppression back: its signals are open again
+    Remove(DecideArgs),
+    /// Suppress by a predicate of your own, narrowing one rule
+    Add(AddArgs),
+    /// Write accepted suppressions for other tools
+    Export(ExportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct SuggestArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    rules: RuleArgs,
+    /// Only for this image, as in nginx:1.25
+    #[arg(long, value_name = "IMAGE:TAG")]
+    image: Option<String>,
+    /// Only for this rule
+    #[arg(long, value_name = "ID")]
+    rule: Option<String>,
+    /// Commonality that process and node need, each
+    #[arg(long, value_name = "SHARE", default_value_t = 0.8, value_parser = parse_share)]
+    min_commonality: f64,
+    /// Containers that the profile must have learned from
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    min_containers: i32,
+    /// Hosts that the profile must have learned from, and that must show the node
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    min_hosts: i32,
+    /// Coverage that the profile needs
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = parse_share)]
+    min_coverage: f64,
+    /// Share of the profile's containers that need a lossless snapshot of the node's kind
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95, value_parser = parse_share)]
+    min_completeness: f64,
+    /// Say what would be suggested, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum StateArg {
+    Suggested,
+    Accepted,
+    Rejected,
+    Removed,
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Only those in this state
+    #[arg(long, value_enum)]
+    state: Option<StateArg>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct OneArgs {
+    /// The suppression: its id, or the beginning of it
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct Who {
+    /// Who decides
+    #[arg(long, env = "WSP_AUTHOR", value_name = "NAME")]
+    author: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct AcceptArgs {
+    #[command(flatten)]
+    one: OneArgs,
+    #[command(flatten)]
+    who: Who,
+    /// Signals that are raised from then on are not hidden
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    expires: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, clap::Args)]
+struct DecideArgs {
+    #[command(flatten)]
+    one: OneArgs,
+    #[command(flatten)]
+    who: Who,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, Default, PartialEq, Eq)]
+enum ScopeArg {
+    /// This image and tag
+    #[default]
+    Workload,
+    /// All tags of the image
+    Image,
+    /// All images
+    All,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The predicate is a condition over one signal, in SQL over the columns of the table `signals`: exe, target, kind, \
+                  lineage, host, container_name, labels, attributes, … It narrows the rule, within the scope; it can hide nothing else."
+)]
+struct AddArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    rules: RuleArgs,
+    /// The rule whose signals it hides
+    #[arg(long, value_name = "ID")]
+    rule: String,
+    /// The image, as in nginx:1.25
+    #[arg(long, value_name = "IMAGE:TAG", required_unless_present_any = ["scope"])]
+    image: Option<String>,
+    /// Whose signals
+    #[arg(long, value_enum, default_value_t)]
+    scope: ScopeArg,
+    /// Which signals, as in: exe = '/usr/sbin/logrotate' AND target = '/var/log/app.log'
+    #[arg(long, value_name = "SQL")]
+    predicate: String,
+    #[command(flatten)]
+    who: Who,
+    /// Signals that are raised from then on are not hidden
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    expires: Option<DateTime<Utc>>,
+    /// Do it; without, only what it would hide is told
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ExportFormat {
+    /// Exceptions of Falco rules, as YAML
+    Falco,
+    /// Conditions in SQL
+    Sql,
+    /// Queries of Datadog
+    Datadog,
+}
+
+#[derive(Debug, clap::Args)]
+struct ExportArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Form of the output
+    #[arg(long, value_enum)]
+    format: ExportFormat,
+    /// Write to a file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
+    match args.command {
+        Command::Suggest(args) => suggest(args).await,
+        Command::List(args) => list(args).await,
+        Command::Show(args) => {
+            let all = suppress::load(&args.store.open()?).await?;
+            say(&text::one(&suppress::find(&all, &args.id)?))?;
+            Ok(Ending::Done)
+        }
+        Command::Accept(args) => decide(args.one, args.who, State::Accepted, args.expires).await,
+        Command::Reject(args) => decide(args.one, args.who, State::Rejected, None).await,
+        Command::Remove(args) => decide(args.one, args.who, State::Removed, None).await,
+        Command::Add(args) => add(args).await,
+        Command::Export(args) => export(args).await,
+    }
+}
+
+async fn suggest(args: SuggestArgs) -> Result<Ending, Failure> {
+    let store = args.store.open()?;
+    let rules = args.rules.load(Some(&store)).await?;
+    let workload = args.image.as_deref().map(Workload::parse).transpose().map_err(Failure::new)?;
+    let options = Options {
+        min_commonality: args.min_commonality,
+        min_containers: args.min_containers,
+        min_hosts: args.min_hosts,
+        min_coverage: args.min_coverage,
+        min_completeness: args.min_completeness,
+        workload,
+        rule: args.rule,
+        dry_run: args.dry_run,
+    };
+    let context = session::new(&Resources::default())?;
+    let suggested = suppress::suggest(&store, &context, &rules, &options, Utc::now()).await?;
+    if args.json {
+        print_json(&suggested)?;
+    } else {
+        say(&text::suggested(&suggested, args.dry_run))?;
+    }
+    Ok(Ending::Done)
+}
+
+async fn list(args: ListArgs) -> Result<Ending, Failure> {
+    let mut all = suppress::load(&args.store.open()?).await?;
+    if let Some(state) = args.state {
+        let state = match state {
+            StateArg::Suggested => State::Suggested,
+            StateArg::Accepted => State::Accepted,
+            StateArg::Rejected => State::Rejected,
+            StateArg::Removed => State::Removed,
+        };
+        all.retain(|one| one.state == state);
+    }
+    if args.json {
+        print_json(&all.iter().map(text::as_json).collect::<Vec<_>>())?;
+    } else {
+        say(&text::list(&all))?;
+    }
+    Ok(Ending::Done)
+}
+
+async fn decide(
+    args: OneArgs,
+    who: Who,
+    to: State,
+    expires_at: Option<DateTime<Utc>>,
+) -> Result<Ending, Failure> {
+    let store = args.store.open()?;
+    let one = suppress::find(&suppress::load(&store).await?, &args.id)?;
+    let now = Utc::now();
+    not_past(expires_at, now)?;
+    let context = session::new(&Resources::default())?;
+    if to == State::Accepted {
+        Predicate::parse(&context, &suppress::columns(), &one.predicate).map_err(SuppressError::from)?;
+    }
+    let allowed = match to {
+        State::Rejected => one.state == State::Suggested,
+        State::Removed => one.state == State::Accepted,
+        State::Accepted | State::Suggested => true,
+    };
+    if !allowed {
+        let (state, to) = (one.state.as_str(), to.as_str());
+        return Err(SuppressError::State { id: one.id, state, to }.into());
+    }
+    let suppression = Suppression { author: who.author, reason: who.reason, expires_at, ..one };
+    let id = suppression.id.clone();
+    let changed = suppress::decide(&store, &context, &[Decision { suppression, to }], now).await?;
+    say(&done(&id, to, changed))?;
+    Ok(Ending::Done)
+}
+
+fn not_past(expires: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), Failure> {
+    match expires.filter(|end| *end <= now) {
+        Some(end) => Err(Failure::new(format!("--expires {} is past", wsp_schemas::keys::show_time(end)))
+            .hint("name a later time, or leave it out for no end")),
+        None => Ok(()),
+    }
+}
+
+fn done(id: &str, to: State, changed: Changed) -> String {
+    let mut text = format!("{id} is {}", to.as_str());
+    if changed.hidden > 0 {
+        text += &format!("; {} signals are hidden by it now", changed.hidden);
+    }
+    if changed.shown > 0 {
+        text += &format!("; {} signals are open again", changed.shown);
+    }
+    text
+}
+
+async fn add(args: AddArgs) -> Result<Ending, Failure> {
+    let store = args.store.open()?;
+    let rules = args.rules.load(Some(&store)).await?;
+    let now = Utc::now();
+    not_past(args.expires, now)?;
+    if rules.get(&args.rule).is_some_and(|rule| !rule.suppressible) {
+        return Err(SuppressError::NotSuppressible { rule: args.rule }.into());
+    }
+    let workload = args.image.as_deref().map(Workload::parse).transpose().map_err(Failure::new)?;
+    let scope = match (args.scope, workload) {
+        (ScopeArg::Workload, Some(workload)) => Scope::Workload(workload),
+        (ScopeArg::Image, Some(workload)) => Scope::Image(workload.name().to_owned()),
+        (ScopeArg::All, None) => Scope::All,
+        (ScopeArg::All, Some(_)) => {
+            return Err(Failure::new("--scope all is for all images: --image does not go with it"));
+        }
+        (_, None) => return Err(Failure::new("the scope needs an image").hint("add --image IMAGE:TAG")),
+    };
+    let context = session::new(&Resources::default())?;
+    let hidden = suppress::preview(&store, &context, &args.rule, &scope, &args.predicate).await?;
+    say(&text::preview(&args.rule, &scope, &hidden))?;
+    if !args.yes {
+        say("nothing was changed; --yes does it")?;
+        return Ok(Ending::Done);
+    }
+    let predicate = args.predicate.trim().to_owned();
+    let id = suppress::id(&args.rule, &scope, &predicate);
+    let evidence = serde_json::json!({ "hidden_when_added": hidden }).to_string();
+    let suppression = Suppression {
+        id: id.clone(),
+        state: State::Accepted,
+        rule: args.rule,
+        scope,
+        predicate,
+        evidence,
+        author: args.who.author,
+        reason: args.who.reason,
+        changed_at: now,
+        expires_at: args.expires,
+        change: 0,
+    };
+    let decision = Decision { suppression, to: State::Accepted };
+    let changed = suppress::decide(&store, &context, &[decision], now).await?;
+    say(&done(&id, State::Accepted, changed))?;
+    Ok(Ending::Done)
+}
+
+async fn export(args: ExportArgs) -> Result<Ending, Failure> {
+    let store = args.store.open()?;
+    let all = suppress::load(&store).await?;
+    let format = match args.format {
+        ExportFormat::Falco => Export::Falco,
+        ExportFormat::Sql => Export::Sql,
+        ExportFormat::Datadog => Export::Datadog,
+    };
+    let exported = suppress::export(&all, format, Utc::now());
+    match args.output {
+        Some(path) => std::fs::write(&path, &exported.text).map_err(|error| {
+            Failure::new(error).hint(format!("the result is written to `{}`", path.display()))
+        })?,
+        None => say(exported.text.trim_end())?,
+    }
+    for (id, reason) in &exported.left_out {
+        eprint_left_out(id, reason)?;
+    }
+    Ok(if exported.left_out.is_empty() { Ending::Done } else { Ending::Partial })
+}
+
+/// What is not in the result is told beside it.
+fn eprint_left_out(id: &str, reason: &str) -> Result<(), Failure> {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{id} is left out: {}", for_display(reason))?;
+    Ok(())
+}
+
+impl From<SuppressError> for Failure {
+    fn from(error: SuppressError) -> Self {
+        match error {
+            SuppressError::Table(error) => error.into(),
+            SuppressError::Engine(error) => error.into(),
+            SuppressError::Rows(error) => error.into(),
+            error @ (SuppressError::Unknown { .. } | SuppressError::Ambiguous { .. }) => {
+                Self::new(error).hint("`wsp suppress list` lists them")
+            }
+            error => Self::new(error),
+        }
+    }
+}

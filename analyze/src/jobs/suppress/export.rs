@@ -1,0 +1,189 @@
+//! Accepted suppressions in the words of other tools.
+//!
+//! Only what a tool can say exactly is written: a suppression that would hide more there than here is left out, with the reason.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{Scope, State, Suppression};
+
+/// For whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Export {
+    /// `exceptions:` of Falco's rules: <https://falco.org/docs/concepts/rules/exceptions/>
+    Falco,
+    /// One condition a suppression, over the table `signals`.
+    Sql,
+    /// One query a suppression: <https://docs.datadoghq.com/security/suppressions/>
+    Datadog,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// The file.
+    pub text: String,
+    /// Suppressions that are not in it, and why.
+    pub left_out: Vec<(String, String)>,
+}
+
+/// Writes those that are accepted and have not expired.
+pub fn export(all: &[Suppression], to: Export, now: DateTime<Utc>) -> Exported {
+    let mut found = Exported::default();
+    let holds = |one: &&Suppression| {
+        one.state == State::Accepted && one.expires_at.is_none_or(|end| end > now)
+    };
+    // Falco takes all exceptions of a rule together.
+    let mut rules: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for one in all.iter().filter(holds) {
+        let written = match to {
+            Export::Falco => falco(one).map(|text| rules.entry(&one.rule).or_default().push(text)),
+            Export::Sql => {
+                found.text += &sql(one);
+                Ok(())
+            }
+            Export::Datadog => datadog(one).map(|text| found.text += &text),
+        };
+        if let Err(reason) = written {
+            found.left_out.push((one.id.clone(), reason));
+        }
+    }
+    for (rule, exceptions) in rules {
+        found.text += &format!("- rule: {}\n  exceptions:\n{}  override:\n    exceptions: append\n", quoted(rule), exceptions.concat());
+    }
+    found
+}
+
+/// What an evidence says of process and target; none where there is none, or it is an example of several.
+struct Exact {
+    exe: String,
+    parent: Option<String>,
+    target: Target,
+}
+
+enum Target {
+    Process,
+    File(String),
+    Address(String, u16),
+    Name(String),
+}
+
+fn exact(one: &Suppression) -> Result<Exact, String> {
+    let evidence: Value = serde_json::from_str(&one.evidence).unwrap_or_default();
+    let text = |name: &str| evidence.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let (Some(exe), Some(kind), Some(target)) = (text("exe"), text("kind"), text("target")) else {
+        return Err("its predicate is of its own: only what was suggested is known by process and target".to_owned());
+    };
+    if text("pattern").is_some() {
+        return Err("it is about a pattern of names".to_owned());
+    }
+    let lineage = evidence.get("lineage").and_then(Value::as_array);
+    let parent = lineage.and_then(|lineage| lineage.iter().rev().nth(1)).and_then(Value::as_str);
+    let mut parts = target.split(' ');
+    let target = match (kind, parts.next(), parts.next(), parts.next(), parts.next()) {
+        ("process", ..) => Target::Process,
+        ("file", ..) => Target::File(target.to_owned()),
+        ("dns", Some(name), ..) => Target::Name(name.to_owned()),
+        ("connect" | "listen", Some(protocol), Some(address), Some(port), None) if protocol != "unix" => {
+            let is_address = address.parse::<std::net::IpAddr>().is_ok();
+            match port.parse() {
+                Ok(port) if is_address => Target::Address(address.to_owned(), port),
+                _ => return Err("it is about a name that others resolve anew".to_owned()),
+            }
+        }
+        _ => return Err(format!("it is about a {kind}")),
+    };
+    Ok(Exact { exe: exe.to_owned(), parent: parent.map(str::to_owned), target })
+}
+
+fn falco(one: &Suppression) -> Result<String, String> {
+    // Ours are words of small letters.
+    if one.rule.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_') {
+        return Err("its rule is one of wsp".to_owned());
+    }
+    let exact = exact(one)?;
+    let (mut fields, mut comparisons, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    let mut add = |field: &'static str, comparison: &'static str, value: Value| {
+        fields.push(field);
+        comparisons.push(comparison);
+        values.push(value);
+    };
+    if let Some(name) = one.scope.image_name() {
+        // Runtimes shorten names of Docker's registry, each in its own way.
+        let short = name.strip_prefix("docker.io/");
+        let names: Vec<&str> = [
+            Some(name),
+            short,
+            short.and_then(|short| short.strip_prefix("library/")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        add("container.image.repository", "in", json!(names));
+    }
+    match one.scope.image_tag() {
+        Some(tag) if tag.starts_with('@') => add("container.image.digest", "=", json!(tag[1..])),
+        Some(tag) => add("container.image.tag", "=", json!(tag)),
+        None => {}
+    }
+    add("proc.exepath", "=", json!(exact.exe));
+    if let Some(parent) = &exact.parent {
+        add("proc.pexepath", "=", json!(parent));
+    }
+    match &exact.target {
+        Target::Process => {}
+        Target::File(path) => add("fd.name", "=", json!(path)),
+        Target::Address(address, port) => {
+            add("fd.sip", "=", json!(address));
+            add("fd.sport", "=", json!(port));
+        }
+        Target::Name(_) => return Err("Falco's rules do not see names".to_owned()),
+    }
+    let list = |items: Vec<String>| format!("[{}]", items.join(", "));
+    Ok(format!(
+        "    - name: wsp_{}\n      fields: {}\n      comps: {}\n      values:\n        - {}\n",
+        one.id,
+        list(fields.iter().map(|field| (*field).to_owned()).collect()),
+        list(comparisons.iter().map(|comparison| (*comparison).to_owned()).collect()),
+        list(values.iter().map(Value::to_string).collect()),
+    ))
+}
+
+/// A YAML scalar: JSON's strings are such.
+fn quoted(text: &str) -> String {
+    json!(text).to_string()
+}
+
+fn sql(one: &Suppression) -> String {
+    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let scope = match &one.scope {
+        Scope::Workload(workload) => {
+            format!(" AND image_name = {} AND image_tag = {}", literal(workload.name()), literal(workload.tag()))
+        }
+        Scope::Image(name) => format!(" AND image_name = {}", literal(name)),
+        Scope::All => String::new(),
+    };
+    // A comment in the predicate must not reach over the bracket.
+    format!("-- {}\nrule = {}{scope} AND (\n{}\n);\n", one.id, literal(&one.rule), one.predicate)
+}
+
+fn datadog(one: &Suppression) -> Result<String, String> {
+    let exact = exact(one)?;
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let mut terms = vec![format!("@rule.name:{}", quoted(&one.rule))];
+    terms.extend(one.scope.image_name().map(|name| format!("image_name:{}", quoted(name))));
+    terms.extend(one.scope.image_tag().map(|tag| format!("image_tag:{}", quoted(tag))));
+    terms.push(format!("@process.executable.path:{}", quoted(&exact.exe)));
+    terms.extend(exact.parent.map(|parent| format!("@process.parent.executable.path:{}", quoted(&parent))));
+    match exact.target {
+        Target::Process => {}
+        Target::File(path) => terms.push(format!("@file.path:{}", quoted(&path))),
+        Target::Address(address, port) => {
+            terms.push(format!("@network.destination.ip:{} @network.destination.port:{port}", quoted(&address)));
+        }
+        Target::Name(name) => terms.push(format!("@dns.question.name:{}", quoted(&name))),
+    }
+    Ok(format!("{}\n", terms.join(" ")))
+}
