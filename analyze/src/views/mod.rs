@@ -8,7 +8,10 @@ use datafusion::datasource::MemTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::prelude::{SQLOptions, SessionContext};
 use wsp_schemas::store::Store;
-use wsp_schemas::tables::{ACTIVITY, DETECTIONS, SIGNALS, SUPPRESSIONS};
+use wsp_schemas::table::Table;
+use wsp_schemas::tables::{
+    ACTIVITY, DETECTIONS, PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES, SIGNALS, SUPPRESSIONS,
+};
 
 use crate::session;
 use crate::tables::{OpenTable, ProfileTables, TableError};
@@ -36,23 +39,25 @@ pub enum QueryError {
 
 /// A session over the store's profiles, at its newest batch. Later merges do not change what it shows.
 pub async fn open(store: &Store) -> std::result::Result<SessionContext, QueryError> {
-    let tables = ProfileTables::open(store).await?;
+    let tables = match ProfileTables::open(store).await {
+        Ok(tables) => Some(tables),
+        // Signals of other tools may be there before any profile.
+        Err(TableError::NoProfiles { .. }) if OpenTable::open(store, &SIGNALS, None).await?.is_some() => None,
+        Err(error) => return Err(error.into()),
+    };
     let context = session::new(&session::Resources::default())?;
     let raw = Arc::new(MemorySchemaProvider::new());
-    for (name, table) in [
-        ("profiles", &tables.profiles),
-        ("profile_nodes", &tables.nodes),
-        ("profile_snapshots", &tables.ledger),
+    let tables = tables.as_ref();
+    for (declared, table) in [
+        (&PROFILES, tables.map(|tables| &tables.profiles)),
+        (&PROFILE_NODES, tables.map(|tables| &tables.nodes)),
+        (&PROFILE_SNAPSHOTS, tables.map(|tables| &tables.ledger)),
     ] {
-        raw.register_table(name.to_owned(), table.provider().await?)?;
+        raw.register_table(declared.name.to_owned(), provider(declared, table).await?)?;
     }
     for declared in [&ACTIVITY, &SIGNALS, &DETECTIONS, &SUPPRESSIONS] {
-        let table: Arc<dyn TableProvider> = match OpenTable::open(store, declared, None).await? {
-            Some(table) => table.provider().await?,
-            // Until the job that makes it runs, it has no rows.
-            None => Arc::new(MemTable::try_new(Arc::new(declared.arrow_schema()), vec![Vec::new()])?),
-        };
-        raw.register_table(declared.name.to_owned(), table)?;
+        let table = OpenTable::open(store, declared, None).await?;
+        raw.register_table(declared.name.to_owned(), provider(declared, table.as_ref()).await?)?;
     }
     let catalog = context
         .catalog("datafusion")
@@ -63,6 +68,17 @@ pub async fn open(store: &Store) -> std::result::Result<SessionContext, QueryErr
         context.register_table(name, view)?;
     }
     Ok(context)
+}
+
+/// A table; until the job that makes it runs, it has no rows.
+async fn provider(
+    declared: &'static Table,
+    table: Option<&OpenTable>,
+) -> std::result::Result<Arc<dyn TableProvider>, QueryError> {
+    Ok(match table {
+        Some(table) => table.provider().await?,
+        None => Arc::new(MemTable::try_new(Arc::new(declared.arrow_schema()), vec![Vec::new()])?),
+    })
 }
 
 /// What a query may do: read. No DDL, no COPY or INSERT, no SET.

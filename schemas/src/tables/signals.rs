@@ -44,7 +44,7 @@ pub const SIGNALS: Table = Table {
             47,
             "match",
             Text,
-            "how the profile's row was found: `id`, `pattern` (a fold), or `target` (by executable and target alone, where the lineage is not known for certain)",
+            "how the profile's row was found: `id`, `pattern` (a fold), `lineage` (by the executables above it, as far as another tool tells them), or `target` (by executable and target alone, where the lineage is not known for certain)",
         ),
         optional(48, "novelty", Text, "what is new: one of the words that `wsp detect --help` lists; null for rules"),
         required(49, "nodes", Int32, "nodes that it stands for: of a novelty, those of the process subtree"),

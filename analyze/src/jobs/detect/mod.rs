@@ -182,7 +182,7 @@ impl DetectError {
         }
     }
 
-    fn table(&self) -> Option<&TableError> {
+    pub(in crate::jobs) fn table(&self) -> Option<&TableError> {
         match self {
             Self::Table(error) => Some(error),
             _ => None,

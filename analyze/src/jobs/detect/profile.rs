@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, Hash};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use regex::Regex;
-use wsp_schemas::identity::{Kind, NodeId};
+use wsp_schemas::identity::{self, Kind, NodeId};
 use wsp_schemas::image::WorkloadKey;
 
 use crate::functions::MemberSet;
@@ -117,6 +117,8 @@ pub(crate) enum How {
     Id,
     /// It is folded into a pattern, or its name matches one's.
     Pattern,
+    /// By the executables of its lineage, as far as another tool tells them, and target.
+    Lineage,
     /// By executable and target, where the lineage is not known for certain.
     Target,
 }
@@ -126,6 +128,7 @@ impl How {
         match self {
             Self::Id => "id",
             Self::Pattern => "pattern",
+            Self::Lineage => "lineage",
             Self::Target => "target",
         }
     }
@@ -143,6 +146,10 @@ pub(crate) struct ProfileNode {
     pub(crate) pattern: Option<String>,
     lineage_complete: bool,
     collapsed_into: Option<NodeId>,
+    /// What it hangs from.
+    parent: Option<NodeId>,
+    /// Of a process.
+    exe: Option<Box<str>>,
 }
 
 /// Siblings of one kind below one process (none: roots): the place among them.
@@ -165,7 +172,8 @@ pub(crate) struct Profile {
     rare: HashMap<Place, Vec<(String, u32)>>,
     /// Places of which the profile does not keep all siblings.
     overflowed: HashSet<Place>,
-    programs: HashSet<String>,
+    /// Processes by their executables.
+    programs: HashMap<String, Vec<usize>>,
     folders: HashSet<u64>,
     state: foldhash::fast::RandomState,
 }
@@ -190,7 +198,7 @@ impl Profile {
             expected: HashMap::new(),
             rare: HashMap::new(),
             overflowed: HashSet::new(),
-            programs: HashSet::new(),
+            programs: HashMap::new(),
             folders: HashSet::new(),
             state: foldhash::fast::RandomState::default(),
         }
@@ -230,6 +238,8 @@ impl Profile {
             pattern: text("pattern").map(str::to_owned),
             lineage_complete: read.bool("lineage_complete", row).unwrap_or_default(),
             collapsed_into: id("collapsed_into"),
+            parent: id("parent_id"),
+            exe: identity.exe.filter(|_| is_process).map(Into::into),
         });
         self.by_id.insert(node_id, at);
         let place = sibling.place(id("parent_id"));
@@ -260,8 +270,8 @@ impl Profile {
                     self.rare.entry(place).or_default().push((name.to_owned(), first));
                 }
                 self.by_target.entry(self.target_hash(&identity)).or_default().push(at);
-                if is_process {
-                    self.programs.extend(identity.exe.map(str::to_owned));
+                if let Some(exe) = identity.exe.filter(|_| is_process) {
+                    self.programs.entry(exe.to_owned()).or_default().push(at);
                 }
                 if let Some(folder) = folder_of(&identity) {
                     self.folders.insert(self.hash(&(identity.exe, folder)));
@@ -344,6 +354,27 @@ impl Profile {
         matching(self.loose_patterns.get(&(place.0, exe, place.3))?, name).filter(may)
     }
 
+    /// Processes of an executable, with the executables above each, the nearest first.
+    pub(crate) fn processes(&self, exe: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
+        let rows = self.programs.get(exe).into_iter().flatten();
+        rows.map(|at| (*at, self.above(*at)))
+    }
+
+    fn above(&self, at: usize) -> Vec<&str> {
+        let parent = |at: usize| self.by_id.get(&self.nodes[at].parent?).copied();
+        // Ids are hashes over their parents': there are no circles; a bound costs nothing.
+        let rows = std::iter::successors(parent(at), |at| parent(*at)).take(identity::MAX_DEPTH as usize + 2);
+        rows.map(|at| self.nodes[at].exe.as_deref().unwrap_or_default()).collect()
+    }
+
+    /// What a process did: the row of it, or of the pattern that its name matches.
+    pub(crate) fn fact_of(&self, process: usize, sibling: &Sibling<'_>) -> Option<usize> {
+        let process = self.nodes[process].id;
+        let rows = self.by_target.get(&self.target_hash(&sibling.identity));
+        let own = rows.into_iter().flatten().find(|at| self.nodes[**at].parent == Some(process));
+        own.map(|at| self.speaker(*at).0).or_else(|| self.by_pattern(sibling, Some(process)))
+    }
+
     /// Whether it saw a kind of node at all.
     pub(crate) fn sees(&self, kind: Kind) -> bool {
         self.revision.completeness.get(kind.as_str()).is_some_and(|share| *share > 0.0)
@@ -351,7 +382,7 @@ impl Profile {
 
     /// Whether a program ran in it, wherever in the tree.
     pub(crate) fn has_program(&self, exe: &str) -> bool {
-        self.programs.contains(exe)
+        self.programs.contains_key(exe)
     }
 
     /// Whether a program used another file of the same folder.

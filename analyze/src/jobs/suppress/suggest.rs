@@ -368,7 +368,7 @@ fn judge(
     if about.rule == NOVELTY {
         return Err("it is not in the profile".to_owned());
     }
-    match rules.get(&about.rule) {
+    match rules.get(&about.rule).filter(|_| about.is_own) {
         Some(rule) if !rule.suppressible => return Err("signals of the rule are never suppressed".to_owned()),
         None if about.is_own => return Err("the rule is not there any more".to_owned()),
         _ => {}

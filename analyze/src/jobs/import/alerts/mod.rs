@@ -8,6 +8,7 @@ mod attributes;
 mod falco;
 mod id;
 mod kubescape;
+mod raise;
 #[cfg(test)]
 mod tests;
 mod tetragon;
@@ -26,6 +27,8 @@ use wsp_schemas::text::RawText;
 use super::records::Record;
 use super::{Input, files, values};
 use crate::rules::Severity;
+
+pub use raise::{Raised, raise};
 
 /// Bytes of a rule's name.
 const RULE_BYTES: usize = 256;
