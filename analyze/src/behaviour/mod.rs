@@ -60,6 +60,20 @@ pub struct Context {
     pub digest_is_new: Option<bool>,
 }
 
+/// What a stable profile says of a node.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Said {
+    /// It has it.
+    pub in_profile: bool,
+    /// Share of the containers that have it.
+    pub commonality: Option<f64>,
+}
+
+/// Whether a column is what a profile says.
+pub(crate) fn is_said(column: &str) -> bool {
+    matches!(column, "in_profile" | "commonality")
+}
+
 /// Whether a column says the same of a node in every snapshot where all its attributes, and those of its process, are the same.
 pub(crate) fn is_lasting(column: &str) -> bool {
     !PASSING.contains(&column)
@@ -82,20 +96,23 @@ pub struct Behaviour {
 }
 
 impl Behaviour {
-    /// All rows of a snapshot, with all columns; the snapshot as a whole last.
-    pub fn whole(scan: &Scan, context: &Context) -> Result<Self, ArrowError> {
+    /// All rows of a snapshot, with all columns; the snapshot as a whole last. `said` is what the profile says of every node.
+    pub fn whole(scan: &Scan, context: &Context, said: Option<Said>) -> Result<Self, ArrowError> {
         let places: Vec<Place> = (0..scan.len()).map(|row| (0, Some(row))).chain([(0, None)]).collect();
         let all = BEHAVIOUR.columns.iter().map(|column| column.name.to_owned()).collect();
-        Self::of(&[Shown { scan, context: *context }], &places, &all)
+        let said = vec![said; scan.len()];
+        Self::of(&[Shown { scan, context: *context }], &places, &said, &all)
     }
 
-    /// Some rows of some snapshots. Columns that are not wanted are null, but for `kind`.
+    /// Some rows of some snapshots, and what a profile says of them as far as that is given. Columns that are not wanted are null,
+    /// but for `kind`.
     pub(crate) fn of(
         snapshots: &[Shown<'_>],
         places: &[Place],
+        said: &[Option<Said>],
         wanted: &BTreeSet<String>,
     ) -> Result<Self, ArrowError> {
-        let view = View::new(snapshots, places, wanted.iter().any(|name| ACTIVITY.contains(&name.as_str())));
+        let view = View::new(snapshots, places, said, wanted.iter().any(|name| ACTIVITY.contains(&name.as_str())));
         let mut columns = Builder::new(places.len());
         for column in BEHAVIOUR.columns {
             if column.name == "kind" || wanted.contains(column.name) {
@@ -139,6 +156,7 @@ const PROCESSES: NodeColumn = NodeColumn::named("processes");
 struct View<'a> {
     snapshots: &'a [Shown<'a>],
     places: &'a [Place],
+    said: &'a [Option<Said>],
     /// Rows of the processes that own the rows.
     processes: Vec<Option<(usize, usize)>>,
     /// By snapshot; empty where nobody asks.
@@ -146,11 +164,17 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(snapshots: &'a [Shown<'a>], places: &'a [Place], with_activity: bool) -> Self {
+    fn new(
+        snapshots: &'a [Shown<'a>],
+        places: &'a [Place],
+        said: &'a [Option<Said>],
+        with_activity: bool,
+    ) -> Self {
         let process = |(at, row): &Place| Some((*at, process_of(snapshots[*at].scan, (*row)?)?));
         Self {
             snapshots,
             places,
+            said,
             processes: places.iter().map(process).collect(),
             activity: if with_activity {
                 snapshots.iter().map(|shown| activity::of(shown.scan)).collect()
@@ -246,11 +270,19 @@ impl<'a> View<'a> {
                     .iter()
                     .map(|place| place.and_then(|(at, row)| self.activity.get(at)?.get(row)?.count(name))),
             ),
+            "in_profile" => {
+                out.bool(name, self.said().map(|said| said.map(|said| said.in_profile)));
+            }
+            "commonality" => out.float(name, self.said().map(|said| said?.commonality)),
             "image_name" | "image_tag" | "image_digest" | "digest_is_new" | "container_name" | "host" | "labels"
             | "covers_start" | "container_started" => self.add_meta(name, out)?,
             _ => out.array(name, self.gather(name, &own())?),
         }
         Ok(())
+    }
+
+    fn said(&self) -> impl Iterator<Item = Option<Said>> {
+        (0..self.places.len()).map(|row| self.said.get(row).copied().flatten())
     }
 
     fn add_meta(&self, name: &'static str, out: &mut Builder) -> Result<(), ArrowError> {

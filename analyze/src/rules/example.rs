@@ -18,7 +18,7 @@ use wsp_schemas::snapshot::{
 use wsp_schemas::text::RawText;
 
 use super::Rule;
-use crate::behaviour::{Behaviour, Context};
+use crate::behaviour::{Behaviour, Context, Said};
 
 /// Nodes of an example.
 const MOST_NODES: usize = 10_000;
@@ -33,6 +33,11 @@ pub struct Example {
     pub raises: bool,
     #[serde(default)]
     digest_is_new: Option<bool>,
+    /// The profile is stable, and has all nodes, or none; this common.
+    #[serde(default)]
+    in_profile: Option<bool>,
+    #[serde(default)]
+    commonality: Option<f64>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
     process: Vec<Program>,
@@ -242,7 +247,8 @@ fn run_one(rule: &Rule, example: &Example) -> Result<(), ExampleError> {
     let scan = Scanner::default().scan(&bytes.into(), &Limits::default());
     let scan = scan.map_err(|error| no_snapshot(error.to_string()))?;
     let context = Context { digest_is_new: example.digest_is_new };
-    let behaviour = Behaviour::whole(&scan, &context).map_err(|error| no_snapshot(error.to_string()))?;
+    let said = example.in_profile.map(|in_profile| Said { in_profile, commonality: example.commonality });
+    let behaviour = Behaviour::whole(&scan, &context, said).map_err(|error| no_snapshot(error.to_string()))?;
     let found = rule.predicate.holds(behaviour.rows()).map_err(|error| no_snapshot(error.to_string()))?;
     let wrong = |what: String| ExampleError::Wrong { rule: rule.id.clone(), what, says: example.says.clone() };
     let targets: Vec<String> = (0..found.len())

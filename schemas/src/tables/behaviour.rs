@@ -1,4 +1,4 @@
-use crate::table::Type::{Bool, Int32, Int64, IntList, Text, TextList, TextMap, Timestamp};
+use crate::table::Type::{Bool, Float64, Int32, Int64, IntList, Text, TextList, TextMap, Timestamp};
 use crate::table::{Table, optional, required};
 
 /// What rules look at. It is not stored: `wsp detect` makes it of the snapshots that it judges.
@@ -67,5 +67,7 @@ pub const BEHAVIOUR: Table = Table {
         optional(106, "labels", TextMap, "labels of the container"),
         optional(107, "covers_start", Bool, "the container's first exec is in the window"),
         optional(108, "container_started", Timestamp, "when it started"),
+        optional(110, "in_profile", Bool, "the newest revision of the profile has the node; null unless it is stable"),
+        optional(111, "commonality", Float64, "share of the containers that have it there; null unless it is in a stable profile"),
     ],
 };

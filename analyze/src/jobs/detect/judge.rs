@@ -19,7 +19,7 @@ use super::novelty::{Found, Group, Lookup, id_of};
 use super::profile::Profile;
 use super::signal::{self, Context, ProfileContext, Signal};
 use super::{NOVELTY, Verdict};
-use crate::behaviour::{self, Behaviour, CONTAINER, Shown, above, is_lasting, process_of};
+use crate::behaviour::{self, Behaviour, CONTAINER, Said, Shown, above, is_lasting, is_said, process_of};
 use crate::jobs::judgement::{describe, disagreement};
 use crate::node::{Identity, target};
 use crate::rules::{Rule, Rules, Severity};
@@ -72,10 +72,19 @@ impl RuleGroup {
         &self,
         snapshots: &[Shown<'_>],
         places: &[behaviour::Place],
+        lookup: Option<&mut Lookup<'_>>,
     ) -> Result<Vec<Vec<usize>>, DataFusionError> {
         let mut holding = vec![Vec::new(); places.len()];
+        let asks = self.columns.iter().any(|column| is_said(column));
+        let mut lookup = lookup.filter(|_| asks);
         for (start, places) in (0..).step_by(ROWS_AT_ONCE).zip(places.chunks(ROWS_AT_ONCE)) {
-            let rows = Behaviour::of(snapshots, places, &self.columns)?;
+            let said: Vec<Option<Said>> = match lookup.as_deref_mut() {
+                Some(lookup) => {
+                    places.iter().map(|(at, row)| Some(lookup.said(snapshots[*at].scan, (*row)?))).collect()
+                }
+                None => Vec::new(),
+            };
+            let rows = Behaviour::of(snapshots, places, &said, &self.columns)?;
             for (at, rule) in self.rules.iter().enumerate() {
                 let found = rule.predicate.holds(rows.rows())?;
                 found.values().set_indices().for_each(|row| holding[start + row].push(at));
@@ -217,7 +226,7 @@ impl<'a> Judge<'a> {
             .map(|(read, context)| Shown { scan: &read.scan, context: *context })
             .collect();
         let means = self.means;
-        let lasting = means.lasting.holding(&shown, &self.firsts)?;
+        let lasting = means.lasting.holding(&shown, &self.firsts, self.lookup.as_mut())?;
         let mut wanted = Vec::new();
         for (at, read) in read.iter().enumerate() {
             let asked = Kind::ALL.map(|kind| means.passing.may_hold(kind.as_str()));
@@ -235,8 +244,8 @@ impl<'a> Judge<'a> {
         } else {
             Vec::new()
         };
-        let passing = means.passing.holding(&shown, &wanted)?;
-        let of_whole = means.lasting.holding(&shown, &whole)?;
+        let passing = means.passing.holding(&shown, &wanted, self.lookup.as_mut())?;
+        let of_whole = means.lasting.holding(&shown, &whole, None)?;
         let mut matches: Vec<Vec<(Option<usize>, &Arc<Rule>)>> = vec![Vec::new(); read.len()];
         for (at, read) in read.iter().enumerate() {
             for (row, variant) in read.variants.iter().enumerate() {

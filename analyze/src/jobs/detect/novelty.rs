@@ -6,6 +6,7 @@ use wsp_schemas::identity::{Kind, NodeId};
 use wsp_schemas::snapshot::{NodeColumn, Scan};
 
 use super::profile::{How, Profile, Sibling};
+use crate::behaviour::Said;
 use crate::node::Identity;
 use crate::rules::Severity;
 
@@ -167,6 +168,14 @@ impl<'a> Lookup<'a> {
             Some(at) => Found::Row(at, How::Target),
             None if known.is_unknowable || !self.profile.sees(scan.kind(row)) => Found::Unknowable,
             None => Found::Nothing,
+        }
+    }
+
+    /// What the profile says of a row.
+    pub(crate) fn said(&mut self, scan: &Scan, row: usize) -> Said {
+        match self.find(scan, row) {
+            Found::Row(at, _) => Said { in_profile: true, commonality: self.profile.node(at).commonality },
+            Found::Nothing | Found::Unknowable => Said { in_profile: false, commonality: None },
         }
     }
 
