@@ -57,7 +57,7 @@ const FUNCTIONS: [&str; 29] = [
 /// As above, but DataFusion's name for it may be either.
 const SUBSTRINGS: [&str; 2] = ["substr", "substring"];
 /// Functions of which all arguments but the first are patterns, which must be literals: one is compiled once.
-const WITH_PATTERNS: [&str; 4] = ["any_like", "any_match", "in_network", "regexp_like"];
+const WITH_PATTERNS: [&str; 5] = ["any_like", "any_match", "array_to_string", "in_network", "regexp_like"];
 
 /// A condition over one row of some schema.
 #[derive(Debug, Clone)]
@@ -164,6 +164,20 @@ impl Predicate {
     }
 }
 
+impl Predicate {
+    /// The same, where an error of one row costs that row only: it does not hold there. Gives the first error beside it.
+    ///
+    /// What stands in a row may come from a container: a number that cannot be parsed, a division by zero.
+    pub fn holds_where_it_can(&self, rows: &RecordBatch) -> (BooleanArray, Option<DataFusionError>) {
+        let error = match self.holds(rows) {
+            Ok(found) => return (found, None),
+            Err(error) => error,
+        };
+        let one = |row: usize| self.holds(&rows.slice(row, 1)).is_ok_and(|found| found.value(0));
+        ((0..rows.num_rows()).map(|row| Some(one(row))).collect(), Some(error))
+    }
+}
+
 fn check(parsed: &Expr) -> Result<(), PredicateError> {
     let mut nodes = 0;
     let mut refused = None;
@@ -198,9 +212,10 @@ fn not_allowed(node: &Expr) -> Option<String> {
         | Expr::Negative(_)
         | Expr::Between(_)
         | Expr::Case(_)
-        | Expr::Cast(_)
-        | Expr::TryCast(_)
         | Expr::InList(_) => None,
+        // A list of a fixed size may be of any.
+        Expr::Cast(cast) => nested(cast.field.data_type()),
+        Expr::TryCast(cast) => nested(cast.field.data_type()),
         Expr::Like(like) => {
             (!is_literal(&like.pattern)).then(|| "a pattern that is no literal".to_owned())
         }
@@ -229,6 +244,10 @@ fn not_allowed(node: &Expr) -> Option<String> {
         Expr::Placeholder(_) | Expr::ScalarVariable(..) => Some("a parameter".to_owned()),
         other => Some(format!("`{}`", other.variant_name())),
     }
+}
+
+fn nested(kind: &DataType) -> Option<String> {
+    kind.is_nested().then(|| format!("a cast to {kind}"))
 }
 
 /// Kinds that a conjunction asks for by `kind = '…'` or `kind IN (…)`.
@@ -314,6 +333,8 @@ mod tests {
             ("now() > container_started", "the function now"),
             ("repeat(path, 1000000000) = 'x'", "the function repeat"),
             ("path || path = 'x'", "the operator ||"),
+            ("CAST(path AS INT[2000000000]) IS NULL", "a cast to"),
+            ("array_to_string(args, path) = 'x'", "a pattern of array_to_string that is no literal"),
             ("path LIKE exe", "a pattern that is no literal"),
             ("path ~ exe", "a pattern that is no literal"),
             ("regexp_like(path, exe)", "a pattern of regexp_like that is no literal"),
@@ -345,5 +366,20 @@ mod tests {
             assert_eq!(holds.true_count(), if text.contains("NULL") && text != "NULL" || text == "true" { 2 } else { 0 }, "{text}");
             assert_eq!(holds.null_count(), 0);
         }
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_judged_costs_itself_only() {
+        let schema = Arc::new(BEHAVIOUR.arrow_schema());
+        let predicate = parse("CAST(path AS INT) > 5").unwrap();
+        let mut columns: Vec<_> =
+            schema.fields().iter().map(|field| arrow::array::new_null_array(field.data_type(), 3)).collect();
+        columns[0] = Arc::new(arrow::array::StringArray::from(vec!["file"; 3]));
+        let at = schema.index_of("path").unwrap();
+        columns[at] = Arc::new(arrow::array::StringArray::from(vec!["7", "/etc/passwd", "3"]));
+        let rows = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+        let (found, error) = predicate.holds_where_it_can(&rows);
+        assert_eq!(found, BooleanArray::from(vec![true, false, false]));
+        assert!(error.unwrap().to_string().contains("/etc/passwd"));
     }
 }

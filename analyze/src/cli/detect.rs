@@ -128,6 +128,13 @@ pub(super) fn text(report: &Report, dry_run: bool) -> String {
     for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
         text += &format!("\n{count} {what}");
     }
+    for (rule, reason) in &report.failed_rules {
+        text += &format!(
+            "\nthe rule {} could not be asked about some nodes, and did not match them: {}",
+            for_display(rule),
+            for_display(reason)
+        );
+    }
     let problems = [(&report.damaged, "cannot be read"), (&report.unavailable, "not readable now: the next run tries again")];
     for (problems, what) in problems.into_iter().filter(|(problems, _)| !problems.is_empty()) {
         text += &format!("\n{} {what}", problems.len());

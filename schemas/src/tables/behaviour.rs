@@ -67,7 +67,7 @@ pub const BEHAVIOUR: Table = Table {
         optional(106, "labels", TextMap, "labels of the container"),
         optional(107, "covers_start", Bool, "the container's first exec is in the window"),
         optional(108, "container_started", Timestamp, "when it started"),
-        optional(110, "in_profile", Bool, "the newest revision of the profile has the node; null unless it is stable"),
+        optional(110, "in_profile", Bool, "the newest revision of the profile has the node; null unless it is stable and can say"),
         optional(111, "commonality", Float64, "share of the containers that have it there; null unless it is in a stable profile"),
     ],
 };

@@ -12,7 +12,7 @@ pub const SIGNALS: Table = Table {
         optional(3, "image_name", Text, "as in `profiles`"),
         optional(4, "image_tag", Text, "as in `profiles`"),
         required(10, "signal_id", Text, "deterministic: a second run makes no twin"),
-        required(11, "rule", Text, "id of the rule; `novelty` for unseen activity"),
+        required(11, "rule", Text, "id of the rule; `novelty` for unseen activity; of another tool `<source>:<its rule>`"),
         required(12, "severity", Text, "`low`, `medium`, `high`, `critical`"),
         required(13, "source", Text, "`wsp`, `falco`, `tetragon`, `kubescape`"),
         required(14, "time", Timestamp, "when it happened"),
@@ -54,6 +54,13 @@ pub const SIGNALS: Table = Table {
         optional(53, "container_name", Text, "name of the container"),
         optional(54, "image_digest", Text, "digest of the container's image"),
         optional(55, "labels", TextMap, "labels of the container, as the snapshot has them"),
+        optional(
+            58,
+            "told",
+            TextList,
+            "of a novelty: what it tells for the first time, each in 16 hex digits: new remotes by their ids, programs by their paths but for numbers, files by folder; \
+             what a container goes on doing is told once",
+        ),
         required(56, "detected_at", Timestamp, "when it was written, clock of the job"),
         optional(57, "batch", Int64, "run that wrote it: that of `detections`; null for imported ones"),
     ],

@@ -4,7 +4,7 @@ SELECT
     severity,
     rule,
     image,
-    profile_context AS context,
+    CASE WHEN profile_context = 'known' AND match = 'target' THEN 'known, weakly' ELSE profile_context END AS context,
     coalesce(novelty, '') AS novelty,
     exe,
     target,
@@ -25,7 +25,7 @@ WHERE ($image IS NULL OR image = $image)
     AND ($since IS NULL OR time >= $since)
     AND CASE severity WHEN 'critical' THEN 3 WHEN 'high' THEN 2 WHEN 'medium' THEN 1 ELSE 0 END >= $severity
     AND ($state = 'all' OR (suppressed_by IS NULL) = ($state = 'open'))
-GROUP BY severity, rule, image, profile_context, novelty, exe, target, suppressed_by IS NULL
+GROUP BY severity, rule, image, profile_context, match = 'target', novelty, exe, target, suppressed_by IS NULL
 ORDER BY
     CASE severity WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END,
     CASE profile_context WHEN 'unseen' THEN 0 WHEN 'no_profile' THEN 1 WHEN 'learning' THEN 2 ELSE 3 END,

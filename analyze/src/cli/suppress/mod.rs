@@ -17,6 +17,7 @@ use crate::jobs::suppress::{
     self, Changed, Decision, Export, Options, Scope, State, SuppressError, Suppression,
 };
 use crate::predicate::Predicate;
+use crate::rules::Rules;
 use crate::session::{self, Resources};
 
 #[derive(Debug, clap::Args)]
@@ -129,6 +130,8 @@ struct AcceptArgs {
     one: OneArgs,
     #[command(flatten)]
     who: Who,
+    #[command(flatten)]
+    rules: RuleArgs,
     /// Signals that are raised from then on are not hidden
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     expires: Option<DateTime<Utc>>,
@@ -216,7 +219,12 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
             say(&text::one(&suppress::find(&all, &args.id)?))?;
             Ok(Ending::Done)
         }
-        Command::Accept(args) => decide(args.one, args.who, State::Accepted, args.expires).await,
+        Command::Accept(args) => {
+            let store = args.one.store.open()?;
+            let one = suppress::find(&suppress::load(&store).await?, &args.one.id)?;
+            may_be_hidden(&args.rules.load(Some(&store)).await?, &one.rule)?;
+            decide(args.one, args.who, State::Accepted, args.expires).await
+        }
         Command::Reject(args) => decide(args.one, args.who, State::Rejected, None).await,
         Command::Remove(args) => decide(args.one, args.who, State::Removed, None).await,
         Command::Add(args) => add(args).await,
@@ -297,6 +305,17 @@ async fn decide(
     Ok(Ending::Done)
 }
 
+/// Refuses rules whose signals are never hidden, and those that are not there. Rules of other tools are theirs.
+fn may_be_hidden(rules: &Rules, rule: &str) -> Result<(), Failure> {
+    match rules.get(rule) {
+        Some(found) if !found.suppressible => {
+            Err(SuppressError::NotSuppressible { rule: rule.to_owned() }.into())
+        }
+        None if !rule.contains(':') => Err(super::rules::unknown(rules, rule)),
+        _ => Ok(()),
+    }
+}
+
 fn not_past(expires: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), Failure> {
     match expires.filter(|end| *end <= now) {
         Some(end) => Err(Failure::new(format!("--expires {} is past", wsp_schemas::keys::show_time(end)))
@@ -321,9 +340,7 @@ async fn add(args: AddArgs) -> Result<Ending, Failure> {
     let rules = args.rules.load(Some(&store)).await?;
     let now = Utc::now();
     not_past(args.expires, now)?;
-    if rules.get(&args.rule).is_some_and(|rule| !rule.suppressible) {
-        return Err(SuppressError::NotSuppressible { rule: args.rule }.into());
-    }
+    may_be_hidden(&rules, &args.rule)?;
     let workload = args.image.as_deref().map(Workload::parse).transpose().map_err(Failure::new)?;
     let scope = match (args.scope, workload) {
         (ScopeArg::Workload, Some(workload)) => Scope::Workload(workload),

@@ -4,18 +4,18 @@
 //! that say the same of a node and its process; only rules about what differs from snapshot to snapshot are asked
 //! each time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use datafusion::error::DataFusionError;
-use wsp_schemas::identity::Kind;
+use wsp_schemas::identity::{Kind, NodeId};
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot::{DecodeError, Limits, NodeColumn, Scan, Scanner};
 
-use super::novelty::{Found, Group, Lookup, id_of};
+use super::novelty::{Found, Group, Lookup, Novelty, id_of, told};
 use super::profile::Profile;
 use super::signal::{self, Context, ProfileContext, Signal};
 use super::{NOVELTY, Verdict};
@@ -26,6 +26,10 @@ use crate::rules::{Rule, Rules, Severity};
 
 /// Rows that rules are asked about at once.
 const ROWS_AT_ONCE: usize = 16_384;
+/// … and bytes of arguments and lineages in them.
+const BYTES_AT_ONCE: usize = 64 << 20;
+/// New nodes of one place that are told apart.
+const MOST_THINGS: usize = 1000;
 /// Bytes of one attribute of a signal, and texts in one.
 const ATTRIBUTE_BYTES: usize = 1024;
 const ATTRIBUTE_TEXTS: usize = 20;
@@ -37,6 +41,7 @@ const STDIO: NodeColumn = NodeColumn::named("stdio");
 const FILE_ORIGIN: NodeColumn = NodeColumn::named("file_origin");
 const PATH_RAW: NodeColumn = NodeColumn::named("path_raw");
 const CWD: NodeColumn = NodeColumn::named("cwd");
+const SCRIPT: NodeColumn = NodeColumn::named("script");
 const REMOTE_IPS: NodeColumn = NodeColumn::named("remote_ips");
 
 /// What all snapshots of a run are judged with.
@@ -67,31 +72,57 @@ impl RuleGroup {
         self.rules.iter().any(|rule| rule.predicate.kinds().is_none_or(|kinds| kinds.contains(kind)))
     }
 
-    /// By row: which of the rules hold.
+    /// By row: which of the rules hold. A row that a rule cannot be asked about, it does not match; that it could not is told.
     fn holding(
         &self,
         snapshots: &[Shown<'_>],
         places: &[behaviour::Place],
         lookup: Option<&mut Lookup<'_>>,
+        failed: &mut BTreeMap<String, String>,
     ) -> Result<Vec<Vec<usize>>, DataFusionError> {
         let mut holding = vec![Vec::new(); places.len()];
         let asks = self.columns.iter().any(|column| is_said(column));
         let mut lookup = lookup.filter(|_| asks);
-        for (start, places) in (0..).step_by(ROWS_AT_ONCE).zip(places.chunks(ROWS_AT_ONCE)) {
+        let mut start = 0;
+        while start < places.len() {
+            let places = &places[start..start + rows_at_once(snapshots, &places[start..])];
             let said: Vec<Option<Said>> = match lookup.as_deref_mut() {
-                Some(lookup) => {
-                    places.iter().map(|(at, row)| Some(lookup.said(snapshots[*at].scan, (*row)?))).collect()
-                }
+                Some(lookup) => places
+                    .iter()
+                    .map(|(at, row)| row.and_then(|row| lookup.said(snapshots[*at].scan, row)))
+                    .collect(),
                 None => Vec::new(),
             };
             let rows = Behaviour::of(snapshots, places, &said, &self.columns)?;
             for (at, rule) in self.rules.iter().enumerate() {
-                let found = rule.predicate.holds(rows.rows())?;
+                let (found, error) = rule.predicate.holds_where_it_can(rows.rows());
+                if let Some(error) = error {
+                    failed.entry(rule.id.clone()).or_insert_with(|| error.strip_backtrace());
+                }
                 found.values().set_indices().for_each(|row| holding[start + row].push(at));
             }
+            start += places.len();
         }
         Ok(holding)
     }
+}
+
+/// How many rows can be asked about at once: each repeats the arguments and the lineage of its process.
+fn rows_at_once(snapshots: &[Shown<'_>], places: &[behaviour::Place]) -> usize {
+    let mut bytes = 0;
+    for (count, (at, row)) in places.iter().take(ROWS_AT_ONCE).enumerate() {
+        let scan = snapshots[*at].scan;
+        if let Some(process) = row.and_then(|row| process_of(scan, row)) {
+            let text = |column, row| scan.text(column, row).map_or(0, str::len);
+            bytes += scan.texts(ARGS, process).map(str::len).sum::<usize>();
+            bytes += above(scan, process).map(|row| text(EXE, row)).sum::<usize>();
+            bytes += [EXE, CWD, SCRIPT].iter().map(|column| text(*column, process)).sum::<usize>();
+        }
+        if bytes > BYTES_AT_ONCE {
+            return count.max(1);
+        }
+    }
+    places.len().min(ROWS_AT_ONCE)
 }
 
 impl Means {
@@ -215,8 +246,14 @@ impl<'a> Judge<'a> {
             .collect()
     }
 
-    /// Judges what was read.
-    pub(super) fn finish(mut self) -> Result<Vec<Verdict>, DataFusionError> {
+    /// Memory that it takes, about.
+    pub(super) fn memory(&self) -> usize {
+        self.read.iter().map(|read| read.scan.memory()).sum::<usize>() + self.scanner.memory()
+    }
+
+    /// Judges what was read; also gives rules that could not be asked about some row, with the first error of each.
+    pub(super) fn finish(mut self) -> Result<(Vec<Verdict>, BTreeMap<String, String>), DataFusionError> {
+        let mut failed = BTreeMap::new();
         let read = std::mem::take(&mut self.read);
         let contexts: Vec<behaviour::Context> =
             read.iter().map(|read| self.context_of(&read.scan)).collect();
@@ -226,7 +263,7 @@ impl<'a> Judge<'a> {
             .map(|(read, context)| Shown { scan: &read.scan, context: *context })
             .collect();
         let means = self.means;
-        let lasting = means.lasting.holding(&shown, &self.firsts, self.lookup.as_mut())?;
+        let lasting = means.lasting.holding(&shown, &self.firsts, self.lookup.as_mut(), &mut failed)?;
         let mut wanted = Vec::new();
         for (at, read) in read.iter().enumerate() {
             let asked = Kind::ALL.map(|kind| means.passing.may_hold(kind.as_str()));
@@ -244,8 +281,8 @@ impl<'a> Judge<'a> {
         } else {
             Vec::new()
         };
-        let passing = means.passing.holding(&shown, &wanted, self.lookup.as_mut())?;
-        let of_whole = means.lasting.holding(&shown, &whole, None)?;
+        let passing = means.passing.holding(&shown, &wanted, self.lookup.as_mut(), &mut failed)?;
+        let of_whole = means.lasting.holding(&shown, &whole, None, &mut failed)?;
         let mut matches: Vec<Vec<(Option<usize>, &Arc<Rule>)>> = vec![Vec::new(); read.len()];
         for (at, read) in read.iter().enumerate() {
             for (row, variant) in read.variants.iter().enumerate() {
@@ -263,7 +300,7 @@ impl<'a> Judge<'a> {
         for (read, matches) in read.iter().zip(matches) {
             verdicts.push(self.verdict(&read.candidate, &read.scan, matches));
         }
-        Ok(verdicts)
+        Ok((verdicts, failed))
     }
 
     fn context_of(&self, scan: &Scan) -> behaviour::Context {
@@ -280,22 +317,37 @@ impl<'a> Judge<'a> {
         scan: &Scan,
         matches: Vec<(Option<usize>, &Arc<Rule>)>,
     ) -> Verdict {
-        let mut signals: Vec<Signal> =
-            matches.into_iter().map(|(row, rule)| self.of_rule(scan, row, rule)).collect();
         let groups = match &mut self.lookup {
             Some(lookup) if candidate.is_late => lookup.groups(scan),
             _ => Vec::new(),
         };
         let novel_nodes = groups.iter().map(|group| group.rows.len()).sum();
-        signals.extend(groups.iter().map(|group| self.of_novelty(scan, group)));
-        // What is dropped is the least of it.
-        signals.sort_by(|a, b| {
-            (b.severity, a.context, a.novelty.is_some(), a.time, &a.id)
-                .cmp(&(a.severity, b.context, b.novelty.is_some(), b.time, &b.id))
-        });
-        let dropped = signals.len().saturating_sub(self.means.most_signals);
-        signals.truncate(self.means.most_signals);
+        // What is dropped is the least of it; what the profile does not have goes last among equals.
+        let mut ranked: Vec<(Severity, bool, usize, Raised<'_>)> = Vec::new();
+        for (row, rule) in matches {
+            let is_known = match (&mut self.lookup, row) {
+                (Some(lookup), Some(row)) => matches!(lookup.find(scan, row), Found::Row(..)),
+                _ => false,
+            };
+            ranked.push((rule.severity, is_known, row.unwrap_or(0), Raised::Rule(row, rule)));
+        }
+        ranked.extend(
+            groups.iter().map(|group| (group.worst().severity(), false, group.anchor, Raised::Novelty(group))),
+        );
+        ranked.sort_by(|a, b| (b.0, a.1, a.2).cmp(&(a.0, b.1, b.2)));
+        let dropped = ranked.len().saturating_sub(self.means.most_signals);
+        ranked.truncate(self.means.most_signals);
+        let mut signals = Vec::new();
+        let mut novelties = Vec::new();
+        for (.., raised) in ranked {
+            match raised {
+                Raised::Rule(row, rule) => signals.push(self.of_rule(scan, row, rule)),
+                Raised::Novelty(group) => novelties.push(self.of_novelty(scan, group)),
+            }
+        }
         Verdict {
+            novelties,
+            standing: 0,
             candidate: candidate.clone(),
             bucket: self.bucket,
             revision: self.profile.map(|profile| (profile.revision.number, profile.revision.is_stable)),
@@ -319,36 +371,22 @@ impl<'a> Judge<'a> {
         signal
     }
 
-    fn of_novelty(&mut self, scan: &Scan, group: &Group) -> Signal {
-        let mut signal = self.signal(scan, Some(group.row), NOVELTY, group.novelty.severity());
-        // What a container goes on doing is new once.
-        let node = id_of(scan, group.row);
-        let workload = self.workload.to_string();
-        let about = [workload.as_bytes(), scan.meta.container.id.as_bytes(), node.as_bytes().as_slice()];
-        signal.id = signal::id(NOVELTY, &about);
-        let mut targets: Vec<String> = group.rows[..group.rows.len().min(ATTRIBUTE_TEXTS)]
-            .iter()
-            .map(|row| format!("{} {}", scan.kind(*row).as_str(), target(&Identity::of(scan, *row))))
-            .collect();
-        let more = group.rows.len() - targets.len();
-        if more > 0 {
-            targets.push(format!("and {more} more"));
-        }
-        signal.attributes.insert("new".to_owned(), bounded(&targets.join("\n")));
-        let times = group.rows.iter().map(|row| (scan.first_seen_ms(*row), scan.last_seen_ms(*row)));
-        let (first, last) = times.fold((i32::MAX, 0), |(first, last), (a, b)| (first.min(a), last.max(b)));
-        signal.time = at(scan, first);
-        signal.last_seen = Some(at(scan, last));
-        signal.novelty = Some(group.novelty.as_str());
-        signal.nodes = i32::try_from(group.rows.len()).unwrap_or(i32::MAX);
-        signal.context = ProfileContext::Unseen;
-        let (exe, what) = (signal.exe.as_deref().unwrap_or_default(), signal.target.as_deref().unwrap_or_default());
-        let what = if signal.kind == Some("process") { what.to_owned() } else { format!("{exe}, {what}") };
-        signal.summary = match group.rows.len() {
-            1 => format!("{}: {what}", group.novelty.words()),
-            nodes => format!("{}: {what}; {nodes} new nodes in all", group.novelty.words()),
-        };
-        signal
+    fn of_novelty(&mut self, scan: &Scan, group: &Group) -> NewThings {
+        let mut base = self.signal(scan, Some(group.anchor), NOVELTY, group.worst().severity());
+        base.context = ProfileContext::Unseen;
+        base.profile_node = None;
+        let things = group.rows.iter().map(|(novelty, row)| NewThing {
+            told: told(scan, *novelty, *row),
+            novelty: *novelty,
+            node: id_of(scan, *row),
+            kind: scan.kind(*row),
+            target: signal::bounded(&target(&Identity::of(scan, *row)), ATTRIBUTE_BYTES),
+            first: at(scan, scan.first_seen_ms(*row)),
+            last: at(scan, scan.last_seen_ms(*row)),
+            events: scan.events(*row),
+            is_anchor: *row == group.anchor,
+        });
+        NewThings { base, things: things.take(MOST_THINGS).collect(), all: group.rows.len() }
     }
 
     /// A signal about a row, or about a snapshot as a whole.
@@ -409,6 +447,7 @@ impl<'a> Judge<'a> {
             profile_process,
             novelty: None,
             nodes: 1,
+            told: Vec::new(),
             events: row.map_or(1, |row| scan.events(row)),
             suppressed_by: None,
             detected_at: self.means.detected_at,
@@ -421,9 +460,90 @@ fn at(scan: &Scan, ms: i32) -> DateTime<Utc> {
     scan.meta.window_start + TimeDelta::milliseconds(i64::from(ms))
 }
 
-fn bounded(text: &str) -> String {
-    let end = text.floor_char_boundary(ATTRIBUTE_BYTES);
-    if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
+/// What a signal is raised by.
+enum Raised<'a> {
+    Rule(Option<usize>, &'a Rule),
+    Novelty(&'a Group),
+}
+
+/// What is new in one place of a snapshot, before it is known what of it was told.
+#[derive(Debug)]
+pub(super) struct NewThings {
+    /// A signal about the process that it hangs from.
+    base: Signal,
+    things: Vec<NewThing>,
+    /// How many there are, should they be more than are kept.
+    all: usize,
+}
+
+#[derive(Debug)]
+struct NewThing {
+    told: String,
+    novelty: Novelty,
+    node: NodeId,
+    kind: Kind,
+    target: String,
+    first: DateTime<Utc>,
+    last: DateTime<Utc>,
+    events: i64,
+    is_anchor: bool,
+}
+
+impl NewThings {
+    /// The container that shows it.
+    pub(super) fn container(&self) -> &str {
+        self.base.container_id.as_deref().unwrap_or_default()
+    }
+
+    /// The signal about what was not told of the container; none where all was. `known` is what was told, and gets what is now.
+    pub(super) fn signal(mut self, known: &mut HashSet<String>) -> Option<Signal> {
+        let more = self.all - self.things.len();
+        let is_new: Vec<bool> = self.things.iter().map(|thing| !known.contains(&thing.told)).collect();
+        let mut is_new = is_new.into_iter();
+        self.things.retain(|_| is_new.next() == Some(true));
+        let things = &self.things;
+        // The process itself stands for what hangs from it; of what a known process did, the worst.
+        let stands = things.iter().min_by_key(|thing| (!thing.is_anchor, thing.novelty, thing.first))?;
+        let worst = things.iter().map(|thing| thing.novelty).min()?;
+        let nodes = things.len() + more;
+        let mut signal = self.base;
+        let about = [signal.snapshot_id.as_deref().unwrap_or_default().as_bytes(), stands.node.as_bytes().as_slice()];
+        signal.id = signal::id(NOVELTY, &about);
+        signal.severity = worst.severity();
+        signal.novelty = Some(worst.as_str());
+        signal.node_id = Some(stands.node);
+        signal.kind = Some(stands.kind.as_str());
+        signal.target = Some(stands.target.clone());
+        signal.time = things.iter().map(|thing| thing.first).min().unwrap_or(signal.time);
+        signal.last_seen = things.iter().map(|thing| thing.last).max();
+        signal.events = things.iter().map(|thing| thing.events).fold(0, i64::saturating_add);
+        signal.nodes = i32::try_from(nodes).unwrap_or(i32::MAX);
+        let mut listed: Vec<_> = things.iter().collect();
+        listed.sort_by_key(|thing| thing.novelty);
+        let mut lines: Vec<String> = listed
+            .iter()
+            .take(ATTRIBUTE_TEXTS)
+            .map(|thing| format!("{} {}", thing.kind.as_str(), thing.target))
+            .collect();
+        if nodes > lines.len() {
+            lines.push(format!("and {} more", nodes - lines.len()));
+        }
+        signal.attributes.insert("new".to_owned(), signal::bounded(&lines.join("\n"), ATTRIBUTE_BYTES * 4));
+        let exe = signal.exe.as_deref().unwrap_or_default();
+        let what = if stands.kind == Kind::Process {
+            stands.target.clone()
+        } else {
+            format!("{exe}, {}", stands.target)
+        };
+        signal.summary = match nodes {
+            1 => format!("{}: {what}", worst.words()),
+            nodes => format!("{}: {what}; {nodes} new nodes in all", worst.words()),
+        };
+        let told: BTreeSet<String> = things.iter().map(|thing| thing.told.clone()).collect();
+        known.extend(told.iter().cloned());
+        signal.told = told.into_iter().collect();
+        Some(signal)
+    }
 }
 
 /// What else the snapshot says of a node and its process.
@@ -431,7 +551,7 @@ fn attributes(scan: &Scan, row: usize, process: Option<usize>) -> BTreeMap<Strin
     let mut found = BTreeMap::new();
     let mut add = |name: &str, text: String| {
         if !text.is_empty() {
-            found.insert(name.to_owned(), bounded(&text));
+            found.insert(name.to_owned(), signal::bounded(&text, ATTRIBUTE_BYTES));
         }
     };
     let list = |column, row| {

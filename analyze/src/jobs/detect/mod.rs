@@ -22,9 +22,10 @@ use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use serde::Serialize;
 use wsp_schemas::image::WorkloadKey;
+use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot::Limits;
 use wsp_schemas::store::Store;
-use wsp_schemas::tables::{DETECTIONS, SIGNALS};
+use wsp_schemas::tables::DETECTIONS;
 
 use super::Progress;
 use super::merge::{MergeError, Problem};
@@ -34,7 +35,7 @@ use crate::overlay;
 use crate::rules::Rules;
 use crate::session::{self, Resources};
 use crate::tables::{Change, DETECT_WATERMARK, OpenTable, ProfileTables, TableError, application};
-use judge::{Candidate, Judge, Means};
+use judge::{Candidate, Judge, Means, NewThings};
 use profile::Profile;
 use signal::Signal;
 
@@ -48,6 +49,11 @@ pub const NOVELTY: &str = "novelty";
 const CONFLICTS: usize = 60;
 /// Snapshots of one workload that are judged together: what a rule says of one row is used for all that say the same.
 const TOGETHER: usize = 256;
+
+/// Bytes of snapshots that are held at once, for each core.
+const HELD_BYTES: usize = 256 << 20;
+/// Workloads whose profiles are held at once.
+const WORKLOADS: usize = 1024;
 
 /// What a detection is asked to do.
 #[derive(Debug, Clone)]
@@ -112,6 +118,8 @@ pub struct Report {
     pub damaged: Vec<Problem>,
     /// Objects that the store did not give: the next run tries again.
     pub unavailable: Vec<Problem>,
+    /// Rules that could not be asked about some row, which they then did not match, with the first reason.
+    pub failed_rules: BTreeMap<String, String>,
     /// Times that the run began anew because another one was faster.
     pub retries: u32,
 }
@@ -119,7 +127,10 @@ pub struct Report {
 impl Report {
     /// Everything that was there was judged, whole.
     pub fn is_clean(&self) -> bool {
-        self.damaged.is_empty() && self.unavailable.is_empty() && self.dropped == 0
+        self.damaged.is_empty()
+            && self.unavailable.is_empty()
+            && self.failed_rules.is_empty()
+            && self.dropped == 0
     }
 
     /// Signals raised.
@@ -201,6 +212,10 @@ struct Verdict {
     novel_nodes: usize,
     dropped: usize,
     signals: Vec<Signal>,
+    /// What is new, before it is known what of it was told.
+    novelties: Vec<NewThings>,
+    /// Signals of it that stand already.
+    standing: usize,
     damage: Option<String>,
 }
 
@@ -214,6 +229,8 @@ impl Verdict {
             novel_nodes: 0,
             dropped: 0,
             signals: Vec::new(),
+            novelties: Vec::new(),
+            standing: 0,
             damage: Some(reason),
         }
     }
@@ -242,6 +259,7 @@ pub async fn run(
         report.retries += 1;
         (report.listed, report.known, report.waiting) = (0, 0, 0);
         report.unavailable.clear();
+        report.failed_rules.clear();
     }
     Ok(report)
 }
@@ -256,13 +274,12 @@ async fn attempt(
     progress.stage("listing snapshots");
     let tables = ProfileTables::open(store).await?;
     let buckets = tables.ledger.buckets()?;
-    let mut signals = OpenTable::open_or_create(store, &SIGNALS, buckets).await?;
-    let mut detections = OpenTable::open_or_create(store, &DETECTIONS, buckets).await?;
     let context = session::new(&options.resources)?;
-    let hides = suppress::current(store, &context).await?;
+    let (mut signals, hides) = suppress::open_signals(store, &context, buckets).await?;
     for (id, error) in &hides.active.broken {
         tracing::warn!("the suppression {id} hides nothing: {error}");
     }
+    let mut detections = OpenTable::open_or_create(store, &DETECTIONS, buckets).await?;
     let revisions = profile::revisions(&tables).await?;
     let plan = plan::make(store, &tables, &signals, &detections, &revisions, options, report).await?;
     progress.total(plan.work.values().map(|work| work.len() as u64).sum(), "snapshots");
@@ -277,7 +294,12 @@ async fn attempt(
         let writer = write::Writer { rules: &rules_hash, detected_at: means.detected_at, hides: &hides };
         (signals, detections) = writer.commit(signals, detections, verdicts, report).await?;
     }
-    if let Some(hour) = plan.watermark.filter(|_| report.unavailable.is_empty()) {
+    // What was not there is to be found again.
+    let held = report.unavailable.iter().filter_map(|problem| SnapshotKey::parse(&problem.object).ok());
+    let held = held.map(|key| key.uploaded.timestamp().div_euclid(3600)).min().unwrap_or(i64::MAX);
+    let stood = signals.application(DETECT_WATERMARK).await?;
+    let reached = plan.watermark.map(|hour| hour.min(held));
+    if let Some(hour) = reached.filter(|hour| stood.is_none_or(|stood| *hour > stood)) {
         let mut change = Change::default();
         change.set(application(DETECT_WATERMARK, hour));
         change.commit(&signals).await?;
@@ -286,7 +308,7 @@ async fn attempt(
 }
 
 /// Snapshots of one workload that are judged together.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Unit {
     bucket: i32,
     workload: WorkloadKey,
@@ -296,12 +318,13 @@ struct Unit {
 /// Units, in batches of about so many files.
 fn waves(work: BTreeMap<(i32, WorkloadKey), Vec<Candidate>>, files: usize) -> Vec<Vec<Unit>> {
     let mut waves = Vec::new();
-    let mut held = 0;
+    let (mut held, mut workloads) = (0, 0);
     for ((bucket, workload), candidates) in work {
+        workloads += 1;
         for candidates in candidates.chunks(TOGETHER) {
-            if waves.is_empty() || held + candidates.len() > files {
+            if waves.is_empty() || held + candidates.len() > files || workloads > WORKLOADS {
                 waves.push(Vec::new());
-                held = 0;
+                (held, workloads) = (0, 1);
             }
             held += candidates.len();
             if let Some(wave) = waves.last_mut() {
@@ -336,20 +359,17 @@ impl Run<'_> {
             let profile = profiles.get(&unit.workload).cloned();
             let (store, means) = (self.store.clone(), Arc::clone(self.means));
             async move {
-                let count = unit.candidates.len() as u64;
-                let task = tokio::spawn(judge_unit(store, means, profile, unit, files));
-                let judged = task.await.map_err(|error| {
-                    datafusion::error::DataFusionError::Internal(format!("a task ended early: {error}"))
-                })?;
-                self.progress.done(count);
+                let judged = judge_units(&store, &means, profile, &unit, files).await;
+                self.progress.done(unit.candidates.len() as u64);
                 judged
             }
         });
         let mut judged = judged.buffer_unordered(workers);
         let mut verdicts = Vec::new();
-        while let Some((found, unavailable)) = judged.try_next().await? {
-            verdicts.extend(found);
-            report.unavailable.extend(unavailable);
+        while let Some(found) = judged.try_next().await? {
+            verdicts.extend(found.verdicts);
+            report.unavailable.extend(found.unavailable);
+            report.failed_rules.extend(found.failed_rules);
         }
         Ok(verdicts)
     }
@@ -368,7 +388,7 @@ impl Run<'_> {
             let nodes = self.tables.nodes.clone();
             async move {
                 let task = tokio::spawn(async move { profile::load(&nodes, bucket, &wanted).await });
-                task.await.unwrap_or_else(|_| Ok(HashMap::new()))
+                task.await.map_err(ended)?.map_err(DetectError::from)
             }
         });
         let loaded: Vec<_> = loaded.buffer_unordered(self.options.resources.partitions()).try_collect().await?;
@@ -376,7 +396,51 @@ impl Run<'_> {
     }
 }
 
-type Judged = Result<(Vec<Verdict>, Vec<Problem>), DetectError>;
+/// What came of some snapshots.
+#[derive(Debug, Default)]
+struct Judged {
+    verdicts: Vec<Verdict>,
+    unavailable: Vec<Problem>,
+    failed_rules: BTreeMap<String, String>,
+}
+
+fn ended(error: tokio::task::JoinError) -> DetectError {
+    datafusion::error::DataFusionError::Internal(format!("a task ended early: {error}")).into()
+}
+
+/// Judges a unit; where that ends unexpectedly, each of its snapshots by itself, so that one costs itself only.
+async fn judge_units(
+    store: &Store,
+    means: &Arc<Means>,
+    profile: Option<Arc<Profile>>,
+    unit: &Unit,
+    files: usize,
+) -> Result<Judged, DetectError> {
+    let judge = |unit: Unit| {
+        let (store, means, profile) = (store.clone(), Arc::clone(means), profile.clone());
+        tokio::spawn(judge_unit(store, means, profile, unit, files))
+    };
+    if let Ok(judged) = judge(unit.clone()).await {
+        return judged;
+    }
+    let mut all = Judged::default();
+    for candidate in &unit.candidates {
+        let alone = Unit { candidates: vec![candidate.clone()], ..unit.clone() };
+        match judge(alone).await {
+            Ok(judged) => {
+                let judged = judged?;
+                all.verdicts.extend(judged.verdicts);
+                all.unavailable.extend(judged.unavailable);
+                all.failed_rules.extend(judged.failed_rules);
+            }
+            Err(_) => {
+                let reason = "it makes the detection end unexpectedly; -vv tells where".to_owned();
+                all.verdicts.push(Verdict::damaged(candidate.clone(), unit.bucket, reason));
+            }
+        }
+    }
+    Ok(all)
+}
 
 async fn judge_unit(
     store: Store,
@@ -384,9 +448,10 @@ async fn judge_unit(
     profile: Option<Arc<Profile>>,
     unit: Unit,
     files: usize,
-) -> Judged {
-    let mut judge = Judge::new(&means, unit.bucket, unit.workload, profile.as_deref());
-    let mut unavailable = Vec::new();
+) -> Result<Judged, DetectError> {
+    let mut judged = Judged::default();
+    let begin = || Judge::new(&means, unit.bucket, unit.workload, profile.as_deref());
+    let mut judge = begin();
     let fetched = stream::iter(unit.candidates).map(|candidate| {
         let store = &store;
         let limit = means.limits.file_bytes;
@@ -396,15 +461,22 @@ async fn judge_unit(
         }
     });
     let mut fetched = fetched.buffered(files);
-    while let Some((candidate, bytes)) = fetched.next().await {
-        match bytes {
-            Ok(bytes) => judge.add(candidate, &bytes),
-            Err(error) => {
-                unavailable.push(Problem { object: candidate.object_key, reason: error.to_string() });
-            }
+    loop {
+        let next = fetched.next().await;
+        // What is held is bounded, whatever the files hold.
+        if next.is_none() || judge.memory() > HELD_BYTES {
+            let (verdicts, failed) = std::mem::replace(&mut judge, begin()).finish()?;
+            judged.verdicts.extend(verdicts);
+            judged.failed_rules.extend(failed);
+        }
+        match next {
+            Some((candidate, Ok(bytes))) => judge.add(candidate, &bytes),
+            Some((candidate, Err(error))) => judged
+                .unavailable
+                .push(Problem { object: candidate.object_key, reason: error.to_string() }),
+            None => return Ok(judged),
         }
     }
-    Ok((judge.finish()?, unavailable))
 }
 
 async fn fetch(store: &Store, candidate: &Candidate, limit: usize) -> object_store::Result<Bytes> {
@@ -415,3 +487,8 @@ async fn fetch(store: &Store, candidate: &Candidate, limit: usize) -> object_sto
     }
     store.objects.get(&path).await?.bytes().await
 }
+
+#[cfg(test)]
+pub(in crate::jobs) mod fixture;
+#[cfg(test)]
+mod tests;

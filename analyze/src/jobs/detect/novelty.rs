@@ -7,7 +7,7 @@ use wsp_schemas::snapshot::{NodeColumn, Scan};
 
 use super::profile::{How, Profile, Sibling};
 use crate::behaviour::Said;
-use crate::node::Identity;
+use crate::node::{Identity, target};
 use crate::rules::Severity;
 
 const NODE_ID: NodeColumn = NodeColumn::named("node_id");
@@ -171,11 +171,14 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// What the profile says of a row.
-    pub(crate) fn said(&mut self, scan: &Scan, row: usize) -> Said {
+    /// What the profile says of a row; none where it cannot say.
+    pub(crate) fn said(&mut self, scan: &Scan, row: usize) -> Option<Said> {
         match self.find(scan, row) {
-            Found::Row(at, _) => Said { in_profile: true, commonality: self.profile.node(at).commonality },
-            Found::Nothing | Found::Unknowable => Said { in_profile: false, commonality: None },
+            Found::Row(at, _) => {
+                Some(Said { in_profile: true, commonality: self.profile.node(at).commonality })
+            }
+            Found::Nothing => Some(Said { in_profile: false, commonality: None }),
+            Found::Unknowable => None,
         }
     }
 
@@ -222,18 +225,7 @@ impl<'a> Lookup<'a> {
             }
             let anchor = if scan.kind(top) == Kind::Process { top } else { scan.owner(top).unwrap_or(top) };
             let novelty = Novelty::of(self.profile, scan, row);
-            let group = groups.entry(anchor).or_insert_with(|| Group {
-                row: if is_new[anchor] { anchor } else { row },
-                novelty,
-                rows: Vec::new(),
-            });
-            if novelty < group.novelty {
-                group.novelty = novelty;
-                if !is_new[anchor] {
-                    group.row = row;
-                }
-            }
-            group.rows.push(row);
+            groups.entry(anchor).or_insert_with(|| Group { anchor, rows: Vec::new() }).rows.push((novelty, row));
         }
         groups.into_values().collect()
     }
@@ -242,12 +234,33 @@ impl<'a> Lookup<'a> {
 /// New nodes that belong together.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// The row that stands for them.
-    pub(crate) row: usize,
+    /// The process that they hang from: new itself, or known.
+    pub(crate) anchor: usize,
+    /// All of them, with what they are.
+    pub(crate) rows: Vec<(Novelty, usize)>,
+}
+
+impl Group {
     /// The worst of what they are.
-    pub(crate) novelty: Novelty,
-    /// All of them.
-    pub(crate) rows: Vec<usize>,
+    pub(crate) fn worst(&self) -> Novelty {
+        self.rows.iter().map(|(novelty, _)| *novelty).min().unwrap_or(Novelty::KnownFolder)
+    }
+}
+
+/// What is told of a new node once for a container: itself; of a file, that its process used its folder so; of a program, its
+/// path but for numbers: some are built under a new one each time.
+pub(crate) fn told(scan: &Scan, novelty: Novelty, row: usize) -> String {
+    let identity = Identity::of(scan, row);
+    let what = match identity.kind {
+        Kind::File => identity.name.and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder).to_owned(),
+        Kind::Process => target(&identity).split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("0"),
+        _ => return id_of(scan, row).to_string()[..16].to_owned(),
+    };
+    let owner = scan.owner(row).map(|owner| id_of(scan, owner));
+    let mut hash = blake3::Hasher::new();
+    hash.update(owner.as_ref().map_or(&[], |id| id.as_bytes().as_slice()));
+    hash.update(novelty.as_str().as_bytes()).update(&[0]).update(what.as_bytes());
+    hash.finalize().to_hex()[..16].to_owned()
 }
 
 fn sibling(scan: &Scan, row: usize) -> Sibling<'_> {

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, Hash};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use regex::Regex;
-use wsp_schemas::identity::{self, Kind, NodeId};
+use wsp_schemas::identity::{self, Kind, NodeId, RootKind};
 use wsp_schemas::image::WorkloadKey;
 
 use crate::functions::MemberSet;
@@ -63,8 +63,8 @@ pub(crate) struct Revision {
     pub(crate) coverage: Option<f64>,
 }
 
-/// More names than this of one place that look alike, one container each, are a crowd; a template is fitted on the first half
-/// of them, and must explain the second, as folds do.
+/// More names than this of one place that look alike, one container each, are a crowd, where they are numbers and at least half of the
+/// containers have one; a template is fitted on the first half of them, and must explain the second, as folds do.
 const FEW: usize = 10;
 
 /// The newest revision of every workload.
@@ -150,6 +150,11 @@ pub(crate) struct ProfileNode {
     parent: Option<NodeId>,
     /// Of a process.
     exe: Option<Box<str>>,
+    pub(crate) argv0: Option<Box<str>>,
+    /// Of a process that a `#!` line chose.
+    pub(crate) script: Option<Box<str>>,
+    /// Of a root.
+    pub(crate) root_kind: Option<RootKind>,
 }
 
 /// Siblings of one kind below one process (none: roots): the place among them.
@@ -240,6 +245,9 @@ impl Profile {
             collapsed_into: id("collapsed_into"),
             parent: id("parent_id"),
             exe: identity.exe.filter(|_| is_process).map(Into::into),
+            argv0: identity.argv0.map(Into::into),
+            script: identity.script.map(Into::into),
+            root_kind: text("root_kind").and_then(RootKind::parse),
         });
         self.by_id.insert(node_id, at);
         let place = sibling.place(id("parent_id"));
@@ -288,9 +296,14 @@ impl Profile {
                 .iter()
                 .map(|(name, first)| fold::Sibling { name, is_rare: true, first: *first })
                 .collect();
-            let crowds = fold::crowds(&siblings, half, FEW);
-            if !crowds.is_empty() {
-                self.expected.insert(place, crowds.into_iter().map(|(template, _)| template).collect());
+            let of_each = usize::try_from(self.revision.containers / 2).unwrap_or_default();
+            let templates: Vec<Template> = fold::crowds(&siblings, half, FEW)
+                .into_iter()
+                .filter(|(template, names)| template.is_of_numbers() && names.len() >= of_each)
+                .map(|(template, _)| template)
+                .collect();
+            if !templates.is_empty() {
+                self.expected.insert(place, templates);
             }
         }
         self
@@ -341,10 +354,18 @@ impl Profile {
     /// A row with the same executable and target, wherever it hangs. Where the lineage is known for certain, only one whose own
     /// is not.
     pub(crate) fn by_target(&self, sibling: &Sibling<'_>, lineage_complete: bool) -> Option<usize> {
-        let may = |at: &usize| !lineage_complete || !self.nodes[*at].lineage_complete;
+        // How a root entered is certain, however late it was seen.
+        let root = sibling.root_kind.and_then(RootKind::parse);
+        let may = |at: &usize| {
+            (!lineage_complete || !self.nodes[*at].lineage_complete)
+                && (root.is_none() || self.nodes[*at].root_kind.is_none_or(|kind| Some(kind) == root))
+        };
         let rows = self.by_target.get(&self.target_hash(&sibling.identity));
-        if let Some(at) = rows.into_iter().flatten().copied().find(may) {
-            return Some(self.speaker(at).0);
+        let rows = rows.into_iter().flatten().copied().filter(may).map(|at| self.speaker(at).0);
+        // Of several, the least common one: it claims the least.
+        let share = |at: &usize| self.nodes[*at].commonality.unwrap_or_default();
+        if let Some(at) = rows.min_by(|a, b| share(a).total_cmp(&share(b))) {
+            return Some(at);
         }
         let (place, name) = sibling.place(None)?;
         let exe = match sibling.identity.kind {
@@ -354,17 +375,17 @@ impl Profile {
         matching(self.loose_patterns.get(&(place.0, exe, place.3))?, name).filter(may)
     }
 
-    /// Processes of an executable, with the executables above each, the nearest first.
-    pub(crate) fn processes(&self, exe: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
+    /// Processes of an executable, with what is above each, the nearest first.
+    pub(crate) fn processes(&self, exe: &str) -> impl Iterator<Item = (usize, Vec<&ProfileNode>)> {
         let rows = self.programs.get(exe).into_iter().flatten();
         rows.map(|at| (*at, self.above(*at)))
     }
 
-    fn above(&self, at: usize) -> Vec<&str> {
+    fn above(&self, at: usize) -> Vec<&ProfileNode> {
         let parent = |at: usize| self.by_id.get(&self.nodes[at].parent?).copied();
         // Ids are hashes over their parents': there are no circles; a bound costs nothing.
         let rows = std::iter::successors(parent(at), |at| parent(*at)).take(identity::MAX_DEPTH as usize + 2);
-        rows.map(|at| self.nodes[at].exe.as_deref().unwrap_or_default()).collect()
+        rows.map(|at| &self.nodes[at]).collect()
     }
 
     /// What a process did: the row of it, or of the pattern that its name matches.
@@ -400,6 +421,13 @@ fn folder_of<'a>(identity: &Identity<'a>) -> Option<&'a str> {
 
 fn matching(patterns: &[(Regex, usize)], name: &str) -> Option<usize> {
     patterns.iter().find(|(regex, _)| regex.is_match(name)).map(|(_, at)| *at)
+}
+
+impl ProfileNode {
+    /// Executable of a process.
+    pub(crate) fn exe(&self) -> &str {
+        self.exe.as_deref().unwrap_or_default()
+    }
 }
 
 impl<'a> Sibling<'a> {

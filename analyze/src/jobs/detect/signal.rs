@@ -37,6 +37,18 @@ impl ProfileContext {
     }
 }
 
+/// Signals that are put into rows at once: their texts together stay far below 2 GiB.
+pub(crate) const ROWS_AT_ONCE: usize = 16_384;
+
+/// Bytes of a text that comes from a container: above what paths and names have.
+const TEXT_BYTES: usize = 8192;
+
+/// A text, cut where it is longer than that.
+pub(crate) fn bounded(text: &str, bytes: usize) -> String {
+    let end = text.floor_char_boundary(bytes);
+    if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
+}
+
 /// A row of `signals`.
 #[derive(Debug, Clone)]
 pub(crate) struct Signal {
@@ -70,6 +82,8 @@ pub(crate) struct Signal {
     pub(crate) profile_process: Option<Context>,
     pub(crate) novelty: Option<&'static str>,
     pub(crate) nodes: i32,
+    /// Of a novelty: what it tells for the first time, each in 16 hex digits.
+    pub(crate) told: Vec<String>,
     pub(crate) events: i64,
     pub(crate) suppressed_by: Option<String>,
     pub(crate) detected_at: DateTime<Utc>,
@@ -117,8 +131,10 @@ pub(crate) fn to_batch(signals: &[Signal]) -> Result<RecordBatch, ArrowError> {
     rows.text("container_id", text(|signal| signal.container_id.clone()));
     rows.text("host", text(|signal| signal.host.clone()));
     rows.array("node_id", ids(|signal| signal.node_id));
-    rows.text_list("lineage", all().map(|signal| signal.lineage.clone()));
-    rows.text("summary", text(|signal| Some(signal.summary.clone())));
+    let cut = |text: &String| bounded(text, TEXT_BYTES);
+    rows.text_list("lineage", all().map(|signal| signal.lineage.iter().map(cut).collect()));
+    rows.text_list("told", all().map(|signal| signal.told.clone()));
+    rows.text("summary", text(|signal| Some(bounded(&signal.summary, TEXT_BYTES))));
     rows.text_map("attributes", all().map(|signal| Some(signal.attributes.clone())))?;
     rows.text("profile_context", text(|signal| Some(signal.context.as_str().to_owned())));
     rows.int32("revision", all().map(|signal| signal.revision));
@@ -126,8 +142,8 @@ pub(crate) fn to_batch(signals: &[Signal]) -> Result<RecordBatch, ArrowError> {
     rows.text("suppressed_by", text(|signal| signal.suppressed_by.clone()));
     rows.int64("events", all().map(|signal| Some(signal.events)));
     rows.text("kind", text(|signal| signal.kind.map(str::to_owned)));
-    rows.text("exe", text(|signal| signal.exe.clone()));
-    rows.text("target", text(|signal| signal.target.clone()));
+    rows.text("exe", all().map(|signal| signal.exe.as_ref().map(cut)));
+    rows.text("target", all().map(|signal| signal.target.as_ref().map(cut)));
     rows.array("process_id", ids(|signal| signal.process_id));
     rows.array("profile_node_id", ids(|signal| signal.profile_node.map(|node| node.id)));
     rows.array("profile_process_id", ids(|signal| signal.profile_process.map(|node| node.id)));

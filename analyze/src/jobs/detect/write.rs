@@ -4,7 +4,7 @@
 //! leaves out signals that stand already: their ids follow from what they are about. So is what a container goes on doing: that
 //! is new once.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -44,24 +44,24 @@ impl Writer<'_> {
             buckets.entry(verdict.bucket).or_default().push(verdict);
         }
         let (mut raised, mut judged) = (Change::default(), Change::default());
+        let mut suppressed = 0;
         for (bucket, verdicts) in &mut buckets {
+            // In the order of windows: what is new is told by the first that shows it.
+            verdicts.sort_by_key(|verdict| (verdict.candidate.key.window_end_ms, verdict.candidate.key.id));
+            let mut standing = Standing::read(&signals, *bucket, verdicts).await?;
+            verdicts.iter_mut().for_each(|verdict| standing.settle(verdict));
             let stood = signals.application(&run_of(*bucket)).await?.unwrap_or(0);
             let done = detections.application(&run_of(*bucket)).await?.unwrap_or(0);
-            let mut standing = standing(&signals, *bucket, verdicts, stood > done).await?;
-            for verdict in verdicts.iter_mut() {
-                verdict.signals.retain(|signal| standing.insert(signal.id.clone()));
-            }
             let batch = stood.max(done) + 1;
-            for verdict in verdicts.iter_mut() {
-                verdict.signals.iter_mut().for_each(|signal| signal.batch = Some(batch));
-            }
             let partition = vec![partition_value("bucket", bucket)];
-            let rows: Vec<Signal> =
+            let mut rows: Vec<Signal> =
                 verdicts.iter().flat_map(|verdict| verdict.signals.iter().cloned()).collect();
-            let rows = signal::to_batch(&rows)?;
-            let (rows, hidden) = self.hides.mark(&rows)?;
-            report.suppressed += hidden;
-            raised.add(&signals, partition.clone(), &rows).await?;
+            rows.iter_mut().for_each(|signal| signal.batch = Some(batch));
+            for rows in rows.chunks(signal::ROWS_AT_ONCE) {
+                let (rows, hidden) = self.hides.mark(&signal::to_batch(rows)?)?;
+                suppressed += hidden;
+                raised.add(&signals, partition.clone(), &rows).await?;
+            }
             raised.advance(*bucket, application(&run_of(*bucket), batch));
             judged.add(&detections, partition, &self.to_batch(*bucket, verdicts, batch)?).await?;
             judged.advance(*bucket, application(&run_of(*bucket), batch));
@@ -73,6 +73,7 @@ impl Writer<'_> {
         raised.set(self.hides.applied());
         let signals = raised.commit(&signals).await?;
         let detections = judged.commit(&detections).await?;
+        report.suppressed += suppressed;
         buckets.values().flatten().for_each(|verdict| report.count(verdict));
         Ok((signals, detections))
     }
@@ -106,7 +107,7 @@ impl Writer<'_> {
         rows.bool("is_novel", all().map(|verdict| Some(verdict.candidate.is_late)));
         rows.int32("nodes", count(|verdict| verdict.nodes));
         rows.int32("novel_nodes", count(|verdict| verdict.novel_nodes));
-        rows.int32("signals", count(|verdict| verdict.signals.len()));
+        rows.int32("signals", count(|verdict| verdict.signals.len() + verdict.standing));
         rows.int32("signals_dropped", count(|verdict| verdict.dropped));
         rows.text("rules", all().map(|_| Some(self.rules.to_owned())));
         rows.int64("batch", all().map(|_| Some(batch)));
@@ -115,37 +116,59 @@ impl Writer<'_> {
     }
 }
 
-/// Ids of signals that stand already and may be raised again: of what is new, and where another run stopped half way, all of
-/// these workloads.
-async fn standing(
-    signals: &OpenTable,
-    bucket: i32,
-    verdicts: &[Verdict],
-    stopped: bool,
-) -> Result<HashSet<String>, TableError> {
-    let is_new = |signal: &Signal| signal.novelty.is_some();
-    let workloads: BTreeSet<String> = verdicts
-        .iter()
-        .filter(|verdict| stopped || verdict.signals.iter().any(is_new))
-        .map(|verdict| verdict.candidate.key.workload.to_string())
-        .collect();
-    let mut standing = HashSet::new();
-    if workloads.is_empty() {
-        return Ok(standing);
-    }
-    let columns = ["signal_id", "novelty", "workload_key"];
-    let select = Selection { columns: Some(&columns), workloads: Some(&workloads) };
-    for file in signals.files()? {
-        if file.bucket() != Some(bucket) || !file.may_hold("workload_key", &workloads) {
-            continue;
+/// What stands already, of the snapshots and workloads at hand.
+#[derive(Debug, Default)]
+struct Standing {
+    /// Ids of signals.
+    ids: HashSet<String>,
+    /// What was told of what is new, by workload and container.
+    told: HashMap<(String, String), HashSet<String>>,
+}
+
+impl Standing {
+    async fn read(signals: &OpenTable, bucket: i32, verdicts: &[Verdict]) -> Result<Self, TableError> {
+        let raises = |verdict: &&Verdict| !verdict.signals.is_empty() || !verdict.novelties.is_empty();
+        let workload = |verdict: &Verdict| verdict.candidate.key.workload.to_string();
+        let workloads: BTreeSet<String> = verdicts.iter().filter(raises).map(workload).collect();
+        let has_news = |verdict: &&Verdict| !verdict.novelties.is_empty();
+        let news: BTreeSet<String> = verdicts.iter().filter(has_news).map(workload).collect();
+        let snapshots: BTreeSet<String> =
+            verdicts.iter().filter(raises).map(|verdict| verdict.candidate.key.id.to_string()).collect();
+        let columns = ["signal_id", "snapshot_id", "container_id", "workload_key", "told"];
+        let select = Selection { columns: Some(&columns), workloads: Some(&workloads) };
+        let mut standing = Self::default();
+        for file in signals.files()?.iter().filter(|file| file.bucket() == Some(bucket)) {
+            // Ids of snapshots begin with their time: older files have none of these.
+            if !file.may_hold("snapshot_id", &snapshots) && !file.may_hold("workload_key", &news) {
+                continue;
+            }
+            for batch in signals.read(file, select).await? {
+                let read = Reader::new(&batch);
+                for row in 0..batch.num_rows() {
+                    let text = |name: &str| read.text(name, row).unwrap_or_default();
+                    if snapshots.contains(text("snapshot_id")) {
+                        standing.ids.insert(text("signal_id").to_owned());
+                    }
+                    let told = read.text_list("told", row);
+                    if !told.is_empty() && news.contains(text("workload_key")) {
+                        let of = (text("workload_key").to_owned(), text("container_id").to_owned());
+                        standing.told.entry(of).or_default().extend(told);
+                    }
+                }
+            }
         }
-        for batch in signals.read(&file, select).await? {
-            let read = Reader::new(&batch);
-            let ids = (0..batch.num_rows())
-                .filter(|row| stopped || read.text("novelty", *row).is_some())
-                .filter_map(|row| read.text("signal_id", row).map(str::to_owned));
-            standing.extend(ids);
-        }
+        Ok(standing)
     }
-    Ok(standing)
+
+    /// Leaves of a verdict what does not stand already.
+    fn settle(&mut self, verdict: &mut Verdict) {
+        let workload = verdict.candidate.key.workload.to_string();
+        for things in std::mem::take(&mut verdict.novelties) {
+            let known = self.told.entry((workload.clone(), things.container().to_owned())).or_default();
+            verdict.signals.extend(things.signal(known));
+        }
+        let all = verdict.signals.len();
+        verdict.signals.retain(|signal| self.ids.insert(signal.id.clone()));
+        verdict.standing = all - verdict.signals.len();
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
@@ -102,11 +102,7 @@ pub(super) fn holds(
     if rows.is_empty() {
         return Ok(BooleanArray::from(Vec::<bool>::new()));
     }
-    if rows.len() == signals.num_rows() {
-        return predicate.holds(signals);
-    }
     let at: UInt32Array = rows.iter().map(|row| u32::try_from(*row).ok()).collect();
-    let chosen = take_record_batch(signals, &at)?;
-    debug_assert_eq!(at.null_count(), 0);
-    predicate.holds(&chosen)
+    // A signal that it cannot be asked about, it does not hide.
+    Ok(predicate.holds_where_it_can(&take_record_batch(signals, &at)?).0)
 }

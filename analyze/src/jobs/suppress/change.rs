@@ -124,8 +124,33 @@ pub struct Current {
     last: i64,
 }
 
+/// The table `signals`, made where it is missing, whose marks follow the suppressions that are given beside it: for whoever
+/// adds to it, and says so by [`Current::applied`].
+pub async fn open_signals(
+    store: &Store,
+    context: &SessionContext,
+    buckets: u32,
+) -> Result<(OpenTable, Current), TableError> {
+    OpenTable::open_or_create(store, &SIGNALS, buckets).await?;
+    // A change whose marks were not made, since whoever made it stopped, is done now.
+    refresh(store, context).await.map_err(|error| match error {
+        SuppressError::Table(error) => error,
+        _ => conflict(store),
+    })?;
+    let hides = current(store, context).await?;
+    let signals = OpenTable::open_or_create(store, &SIGNALS, buckets).await?;
+    if hides.last > signals.application(APPLIED).await?.unwrap_or(0) {
+        return Err(conflict(store));
+    }
+    Ok((signals, hides))
+}
+
+fn conflict(store: &Store) -> TableError {
+    TableError::Conflict { table: SIGNALS.name, store: store.to_string() }
+}
+
 /// The suppressions that hold now.
-pub async fn current(store: &Store, context: &SessionContext) -> Result<Current, TableError> {
+async fn current(store: &Store, context: &SessionContext) -> Result<Current, TableError> {
     let Some(table) = OpenTable::open(store, &SUPPRESSIONS, None).await? else { return Ok(Current::default()) };
     let last = table.application(CHANGE).await?.unwrap_or(0);
     Ok(Current { active: Active::new(context, &read(&table).await?), last })

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use wsp_schemas::keys::show_time;
+
 use super::{Scope, State, Suppression};
 
 /// For whom.
@@ -29,6 +31,9 @@ pub struct Exported {
     pub left_out: Vec<(String, String)>,
 }
 
+/// What rules of Falco are named with.
+const FALCO: &str = "falco:";
+
 /// Writes those that are accepted and have not expired.
 pub fn export(all: &[Suppression], to: Export, now: DateTime<Utc>) -> Exported {
     let mut found = Exported::default();
@@ -40,10 +45,7 @@ pub fn export(all: &[Suppression], to: Export, now: DateTime<Utc>) -> Exported {
     for one in all.iter().filter(holds) {
         let written = match to {
             Export::Falco => falco(one).map(|text| rules.entry(&one.rule).or_default().push(text)),
-            Export::Sql => {
-                found.text += &sql(one);
-                Ok(())
-            }
+            Export::Sql => sql(one).map(|text| found.text += &text),
             Export::Datadog => datadog(one).map(|text| found.text += &text),
         };
         if let Err(reason) = written {
@@ -51,6 +53,7 @@ pub fn export(all: &[Suppression], to: Export, now: DateTime<Utc>) -> Exported {
         }
     }
     for (rule, exceptions) in rules {
+        let rule = rule.strip_prefix(FALCO).unwrap_or(rule);
         found.text += &format!("- rule: {}\n  exceptions:\n{}  override:\n    exceptions: append\n", quoted(rule), exceptions.concat());
     }
     found
@@ -59,7 +62,8 @@ pub fn export(all: &[Suppression], to: Export, now: DateTime<Utc>) -> Exported {
 /// What an evidence says of process and target; none where there is none, or it is an example of several.
 struct Exact {
     exe: String,
-    parent: Option<String>,
+    /// Those above it, the nearest first.
+    above: Vec<String>,
     target: Target,
 }
 
@@ -79,8 +83,19 @@ fn exact(one: &Suppression) -> Result<Exact, String> {
     if text("pattern").is_some() {
         return Err("it is about a pattern of names".to_owned());
     }
+    if evidence.get("is_named").and_then(Value::as_bool) != Some(false) {
+        return Err("which process it is, a name or a script says, not the executable".to_owned());
+    }
     let lineage = evidence.get("lineage").and_then(Value::as_array);
-    let parent = lineage.and_then(|lineage| lineage.iter().rev().nth(1)).and_then(Value::as_str);
+    let above: Vec<String> =
+        lineage.into_iter().flatten().rev().skip(1).filter_map(|exe| exe.as_str().map(str::to_owned)).collect();
+    if above.is_empty() {
+        return Err("its process is the first one of the container, which others cannot tell from one that is started by hand".to_owned());
+    }
+    let is_plain = |text: &str| !text.contains(|c: char| c.is_control() || c == '<');
+    if ![exe, target].into_iter().chain(above.iter().map(String::as_str)).all(is_plain) {
+        return Err("a path of it has a part that differs from container to container, or control characters".to_owned());
+    }
     let mut parts = target.split(' ');
     let target = match (kind, parts.next(), parts.next(), parts.next(), parts.next()) {
         ("process", ..) => Target::Process,
@@ -95,18 +110,17 @@ fn exact(one: &Suppression) -> Result<Exact, String> {
         }
         _ => return Err(format!("it is about a {kind}")),
     };
-    Ok(Exact { exe: exe.to_owned(), parent: parent.map(str::to_owned), target })
+    Ok(Exact { exe: exe.to_owned(), above, target })
 }
 
 fn falco(one: &Suppression) -> Result<String, String> {
-    // Ours are words of small letters.
-    if one.rule.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_') {
-        return Err("its rule is one of wsp".to_owned());
+    if !one.rule.starts_with(FALCO) {
+        return Err("its rule is none of Falco".to_owned());
     }
     let exact = exact(one)?;
     let (mut fields, mut comparisons, mut values) = (Vec::new(), Vec::new(), Vec::new());
-    let mut add = |field: &'static str, comparison: &'static str, value: Value| {
-        fields.push(field);
+    let mut add = |field: &str, comparison: &'static str, value: Value| {
+        fields.push(field.to_owned());
         comparisons.push(comparison);
         values.push(value);
     };
@@ -129,8 +143,8 @@ fn falco(one: &Suppression) -> Result<String, String> {
         None => {}
     }
     add("proc.exepath", "=", json!(exact.exe));
-    if let Some(parent) = &exact.parent {
-        add("proc.pexepath", "=", json!(parent));
+    for (at, exe) in exact.above.iter().enumerate() {
+        add(&format!("proc.aexepath[{}]", at + 1), "=", json!(exe));
     }
     match &exact.target {
         Target::Process => {}
@@ -145,7 +159,7 @@ fn falco(one: &Suppression) -> Result<String, String> {
     Ok(format!(
         "    - name: wsp_{}\n      fields: {}\n      comps: {}\n      values:\n        - {}\n",
         one.id,
-        list(fields.iter().map(|field| (*field).to_owned()).collect()),
+        list(fields),
         list(comparisons.iter().map(|comparison| (*comparison).to_owned()).collect()),
         list(values.iter().map(Value::to_string).collect()),
     ))
@@ -156,7 +170,10 @@ fn quoted(text: &str) -> String {
     json!(text).to_string()
 }
 
-fn sql(one: &Suppression) -> String {
+fn sql(one: &Suppression) -> Result<String, String> {
+    if one.predicate.contains(|c: char| c.is_control() && c != '\n') {
+        return Err("its predicate has control characters".to_owned());
+    }
     let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let scope = match &one.scope {
         Scope::Workload(workload) => {
@@ -166,7 +183,8 @@ fn sql(one: &Suppression) -> String {
         Scope::All => String::new(),
     };
     // A comment in the predicate must not reach over the bracket.
-    format!("-- {}\nrule = {}{scope} AND (\n{}\n);\n", one.id, literal(&one.rule), one.predicate)
+    let until = one.expires_at.map(|end| format!(", until {}", show_time(end))).unwrap_or_default();
+    Ok(format!("-- {}{until}\nrule = {}{scope} AND (\n{}\n);\n", one.id, literal(&one.rule), one.predicate))
 }
 
 fn datadog(one: &Suppression) -> Result<String, String> {
@@ -176,7 +194,7 @@ fn datadog(one: &Suppression) -> Result<String, String> {
     terms.extend(one.scope.image_name().map(|name| format!("image_name:{}", quoted(name))));
     terms.extend(one.scope.image_tag().map(|tag| format!("image_tag:{}", quoted(tag))));
     terms.push(format!("@process.executable.path:{}", quoted(&exact.exe)));
-    terms.extend(exact.parent.map(|parent| format!("@process.parent.executable.path:{}", quoted(&parent))));
+    terms.extend(exact.above.iter().map(|exe| format!("@process.ancestors.executable.path:{}", quoted(exe))));
     match exact.target {
         Target::Process => {}
         Target::File(path) => terms.push(format!("@file.path:{}", quoted(&path))),

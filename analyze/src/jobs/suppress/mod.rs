@@ -18,7 +18,7 @@ use crate::rows::Reader;
 use crate::tables::{OpenTable, Selection, TableError};
 
 pub use active::{Active, columns};
-pub use change::{Changed, Current, Decision, current, decide, preview, refresh};
+pub use change::{Changed, Current, Decision, decide, open_signals, preview, refresh};
 pub use export::{Export, Exported, export};
 pub use suggest::{Common, Evidence, Options, Refusal, Suggested, Suggestion, suggest};
 

@@ -102,6 +102,8 @@ pub struct Evidence {
     pub target: String,
     /// What the names of the nodes that it stands for look like.
     pub pattern: Option<String>,
+    /// Whether executables alone do not say which process it is: a name of a multi-call binary or a script does.
+    pub is_named: bool,
     /// Executables from the root to the process.
     pub lineage: Vec<String>,
     /// The node, as the profile has it.
@@ -215,6 +217,7 @@ pub async fn suggest(
     let tables = ProfileTables::open(store).await?;
     let heaps = heaps(store, options).await?;
     let profiles = profiles(&tables, &heaps).await?;
+    let learned = learned(&tables, &profiles).await?;
     let standing: HashMap<String, State> =
         load(store).await?.into_iter().map(|one| (one.id, one.state)).collect();
     let mut found = Suggested::default();
@@ -222,7 +225,8 @@ pub async fn suggest(
     for (about, heap) in heaps {
         found.signals += heap.signals;
         let profile = about.workload.as_ref().and_then(|workload| profiles.get(&workload.key()));
-        match judge(&about, &heap, profile, rules, options) {
+        let learned = about.workload.as_ref().and_then(|workload| learned.get(&workload.key()));
+        match judge(&about, &heap, profile, learned, rules, options) {
             Ok((scope, predicate, evidence)) => {
                 let id = id(&about.rule, &scope, &predicate);
                 if standing.get(&id).is_some_and(|state| *state != State::Removed) {
@@ -362,6 +366,7 @@ fn judge(
     about: &About,
     heap: &Heap,
     profile: Option<&Profile>,
+    learned: Option<&BTreeSet<String>>,
     rules: &Rules,
     options: &Options,
 ) -> Result<(Scope, String, Evidence), String> {
@@ -428,12 +433,33 @@ fn judge(
         let (has, least) = (node.hosts, options.min_hosts);
         return Err(format!("{has} hosts show it, {least} are needed"));
     }
+    // A profile knows nodes, and a rule may look at what it does not keep: arguments, what was done to a file, counts. So the
+    // rule itself must match in as many containers.
+    let raising = if about.is_own {
+        heap.containers.iter().filter(|id| learned.is_some_and(|learned| learned.contains(*id))).count()
+    } else {
+        heap.containers.len()
+    };
+    let needed = if about.is_own {
+        at_least(options.min_commonality, node.eligible)
+    } else {
+        usize::try_from(options.min_containers).unwrap_or_default()
+    };
+    if raising < needed {
+        let of = if about.is_own { " that the profile learned from" } else { "" };
+        return Err(format!("the rule matched it in {raising} containers{of}, {needed} are needed: what else it looks at is not common"));
+    }
+    let hosts = heap.hosts.len();
+    if i32::try_from(hosts).is_ok_and(|hosts| hosts < options.min_hosts) {
+        return Err(format!("the rule matched it on {hosts} hosts, {} are needed", options.min_hosts));
+    }
     let predicate = format!("profile_process_id = X'{}' AND profile_node_id = X'{}'", process.id, node.id);
     let evidence = Evidence {
         exe: heap.exe.clone(),
         kind: heap.kind.clone(),
         target: heap.target.clone(),
         pattern: node.pattern.clone().or_else(|| process.pattern.clone()),
+        is_named: process.argv0.is_some() || process.script.is_some(),
         lineage: heap.lineage.clone(),
         node: common(node),
         process: common(process),
@@ -453,6 +479,38 @@ fn judge(
         samples: heap.samples.clone(),
     };
     Ok((Scope::Workload(workload.clone()), predicate, evidence))
+}
+
+/// The least number that is this share of so many.
+fn at_least(share: f64, of: i32) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the number of containers")]
+    let least = (share * f64::from(of.max(0))).ceil() as usize;
+    least
+}
+
+/// The containers that profiles learned from.
+async fn learned(
+    tables: &ProfileTables,
+    profiles: &HashMap<WorkloadKey, Profile>,
+) -> Result<HashMap<WorkloadKey, BTreeSet<String>>, SuppressError> {
+    const COLUMNS: [&str; 4] = ["workload_key", "revision", "outcome", "container_id"];
+    let keys: BTreeSet<String> = profiles.keys().map(ToString::to_string).collect();
+    let select = Selection { columns: Some(&COLUMNS), workloads: Some(&keys) };
+    let mut learned: HashMap<WorkloadKey, BTreeSet<String>> = HashMap::new();
+    for file in tables.ledger.files()?.iter().filter(|file| file.may_hold("workload_key", &keys)) {
+        for batch in tables.ledger.read(file, select).await? {
+            let read = Reader::new(&batch);
+            for row in 0..batch.num_rows() {
+                let key = read.text("workload_key", row).and_then(WorkloadKey::parse);
+                let Some((key, profile)) = key.and_then(|key| Some((key, profiles.get(&key)?))) else { continue };
+                let is_of = read.int32("revision", row) == Some(profile.revision.number);
+                if is_of && read.text("outcome", row) == Some("admitted") {
+                    learned.entry(key).or_default().extend(read.text("container_id", row).map(str::to_owned));
+                }
+            }
+        }
+    }
+    Ok(learned)
 }
 
 fn common(node: &ProfileNode) -> Common {

@@ -144,9 +144,11 @@ impl<'a> Fields<'a> {
             .as_ref()
             .zip(called)
             .and_then(|(exe, argv0)| multi_call_argv0(exe.as_bytes(), argv0.as_bytes()));
+        let (ancestors, is_whole) = self.ancestors()?;
         Ok(Some(AlertProcess {
-            ancestors: values::folded(self.ancestors()?, exe.as_ref()),
+            ancestors: values::folded(ancestors, exe.as_ref()),
             root: None,
+            is_whole,
             argv0,
             args: values::command_line(&argv),
             uid: self.text("user.uid").and_then(|uid| uid.parse().ok()),
@@ -156,9 +158,9 @@ impl<'a> Fields<'a> {
         }))
     }
 
-    /// Up to the first one that is not told, or that is not in the container.
-    fn ancestors(self) -> Result<Vec<RawText>, String> {
-        let mut found = Vec::new();
+    /// Up to the first one that is not told, or that is not in the container; and whether it was the latter.
+    fn ancestors(self) -> Result<(Vec<RawText>, bool), String> {
+        let (mut found, mut is_whole) = (Vec::new(), false);
         for at in 1..=ANCESTORS {
             let of_parent = |key: &'static str| if at == 1 { self.text(key) } else { None };
             let path = self.text(&format!("proc.aexepath[{at}]")).or_else(|| of_parent("proc.pexepath"));
@@ -168,11 +170,15 @@ impl<'a> Fields<'a> {
                 (None, Some(task)) => Some(values::raw("proc.aname", &task, values::NAME_BYTES)?),
                 (None, None) => None,
             };
-            let Some(known) = known.filter(|known| !is_runtime(known)) else { break };
+            let Some(known) = known else { break };
+            is_whole = is_runtime(&known);
+            if is_whole {
+                break;
+            }
             found.push(known);
         }
         found.reverse();
-        Ok(found)
+        Ok((found, is_whole))
     }
 
     fn target(self) -> Result<Option<Target>, String> {

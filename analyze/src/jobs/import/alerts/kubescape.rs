@@ -199,20 +199,26 @@ fn process(line: &[&Process], arguments: &Map<String, Value>) -> Result<Option<A
     };
     let mut ancestors = Vec::new();
     let outside = line.first().and_then(|top| top.pcomm.as_deref());
-    ancestors.extend(task(outside)?.filter(|name| !is_runtime(name)));
+    let outside = task(outside)?;
+    let mut is_whole = outside.as_ref().is_some_and(|name| is_runtime(name));
+    ancestors.extend(outside.filter(|_| !is_whole));
     for process in above {
         let known = path(process.path.as_deref())?;
         let known = if known.is_none() { task(process.comm.as_deref())? } else { known };
         match known {
             Some(known) => ancestors.push(known),
             // What is above it does not follow on what is below.
-            None => ancestors.clear(),
+            None => {
+                ancestors.clear();
+                is_whole = false;
+            }
         }
     }
     let argv0 = exe.as_ref().zip(argv.first());
     Ok(Some(AlertProcess {
         ancestors: values::folded(ancestors, exe.as_ref()),
         root: None,
+        is_whole,
         argv0: argv0.and_then(|(exe, argv0)| multi_call_argv0(exe.as_bytes(), argv0.as_bytes())),
         args: values::command_line(&argv),
         name: task(process.comm.as_deref())?,

@@ -88,8 +88,10 @@ pub struct AlertProcess {
     /// From the root down to the parent, as far as known and as nodes hang: without what an exec in place replaced, and without direct
     /// repeats. Executables after the path rules, or names without a slash where the tool tells no more.
     pub ancestors: Vec<RawText>,
-    /// What kind of root the lineage begins with; none where it may begin further up.
+    /// What kind of root the lineage begins with; none where the tool does not tell.
     pub root: Option<RootKind>,
+    /// The ancestors are all that there are in the container, as far as the names of runtimes tell.
+    pub is_whole: bool,
     /// User id.
     pub uid: Option<u32>,
     /// Working directory, as of the last exec.

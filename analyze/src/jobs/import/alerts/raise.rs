@@ -1,7 +1,8 @@
 //! Alerts become signals, each with what the profile of its image says.
 //!
 //! Another tool tells executables, not nodes. An alert is matched to the one process of the profile that has its executable
-//! and the executables above it; where that is not one, the match is weak, and nothing is suggested for it.
+//! and all the executables above it, up to where the container begins; where the tool does not tell them all, or several
+//! processes have them, the match is weak, and nothing is suggested for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -11,10 +12,9 @@ use serde::Serialize;
 use wsp_schemas::identity::Kind;
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::store::Store;
-use wsp_schemas::tables::SIGNALS;
 
 use super::{Alert, AlertProcess, Target};
-use crate::jobs::detect::profile::{self, How, Profile, Revision, Sibling};
+use crate::jobs::detect::profile::{self, How, Profile, ProfileNode, Revision, Sibling};
 use crate::jobs::detect::signal::{self, Context, ProfileContext, Signal};
 use crate::jobs::detect::DetectError;
 use crate::jobs::merge::DEFAULT_BUCKETS;
@@ -70,9 +70,8 @@ async fn attempt(
         Some(tables) => tables.ledger.buckets()?,
         None => DEFAULT_BUCKETS,
     };
-    let signals = OpenTable::open_or_create(store, &SIGNALS, buckets).await?;
+    let (signals, hides) = suppress::open_signals(store, context, buckets).await?;
     let buckets = signals.buckets()?;
-    let hides = suppress::current(store, context).await?;
     let profiles = match &tables {
         Some(tables) => profiles(tables, alerts, buckets).await?,
         None => HashMap::new(),
@@ -93,9 +92,11 @@ async fn attempt(
         for signal in &found {
             *raised.contexts.entry(signal.context.as_str()).or_default() += 1;
         }
-        let (rows, hidden) = hides.mark(&signal::to_batch(&found)?)?;
-        raised.suppressed += hidden;
-        change.add(&signals, vec![partition_value("bucket", &bucket)], &rows).await?;
+        for found in found.chunks(signal::ROWS_AT_ONCE) {
+            let (rows, hidden) = hides.mark(&signal::to_batch(found)?)?;
+            raised.suppressed += hidden;
+            change.add(&signals, vec![partition_value("bucket", &bucket)], &rows).await?;
+        }
     }
     if raised.written > 0 {
         change.set(hides.applied());
@@ -200,26 +201,39 @@ impl About {
     }
 }
 
-/// Whether the executables above a process of the profile are those that an alert tells; both the nearest first.
-fn is_above(told: &AlertProcess, known: &[&str]) -> bool {
+/// Whether a process of the profile may be the one that an alert tells: `above` are those above it, the nearest first.
+fn may_be(told: &AlertProcess, known: &ProfileNode, above: &[&ProfileNode]) -> bool {
     let told_up: Vec<String> = told.ancestors.iter().rev().map(|exe| exe.to_escaped()).collect();
-    if told.root.is_some() && told_up.len() != known.len() {
+    let root = above.last().unwrap_or(&known).root_kind;
+    let argv0 = told.argv0.as_ref().map(|argv0| argv0.to_escaped());
+    if told.root.is_some_and(|kind| root != Some(kind)) || argv0.as_deref() != known.argv0.as_deref() {
         return false;
     }
-    told_up.len() <= known.len()
-        && told_up.iter().zip(known).all(|(told, known)| {
+    if told.is_whole && told_up.len() != above.len() {
+        return false;
+    }
+    told_up.len() <= above.len()
+        && told_up.iter().zip(above).all(|(told, known)| {
             // A name alone is the last part of a path.
-            told == known || (!told.contains('/') && known.rsplit('/').next() == Some(told))
+            told == known.exe() || (!told.contains('/') && known.exe().rsplit('/').next() == Some(told))
         })
+}
+
+/// Whether an alert says enough for a process to be the only one that it can mean.
+fn is_certain(told: &AlertProcess, known: &ProfileNode) -> bool {
+    // An entrypoint and what somebody runs by hand look alike where the kind of root is not told; so do a script and its interpreter.
+    let is_root_told = told.root.is_some() || !told.ancestors.is_empty();
+    told.is_whole && is_root_told && known.script.is_none()
 }
 
 /// The rows of the profile for process and node.
 fn find(alert: &Alert, profile: &Profile) -> (Option<Context>, Option<Context>) {
     let (Some(about), Some(process)) = (About::new(alert), &alert.process) else { return (None, None) };
-    let all: Vec<(usize, Vec<&str>)> = profile.processes(&about.exe).collect();
-    let fits: Vec<usize> =
-        all.iter().filter(|(_, above)| is_above(process, above)).map(|(at, _)| *at).collect();
-    let is_told = !process.ancestors.is_empty() || process.root.is_some();
+    let fits: Vec<usize> = profile
+        .processes(&about.exe)
+        .filter(|(at, above)| may_be(process, profile.node(*at), above))
+        .map(|(at, _)| at)
+        .collect();
     let sibling = |identity| Sibling { identity, root_kind: None, script: None };
     let nodes = |process: usize| match about.kind {
         Kind::Process => Some(process),
@@ -231,8 +245,8 @@ fn find(alert: &Alert, profile: &Profile) -> (Option<Context>, Option<Context>) 
     };
     let found: Vec<(usize, usize)> = fits.iter().filter_map(|process| Some((*process, nodes(*process)?))).collect();
     match (&fits[..], &found[..]) {
-        ([_], [(process, node)]) if is_told => {
-            (Some(context(*process, How::Lineage)), Some(context(*node, How::Lineage)))
+        ([_], [(at, node)]) if is_certain(process, profile.node(*at)) => {
+            (Some(context(*at, How::Lineage)), Some(context(*node, How::Lineage)))
         }
         (_, [(process, node), ..]) => (Some(context(*process, How::Target)), Some(context(*node, How::Target))),
         ([process, ..], []) => (Some(context(*process, How::Target)), None),
@@ -268,7 +282,8 @@ fn of(
         workload_key: alert.image.as_ref().map(|_| key.to_string()),
         workload: alert.image.clone(),
         id: alert.id.clone(),
-        rule: alert.rule.clone(),
+        // Another tool may call a rule as one of ours is called.
+        rule: format!("{}:{}", alert.source.as_str(), alert.rule),
         severity: alert.severity,
         source: alert.source.as_str(),
         time: alert.time,
@@ -294,6 +309,7 @@ fn of(
         profile_process: process,
         novelty: None,
         nodes: 1,
+        told: Vec::new(),
         events: 1,
         suppressed_by: None,
         detected_at: now,

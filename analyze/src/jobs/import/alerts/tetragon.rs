@@ -69,6 +69,7 @@ fn alert(id: String, record: &Record, kind: Kind, event: &Event) -> Result<Alert
         let (ancestors, root) = lineage(event, process)?;
         alert.process = Some(AlertProcess {
             ancestors: values::folded(ancestors, Some(&program.exe)),
+            is_whole: root.is_some(),
             root,
             exe: Some(program.exe),
             name: Some(program.comm),

@@ -155,6 +155,15 @@ impl Template {
         self.fit(name) == Fit::Matches
     }
 
+    /// Whether what varies are numbers only, in some notation: no words.
+    pub(in crate::jobs) fn is_of_numbers(&self) -> bool {
+        let is_number = |run: &Run| match run {
+            Run::Class(class) => matches!(class, Class::Digits | Class::Hex | Class::UpperHex),
+            Run::Literal(_) => true,
+        };
+        self.runs.iter().all(is_number)
+    }
+
     pub(super) fn fit(&self, name: &str) -> Fit {
         let cut = cut(name);
         if cut.between.len() != self.between.len() || self.between.iter().ne(cut.between.iter()) {
