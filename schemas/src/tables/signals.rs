@@ -58,7 +58,7 @@ pub const SIGNALS: Table = Table {
             58,
             "told",
             TextList,
-            "of a novelty: what it tells for the first time, each in 16 hex digits: new remotes by their ids, programs by their paths but for numbers, files by folder; \
+            "of a novelty: what it tells for the first time, each in 16 hex digits: remotes, programs by their paths but for numbers, files by folder; \
              what a container goes on doing is told once",
         ),
         required(56, "detected_at", Timestamp, "when it was written, clock of the job"),

@@ -247,20 +247,34 @@ impl Group {
     }
 }
 
-/// What is told of a new node once for a container: itself; of a file, that its process used its folder so; of a program, its
-/// path but for numbers: some are built under a new one each time.
+/// What is told of a new node once for a container, in 16 hex digits: what it is, and below which programs. Of a file, that its
+/// process used its folder so. Numbers in paths do not count: some programs are built under a new one each time.
 pub(crate) fn told(scan: &Scan, novelty: Novelty, row: usize) -> String {
     let identity = Identity::of(scan, row);
     let what = match identity.kind {
-        Kind::File => identity.name.and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder).to_owned(),
-        Kind::Process => target(&identity).split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("0"),
-        _ => return id_of(scan, row).to_string()[..16].to_owned(),
+        Kind::File => {
+            without_numbers(identity.name.and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder))
+        }
+        Kind::Process => without_numbers(&target(&identity)),
+        _ => target(&identity),
     };
-    let owner = scan.owner(row).map(|owner| id_of(scan, owner));
     let mut hash = blake3::Hasher::new();
-    hash.update(owner.as_ref().map_or(&[], |id| id.as_bytes().as_slice()));
-    hash.update(novelty.as_str().as_bytes()).update(&[0]).update(what.as_bytes());
+    let mut field = |text: &str| {
+        hash.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    };
+    field(novelty.as_str());
+    field(identity.kind.as_str());
+    field(&what);
+    for owner in std::iter::successors(scan.owner(row), |row| scan.owner(*row)) {
+        field(&without_numbers(&target(&Identity::of(scan, owner))));
+        field(scan.text(ROOT_KIND, owner).unwrap_or_default());
+    }
     hash.finalize().to_hex()[..16].to_owned()
+}
+
+fn without_numbers(text: &str) -> String {
+    let parts = text.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("0")
 }
 
 fn sibling(scan: &Scan, row: usize) -> Sibling<'_> {

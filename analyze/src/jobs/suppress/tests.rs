@@ -334,8 +334,19 @@ async fn a_detection_between_a_change_and_its_marks_does_not_leave_old_signals_u
 
     late(10, &[app(), probe()]).put(&store).await;
     assert_eq!(detect(&store, &rules()).await.suppressed, 1);
-    assert_eq!(refresh(&store, &context()).await.unwrap().hidden, 6);
+    refresh(&store, &context()).await.unwrap();
     assert_eq!(hidden_and_open(&store, "probe").await, (7, 0));
+}
+
+#[tokio::test]
+async fn marks_that_a_stopped_change_did_not_make_are_made_by_the_next_one() {
+    let store = probed().await;
+    detect(&store, &rules()).await;
+    let signals = saved(&store, "tables/signals").await;
+    change_to(&store, by_hand("probe", Scope::All, "true"), State::Accepted).await;
+    restore(&store, "tables/signals", &signals).await;
+    let changed = change_to(&store, by_hand("app", Scope::All, "true"), State::Accepted).await;
+    assert_eq!(changed.hidden, 12);
 }
 
 #[test]

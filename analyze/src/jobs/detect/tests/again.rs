@@ -6,8 +6,10 @@ use wsp_schemas::store::Store;
 use super::super::fixture::{
     Shot, app, copied, detect, epoch, late, learned, program, put, restore, rows, rule_set, saved, shot, store,
 };
-use super::{Options, Report, Rules, Silent, novel, run};
-use crate::jobs::merge;
+use super::super::{Options, Report, run};
+use super::novel;
+use crate::jobs::{Silent, merge};
+use crate::rules::Rules;
 
 const DETECTIONS: &str = "tables/detections";
 

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use wsp_schemas::store::Store;
 
-use super::super::fixture::{Program, Shot, app, context, copied, late, learned, program, rows, rule_set, shot};
-use super::{Options, Rules, Silent, run};
+use super::super::fixture::{Program, Shot, app, copied, late, learned, program, rows, rule_set, shot};
+use super::super::{Options, run};
+use crate::jobs::Silent;
+use crate::rules::Rules;
 use crate::session::Resources;
 
 const THINGS: u8 = 6;
@@ -47,7 +49,7 @@ struct Split {
 }
 
 fn split() -> impl Strategy<Value = Split> {
-    let things = prop::collection::vec((0..1 << THINGS, any::<bool>(), 0..4_u32), 1..14);
+    let things = prop::collection::vec((0..1_u8 << THINGS, any::<bool>(), 0..4_u32), 1..14);
     let runs = prop::collection::btree_set(0..14_usize, 0..4);
     (things, runs, 1..6_usize, 1..5_usize, 0..4_usize).prop_map(
         |(things, runs, files_per_batch, partitions, concurrency)| Split {
@@ -85,7 +87,6 @@ fn the_signals_do_not_depend_on_how_the_work_is_cut() {
         run(&store, &rules(), &Options::default(), &Silent).await.unwrap();
         store
     });
-    let _ = context();
     proptest!(ProptestConfig::with_cases(16), |(split in split())| {
         let (whole, cut) = runtime.block_on(async {
             let (whole, cut) = (copied(&base).await, copied(&base).await);

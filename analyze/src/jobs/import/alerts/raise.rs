@@ -316,3 +316,7 @@ fn of(
         batch: None,
     }
 }
+
+#[cfg(test)]
+#[path = "raise_tests.rs"]
+mod raise_tests;

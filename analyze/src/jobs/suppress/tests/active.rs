@@ -50,6 +50,7 @@ pub(super) fn signal(rule: &str, image: Option<&str>, exe: &str) -> Signal {
         profile_process: None,
         novelty: None,
         nodes: 1,
+        told: Vec::new(),
         events: 1,
         suppressed_by: None,
         detected_at: time(0),

@@ -138,7 +138,7 @@ async fn of_a_weak_match() {
     let store = probed().await;
     // Nothing is raised for what was learned from.
     detect(&store, &rule_set(&[])).await;
-    Shot { covers_start: false, ..late(10, &[app(), app().child(probe()).guessed()]) }.put(&store).await;
+    Shot { covers_start: false, ..late(10, &[app(), program("/bin/sh").child(probe()).guessed()]) }.put(&store).await;
     let found = reasons(&store).await;
     let weak = "the match is weak: by executable and target alone, since the lineage is not known";
     assert_eq!(found, [weak]);
@@ -169,6 +169,23 @@ async fn of_what_is_not_in_the_profile() {
     refused.sort();
     let reason = "it is not in the profile".to_owned();
     assert_eq!(refused, [("novelty".to_owned(), reason.clone()), ("probe".to_owned(), reason)]);
+}
+
+#[tokio::test]
+async fn of_what_else_a_rule_looks_at() {
+    let rules = rule_set(&[("probe", "path = '/etc/probe.conf' AND any_like(args, '%--all%')")]);
+    let store = learned_from(&six(|at, shot| {
+        if at > 2 {
+            shot.roots[1] = probe().args("probe --all");
+        }
+    }))
+    .await;
+    for at in 10..20 {
+        late(at, &[app(), probe().args("probe --all")]).put(&store).await;
+    }
+    detect(&store, &rules).await;
+    let reason = "the rule matched it in 4 containers that the profile learned from, 5 are needed: what else it looks at is not common";
+    assert_eq!(reasons_with(&store, &rules).await, [reason]);
 }
 
 #[tokio::test]
