@@ -101,7 +101,11 @@ async fn make(store: &Store, args: &Args) -> Result<()> {
         ..FleetSpec::default()
     };
     let fleet = Fleet::new(spec)?;
-    println!("writing {} snapshots of {} workloads", fleet.spec().total_snapshots(), fleet.spec().workloads());
+    println!(
+        "writing {} snapshots of {} workloads",
+        fleet.spec().total_snapshots(),
+        fleet.spec().workloads()
+    );
     write_fleet(&fleet, store, &WriteOptions { jobs: 2, truth: TruthOption::Write }, |_| {}).await?;
     Ok(())
 }
@@ -147,7 +151,7 @@ impl Seen {
             let text = |column: usize, row: usize| text(&batch, column, row);
             for row in 0..batch.num_rows() {
                 let predicate = format!(
-                    "profile_process_id = X'{}' AND profile_node_id = X'{}'",
+                    "profile_process_id = X'{}' AND profile_node_id = X'{}' AND match <> 'target'",
                     text(6, row).unwrap_or_default(),
                     text(7, row).unwrap_or_default()
                 );
@@ -165,7 +169,11 @@ impl Seen {
             let is_late = batch.column(1).as_boolean();
             for row in 0..batch.num_rows() {
                 let id = text(&batch, 0, row).unwrap_or_default();
-                if is_late.value(row) { seen.late.insert(id) } else { seen.admitted.insert(id) };
+                if is_late.value(row) {
+                    seen.late.insert(id)
+                } else {
+                    seen.admitted.insert(id)
+                };
             }
         }
         Ok(seen)
@@ -219,17 +227,21 @@ fn report_on(truths: &[Truth], seen: &Seen, suggested: &suppress::Suggested) {
                 place.0 += usize::from(!found.is_empty());
                 kind.rules.extend(found.iter().map(|signal| signal.rule.clone()));
                 let share = learning.iter().filter(|container| {
-                    container.attacks.iter().any(|other| {
-                        other.name == attack.name && seen.admitted.contains(&other.snapshot_id)
-                    })
+                    container
+                        .attacks
+                        .iter()
+                        .any(|other| other.name == attack.name && seen.admitted.contains(&other.snapshot_id))
                 });
                 let is_common = share.count() * 5 >= learning.len() * 4;
                 if found.iter().any(|signal| suggestions.contains(&signal.place)) {
                     if is_common { common += 1 } else { *covered.entry(&attack.name).or_default() += 1 }
                 }
             }
-            let drifts: HashMap<&str, &str> =
-                container.drifts.iter().map(|drift| (drift.snapshot_id.as_str(), drift.name.as_str())).collect();
+            let drifts: HashMap<&str, &str> = container
+                .drifts
+                .iter()
+                .map(|drift| (drift.snapshot_id.as_str(), drift.name.as_str()))
+                .collect();
             for snapshot in container.snapshots.iter().filter(|snapshot| {
                 seen.late.contains(&snapshot.id) && !disturbed.contains(snapshot.id.as_str())
             }) {
@@ -251,7 +263,11 @@ fn report_on(truths: &[Truth], seen: &Seen, suggested: &suppress::Suggested) {
         let rules: Vec<_> = rules.iter().map(String::as_str).collect();
         println!(
             "{name:<24}{:>7} of {:<7}{:>7} of {:<7}{}",
-            after.0, after.1, while_learning.0, while_learning.1, rules.join(" ")
+            after.0,
+            after.1,
+            while_learning.0,
+            while_learning.1,
+            rules.join(" ")
         );
     }
     println!("recall after the freeze: {found} of {all}, {:.4}", share(found, all));

@@ -108,7 +108,7 @@ impl<'a> Identity<'a> {
 
 /// The bytes that an escaped text stands for.
 fn bytes(text: &str) -> Cow<'_, [u8]> {
-    unescape_cow(text).unwrap_or_else(|_| Cow::Borrowed(text.as_bytes()))
+    unescape_cow(text).unwrap_or(Cow::Borrowed(text.as_bytes()))
 }
 
 /// `a.b.example.com` is `a.` below `b.example.com`; a name of three labels is below nothing.

@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -25,6 +25,15 @@ use wsp_schemas::store::Store;
 /// (all, where none are given); everything else starts empty and lives in memory. A snapshot that is deleted or moved is
 /// gone from the overlay only; writing one is an error.
 pub fn over(store: &Store, workloads: Option<BTreeSet<WorkloadKey>>) -> Result<Store> {
+    lay(store, workloads, false)
+}
+
+/// Lays memory over a store: everything is read from it, and what is written or deleted changes the overlay only. For trials.
+pub fn upon(store: &Store) -> Result<Store> {
+    lay(store, None, true)
+}
+
+fn lay(store: &Store, workloads: Option<BTreeSet<WorkloadKey>>, is_through: bool) -> Result<Store> {
     let prefix = Path::from_url_path(store.url.path())?;
     let overlay: Arc<dyn ObjectStore> = Arc::new(Overlay(Arc::new(Layers {
         snapshots: prefix.parts().chain(Path::from(keys::SNAPSHOTS).parts()).collect(),
@@ -32,6 +41,7 @@ pub fn over(store: &Store, workloads: Option<BTreeSet<WorkloadKey>>) -> Result<S
         memory: InMemory::new(),
         prefix: prefix.clone(),
         workloads,
+        is_through,
         gone: Mutex::default(),
     })));
     let objects = Arc::new(PrefixStore::new(Arc::clone(&overlay), prefix));
@@ -55,7 +65,9 @@ struct Layers {
     /// The folder of snapshots in it.
     snapshots: Path,
     workloads: Option<BTreeSet<WorkloadKey>>,
-    /// Snapshots that were deleted here.
+    /// What is not in memory, the base has, snapshot or not.
+    is_through: bool,
+    /// Objects of the base that were deleted here.
     gone: Mutex<HashSet<Path>>,
 }
 
@@ -89,7 +101,10 @@ impl Layers {
 
     async fn get(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         if !self.is_snapshot(path) {
-            return self.memory.get_opts(path, options).await;
+            match self.memory.get_opts(path, options.clone()).await {
+                Err(Error::NotFound { .. }) if self.is_through => {}
+                found => return found,
+            }
         }
         if self.is_gone(path) {
             let source = "it was moved or deleted in the overlay".into();
@@ -99,12 +114,29 @@ impl Layers {
     }
 
     async fn delete(&self, path: Path) -> Result<Path> {
-        if self.is_snapshot(&path) {
+        if self.is_snapshot(&path) || self.is_through {
             self.hide(&path);
-        } else {
+        }
+        if !self.is_snapshot(&path) {
             self.memory.delete(&path).await?;
         }
         Ok(path)
+    }
+
+    /// Whether the base shows an object that is no snapshot.
+    async fn base_has(&self, path: &Path) -> bool {
+        self.is_through && !self.is_gone(path) && self.base.head(path).await.is_ok()
+    }
+
+    /// Objects of the base that memory has nothing in place of, with those of memory, in the order of their keys.
+    fn united(&self, base: Vec<ObjectMeta>, memory: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
+        let written: HashSet<Path> = memory.iter().map(|object| object.location.clone()).collect();
+        let stands =
+            |object: &ObjectMeta| !written.contains(&object.location) && self.shows(&object.location);
+        let mut all: Vec<ObjectMeta> = base.into_iter().filter(stands).collect();
+        all.extend(memory);
+        all.sort_by(|a, b| a.location.cmp(&b.location));
+        all
     }
 
     fn writable(&self, path: &Path) -> Result<()> {
@@ -124,6 +156,14 @@ impl Overlay {
         list: impl Fn(&dyn ObjectStore, Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>>,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         let layers = Arc::clone(&self.0);
+        if layers.is_through {
+            let (base, memory) = (list(&*layers.base, prefix), list(&layers.memory, prefix));
+            let united = async move {
+                let (base, memory) = (base.try_collect().await?, memory.try_collect().await?);
+                Ok::<_, Error>(stream::iter(layers.united(base, memory)).map(Ok))
+            };
+            return stream::once(united).try_flatten().boxed();
+        }
         let snapshots = |prefix: &Path| {
             let layers = Arc::clone(&layers);
             let shown = move |object: &ObjectMeta| {
@@ -144,6 +184,10 @@ impl Overlay {
 impl ObjectStore for Overlay {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.0.writable(path)?;
+        if matches!(options.mode, PutMode::Create) && self.0.base_has(path).await {
+            let source = "the store below the overlay has it".into();
+            return Err(Error::AlreadyExists { path: path.to_string(), source });
+        }
         self.0.memory.put_opts(path, payload, options).await
     }
 
@@ -182,6 +226,15 @@ impl ObjectStore for Overlay {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        if self.0.is_through {
+            let memory = self.0.memory.list_with_delimiter(prefix).await?;
+            let mut found = self.0.base.list_with_delimiter(prefix).await?;
+            found.objects = self.0.united(found.objects, memory.objects);
+            let more = memory.common_prefixes.into_iter();
+            let more: Vec<Path> = more.filter(|prefix| !found.common_prefixes.contains(prefix)).collect();
+            found.common_prefixes.extend(more);
+            return Ok(found);
+        }
         if !prefix.is_some_and(|prefix| self.0.is_snapshot(prefix)) {
             let mut found = self.0.memory.list_with_delimiter(prefix).await?;
             let root = Path::default();
@@ -201,7 +254,7 @@ impl ObjectStore for Overlay {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.0.writable(to)?;
-        if !self.0.is_snapshot(from) {
+        if !self.0.is_snapshot(from) && !self.0.is_through {
             return self.0.memory.copy_opts(from, to, options).await;
         }
         let bytes = self.0.get(from, GetOptions::default()).await?.bytes().await?;
@@ -296,6 +349,33 @@ mod tests {
         assert!(store.objects.copy(&aside, &b).await.is_err());
         assert_eq!(names(&*base.objects, None).await, before);
         assert_eq!(base.objects.get(&b).await.unwrap().bytes().await.unwrap(), "base");
+    }
+
+    #[tokio::test]
+    async fn a_trial_reads_everything_and_changes_nothing() {
+        let (_folder, base, a, b) = base().await;
+        let before = names(&*base.objects, None).await;
+        let store = upon(&base).unwrap();
+        assert_eq!(names(&*store.objects, None).await, before);
+        let (old, new) =
+            (Path::from(format!("{}/old", keys::TABLES)), Path::from(format!("{}/new", keys::TABLES)));
+        assert_eq!(store.objects.get(&old).await.unwrap().bytes().await.unwrap(), "base");
+        let create = |path: &Path| {
+            let (store, path) = (store.clone(), path.clone());
+            async move { store.objects.put_opts(&path, "trial".into(), PutMode::Create.into()).await }
+        };
+        assert!(matches!(create(&old).await, Err(Error::AlreadyExists { .. })));
+        create(&new).await.unwrap();
+        assert_eq!(names(&*store.objects, Some(keys::TABLES)).await, [new.to_string(), old.to_string()]);
+        store.objects.delete(&old).await.unwrap();
+        store.objects.delete(&a).await.unwrap();
+        assert_eq!(names(&*store.objects, None).await, [b.to_string(), new.to_string()]);
+        create(&old).await.unwrap();
+        assert_eq!(store.objects.get(&old).await.unwrap().bytes().await.unwrap(), "trial");
+        let tables = store.objects.list_with_delimiter(Some(&Path::from(keys::TABLES))).await.unwrap();
+        assert_eq!(tables.objects.len(), 2);
+        assert_eq!(names(&*base.objects, None).await, before);
+        assert_eq!(base.objects.get(&old).await.unwrap().bytes().await.unwrap(), "base");
     }
 
     #[tokio::test]

@@ -16,11 +16,17 @@ use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable as _, Operator
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 /// Bytes of a predicate.
 const MOST_BYTES: usize = 8192;
 /// Nodes of its expression.
 const MOST_NODES: usize = 1000;
+
+/// Brackets in brackets. What the parser cannot read it tries in another way, at every level: its time doubles with each.
+const MOST_LEVELS: usize = 7;
 
 /// Functions that it may call: each looks at one row, and gives no more than it got.
 const FUNCTIONS: [&str; 29] = [
@@ -93,7 +99,7 @@ pub enum PredicateError {
 }
 
 impl PredicateError {
-    fn sql(error: DataFusionError) -> Self {
+    fn sql(error: &DataFusionError) -> Self {
         Self::Sql(error.strip_backtrace())
     }
 }
@@ -104,12 +110,21 @@ impl Predicate {
         if text.len() > MOST_BYTES {
             return Err(PredicateError::TooLarge { found: text.len(), unit: "bytes", limit: MOST_BYTES });
         }
-        let named = DFSchema::try_from(schema.as_ref().clone()).map_err(PredicateError::sql)?;
-        let parsed = context.parse_sql_expr(text, &named).map_err(PredicateError::sql)?;
+        let levels = levels(text)?;
+        if levels > MOST_LEVELS {
+            return Err(PredicateError::TooLarge {
+                found: levels,
+                unit: "levels of brackets",
+                limit: MOST_LEVELS,
+            });
+        }
+        let named =
+            DFSchema::try_from(schema.as_ref().clone()).map_err(|error| PredicateError::sql(&error))?;
+        let parsed = context.parse_sql_expr(text, &named).map_err(|error| PredicateError::sql(&error))?;
         check(&parsed)?;
         let columns = parsed.column_refs().iter().map(|column| column.name.clone()).collect();
         let kinds = kinds_of(&parsed);
-        let kind = parsed.get_type(&named).map_err(PredicateError::sql)?;
+        let kind = parsed.get_type(&named).map_err(|error| PredicateError::sql(&error))?;
         if !matches!(kind, DataType::Boolean | DataType::Null) {
             return Err(PredicateError::NotBoolean(kind));
         }
@@ -119,18 +134,27 @@ impl Predicate {
             .build();
         let simplifier = ExprSimplifier::new(simplify);
         let simple = simplifier.coerce(parsed, &named).and_then(|parsed| simplifier.simplify(parsed));
-        let simple = simple.map_err(PredicateError::sql)?;
-        let expression = context.create_physical_expr(simple, &named).map_err(PredicateError::sql)?;
+        let simple = simple.map_err(|error| PredicateError::sql(&error))?;
+        let expression =
+            context.create_physical_expr(simple, &named).map_err(|error| PredicateError::sql(&error))?;
         let predicate = Self { text: text.trim().to_owned(), expression, columns, kinds };
         // What is wrong with a literal, a regular expression for one, shows when it is first evaluated.
-        predicate.holds(&RecordBatch::new_empty(Arc::clone(schema))).map_err(PredicateError::sql)?;
+        predicate
+            .holds(&RecordBatch::new_empty(Arc::clone(schema)))
+            .map_err(|error| PredicateError::sql(&error))?;
         let nothing = arrow::array::RecordBatchOptions::new().with_row_count(Some(1));
         let nulls = schema.fields().iter().map(|field| arrow::array::new_null_array(field.data_type(), 1));
         let nullable = Arc::new(arrow::datatypes::Schema::new(
-            schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
+            schema
+                .fields()
+                .iter()
+                .map(|field| field.as_ref().clone().with_nullable(true))
+                .collect::<Vec<_>>(),
         ));
         let row = RecordBatch::try_new_with_options(nullable, nulls.collect(), &nothing);
-        predicate.holds(&row.map_err(|error| PredicateError::sql(error.into()))?).map_err(PredicateError::sql)?;
+        predicate
+            .holds(&row.map_err(|error| PredicateError::sql(&error.into()))?)
+            .map_err(|error| PredicateError::sql(&error))?;
         Ok(predicate)
     }
 
@@ -164,6 +188,33 @@ impl Predicate {
     }
 }
 
+/// How deep brackets stand in each other; a `CASE`, and an operator before another one, count as such.
+fn levels(text: &str) -> Result<usize, PredicateError> {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize();
+    let tokens = tokens.map_err(|error| PredicateError::Sql(error.to_string()))?;
+    let (mut level, mut before, mut most) = (0_usize, 0_usize, 0_usize);
+    for token in tokens {
+        let keyword = match &token {
+            Token::Whitespace(_) => continue,
+            Token::Word(word) => Some(word.keyword),
+            _ => None,
+        };
+        match (&token, keyword) {
+            (Token::LParen | Token::LBracket | Token::LBrace, _) | (_, Some(Keyword::CASE)) => level += 1,
+            (Token::RParen | Token::RBracket | Token::RBrace, _) | (_, Some(Keyword::END)) => {
+                level = level.saturating_sub(1);
+            }
+            _ => {}
+        }
+        let is_prefix = matches!(token, Token::Minus | Token::Plus | Token::Tilde)
+            || matches!(keyword, Some(Keyword::NOT | Keyword::INTERVAL | Keyword::PRIOR));
+        before = if is_prefix { before + 1 } else { 0 };
+        // One is usual.
+        most = most.max(level + before.saturating_sub(1));
+    }
+    Ok(most)
+}
+
 impl Predicate {
     /// The same, where an error of one row costs that row only: it does not hold there. Gives the first error beside it.
     ///
@@ -190,7 +241,7 @@ fn check(parsed: &Expr) -> Result<(), PredicateError> {
         }
         Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
-    walked.map_err(PredicateError::sql)?;
+    walked.map_err(|error| PredicateError::sql(&error))?;
     refused.map_or(Ok(()), Err)
 }
 
@@ -216,9 +267,7 @@ fn not_allowed(node: &Expr) -> Option<String> {
         // A list of a fixed size may be of any.
         Expr::Cast(cast) => nested(cast.field.data_type()),
         Expr::TryCast(cast) => nested(cast.field.data_type()),
-        Expr::Like(like) => {
-            (!is_literal(&like.pattern)).then(|| "a pattern that is no literal".to_owned())
-        }
+        Expr::Like(like) => (!is_literal(&like.pattern)).then(|| "a pattern that is no literal".to_owned()),
         Expr::BinaryExpr(binary) => {
             use Operator::{RegexIMatch, RegexMatch, RegexNotIMatch, RegexNotMatch, StringConcat};
             match binary.op {
@@ -294,7 +343,11 @@ mod tests {
     fn conditions_over_a_row_are_predicates() {
         for (text, columns, kinds) in [
             ("kind = 'process' AND exe_name IN ('sh', 'bash')", "exe_name kind", Some("process")),
-            ("kind IN ('file', 'dns') AND (path LIKE '/etc/%' OR NOT tty)", "kind path tty", Some("dns file")),
+            (
+                "kind IN ('file', 'dns') AND (path LIKE '/etc/%' OR NOT tty)",
+                "kind path tty",
+                Some("dns file"),
+            ),
             ("kind = 'file' OR kind = 'dns'", "kind", Some("dns file")),
             ("any_like(args, '%curl%') AND cardinality(ancestors) > 2", "ancestors args", None),
             ("labels['namespace'] = 'prod' AND mode % 2 = 1", "labels mode", None),
@@ -342,7 +395,11 @@ mod tests {
             ("path ~ '((a{1000}){1000}){1000}'", "regex"),
             ("kind = $1", "a parameter"),
             (&long, "more than the limit of 1000"),
-            (&deep, "no condition"),
+            (&deep, "more than the limit of 7"),
+            (&format!("{}tty", "NOT ".repeat(60)), "more than the limit of 7"),
+            (&format!("{}tty", "- ".repeat(60)), "more than the limit of 7"),
+            (&format!("{}(", "NOT (".repeat(6)), "no condition"),
+            (&format!("{}1{}", "CASE WHEN ".repeat(40), " END".repeat(40)), "more than the limit of 7"),
             (&"x".repeat(9000), "more than the limit of 8192"),
         ] {
             let error = match parse(text) {
@@ -358,12 +415,19 @@ mod tests {
         let schema = Arc::new(BEHAVIOUR.arrow_schema());
         for text in ["NULL", "tty", "tty IS NULL", "NOT tty", "true"] {
             let predicate = parse(text).unwrap();
-            let mut columns: Vec<_> =
-                schema.fields().iter().map(|field| arrow::array::new_null_array(field.data_type(), 2)).collect();
+            let mut columns: Vec<_> = schema
+                .fields()
+                .iter()
+                .map(|field| arrow::array::new_null_array(field.data_type(), 2))
+                .collect();
             columns[0] = Arc::new(arrow::array::StringArray::from(vec!["file", "dns"]));
             let rows = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
             let holds = predicate.holds(&rows).unwrap();
-            assert_eq!(holds.true_count(), if text.contains("NULL") && text != "NULL" || text == "true" { 2 } else { 0 }, "{text}");
+            assert_eq!(
+                holds.true_count(),
+                if text.contains("NULL") && text != "NULL" || text == "true" { 2 } else { 0 },
+                "{text}"
+            );
             assert_eq!(holds.null_count(), 0);
         }
     }

@@ -209,10 +209,7 @@ impl<'a> Reader<'a> {
         else {
             return BTreeMap::new();
         };
-        keys.iter()
-            .zip(values)
-            .filter_map(|(key, value)| Some((key?.to_owned(), value?)))
-            .collect()
+        keys.iter().zip(values).filter_map(|(key, value)| Some((key?.to_owned(), value?))).collect()
     }
 
     fn map(&self, name: &str, row: usize) -> Option<&'a MapArray> {

@@ -21,5 +21,6 @@ mod merge;
 mod options;
 mod reference;
 mod s3;
+mod signals;
 mod sql;
 mod store;

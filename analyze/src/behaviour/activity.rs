@@ -74,8 +74,8 @@ impl Activity {
         for word in access {
             match word {
                 "read" => read = true,
-                "write" | "create" | "append" | "truncate" | "rename_from" | "rename_to" | "chmod" | "chown"
-                | "link_to" | "symlink" | "mkdir" | "mknod" => written = true,
+                "write" | "create" | "append" | "truncate" | "rename_from" | "rename_to" | "chmod"
+                | "chown" | "link_to" | "symlink" | "mkdir" | "mknod" => written = true,
                 "unlink" | "rmdir" => deleted = true,
                 _ => {}
             }

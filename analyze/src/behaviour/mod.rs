@@ -112,7 +112,8 @@ impl Behaviour {
         said: &[Option<Said>],
         wanted: &BTreeSet<String>,
     ) -> Result<Self, ArrowError> {
-        let view = View::new(snapshots, places, said, wanted.iter().any(|name| ACTIVITY.contains(&name.as_str())));
+        let view =
+            View::new(snapshots, places, said, wanted.iter().any(|name| ACTIVITY.contains(&name.as_str())));
         let mut columns = Builder::new(places.len());
         for column in BEHAVIOUR.columns {
             if column.name == "kind" || wanted.contains(column.name) {
@@ -216,10 +217,7 @@ impl<'a> View<'a> {
     fn add(&self, name: &'static str, out: &mut Builder) -> Result<(), ArrowError> {
         let own = || -> Vec<_> { self.places.iter().map(|(at, row)| Some((*at, (*row)?))).collect() };
         let process = |get: &dyn Fn(&'a Scan, usize) -> Option<String>| -> Vec<Option<String>> {
-            self.processes
-                .iter()
-                .map(|place| place.and_then(|(at, row)| get(self.scan(at), row)))
-                .collect()
+            self.processes.iter().map(|place| place.and_then(|(at, row)| get(self.scan(at), row))).collect()
         };
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let root = |scan: &Scan, row: usize| above(scan, row).last().unwrap_or(row);
@@ -239,30 +237,32 @@ impl<'a> View<'a> {
                 out.text(name, process(&|scan, row| scan.text(EXE, row).map(last)).into_iter());
             }
             "exe_origin" => out.array(name, self.gather("file_origin", &self.processes)?),
-            "session" => out.text(
-                name,
-                process(&|scan, row| owned(scan.text(ROOT_KIND, root(scan, row)))).into_iter(),
-            ),
+            "session" => {
+                out.text(
+                    name,
+                    process(&|scan, row| owned(scan.text(ROOT_KIND, root(scan, row)))).into_iter(),
+                );
+            }
             "is_root" => out.bool(
                 name,
                 self.processes.iter().map(|place| place.map(|(at, row)| self.scan(at).owner(row).is_none())),
             ),
-            "parent_exe" => out.text(
-                name,
-                process(&|scan, row| owned(scan.text(EXE, scan.owner(row)?))).into_iter(),
-            ),
+            "parent_exe" => {
+                out.text(name, process(&|scan, row| owned(scan.text(EXE, scan.owner(row)?))).into_iter());
+            }
             "ancestors" => out.array(name, self.ancestors()),
             "exec_from" | "script" | "argv0" | "args" | "comm" | "cwd" | "uids" | "gids" | "cred_change"
             | "tty" | "stdio" | "ns_changed" | "written_in_window" => {
                 out.array(name, self.gather(name, &self.processes)?);
             }
-            "events" => out.int64(
-                name,
-                self.places.iter().map(|(at, row)| self.scan(*at).int64(EVENTS, (*row)?)),
-            ),
+            "events" => {
+                out.int64(name, self.places.iter().map(|(at, row)| self.scan(*at).int64(EVENTS, (*row)?)));
+            }
             "processes" => out.int64(
                 name,
-                self.processes.iter().map(|place| place.and_then(|(at, row)| self.scan(at).int64(PROCESSES, row))),
+                self.processes
+                    .iter()
+                    .map(|place| place.and_then(|(at, row)| self.scan(at).int64(PROCESSES, row))),
             ),
             _ if ACTIVITY.contains(&name) => out.int64(
                 name,
@@ -274,8 +274,8 @@ impl<'a> View<'a> {
                 out.bool(name, self.said().map(|said| said.map(|said| said.in_profile)));
             }
             "commonality" => out.float(name, self.said().map(|said| said?.commonality)),
-            "image_name" | "image_tag" | "image_digest" | "digest_is_new" | "container_name" | "host" | "labels"
-            | "covers_start" | "container_started" => self.add_meta(name, out)?,
+            "image_name" | "image_tag" | "image_digest" | "digest_is_new" | "container_name" | "host"
+            | "labels" | "covers_start" | "container_started" => self.add_meta(name, out)?,
             _ => out.array(name, self.gather(name, &own())?),
         }
         Ok(())
@@ -302,10 +302,7 @@ impl<'a> View<'a> {
             "labels" => out.text_map(name, metas().map(|meta| Some(meta.container.labels.clone())))?,
             "covers_start" => out.bool(name, metas().map(|meta| Some(meta.covers_start))),
             "container_started" => out.time(name, metas().map(|meta| meta.container.started)),
-            _ => out.bool(
-                name,
-                self.places.iter().map(|(at, _)| self.snapshots[*at].context.digest_is_new),
-            ),
+            _ => out.bool(name, self.places.iter().map(|(at, _)| self.snapshots[*at].context.digest_is_new)),
         }
         Ok(())
     }

@@ -121,7 +121,10 @@ pub(super) fn text(report: &Report, dry_run: bool) -> String {
     }
     let counts = [
         (report.suppressed, "of the signals are hidden by suppressions"),
-        (report.dropped, "signals were beyond the limit of one snapshot: only counted; --max-signals raises it"),
+        (
+            report.dropped,
+            "signals were beyond the limit of one snapshot: only counted; --max-signals raises it",
+        ),
         (report.waiting, "snapshots wait for the next `wsp merge`"),
         (report.known, "snapshots were judged before"),
     ];
@@ -135,7 +138,10 @@ pub(super) fn text(report: &Report, dry_run: bool) -> String {
             for_display(reason)
         );
     }
-    let problems = [(&report.damaged, "cannot be read"), (&report.unavailable, "not readable now: the next run tries again")];
+    let problems = [
+        (&report.damaged, "cannot be read"),
+        (&report.unavailable, "not readable now: the next run tries again"),
+    ];
     for (problems, what) in problems.into_iter().filter(|(problems, _)| !problems.is_empty()) {
         text += &format!("\n{} {what}", problems.len());
         for problem in problems {

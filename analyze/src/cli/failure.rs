@@ -177,7 +177,9 @@ impl From<DetectError> for Failure {
     fn from(error: DetectError) -> Self {
         match error {
             DetectError::Table(error) => error.into(),
-            error @ DetectError::List { .. } => Self::new(error).hint("check the URL, the network and the credentials"),
+            error @ DetectError::List { .. } => {
+                Self::new(error).hint("check the URL, the network and the credentials")
+            }
             error @ DetectError::Rows(_) => Self { code: OUR_BUG, ..Self::new(error) },
             error @ DetectError::Engine(_) => Self::new(error),
         }

@@ -162,7 +162,13 @@ async fn signals(source: alerts::Source, args: AlertArgs) -> Result<Ending, Fail
 fn raised_text(report: &alerts::Report, raised: &alerts::Raised) -> String {
     let mut text = format!(
         "{} records in {} files: {} alerts, {} that are none, {} that cannot be used\n{} signals written, {} there already",
-        report.records, report.files, report.alerts, report.skipped, report.failed, raised.written, raised.present
+        report.records,
+        report.files,
+        report.alerts,
+        report.skipped,
+        report.failed,
+        raised.written,
+        raised.present
     );
     let contexts: Vec<_> = raised.contexts.iter().map(|(name, count)| format!("{count} {name}")).collect();
     if !contexts.is_empty() {

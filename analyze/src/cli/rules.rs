@@ -154,7 +154,8 @@ fn list(rules: &Rules) -> String {
 }
 
 fn show(rule: &Rule) -> String {
-    let lines = |text: &str| text.lines().map(|line| for_display(line).into_owned()).collect::<Vec<_>>().join("\n");
+    let lines =
+        |text: &str| text.lines().map(|line| for_display(line).into_owned()).collect::<Vec<_>>().join("\n");
     format!(
         "{}: {}\nseverity {}, technique {}, {}, from {}\n\n{}\n\n{}",
         rule.id,

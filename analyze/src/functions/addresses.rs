@@ -112,7 +112,9 @@ impl ScalarUDFImpl for Addresses {
 
 fn network(value: &ColumnarValue) -> Result<IpNet> {
     match value {
-        ColumnarValue::Scalar(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text))) => parse(text),
+        ColumnarValue::Scalar(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text))) => {
+            parse(text)
+        }
         _ => exec_err!("the networks of in_network must be literals"),
     }
 }

@@ -14,12 +14,12 @@ use datafusion::logical_expr::{
 
 /// `any_like`.
 pub fn any_like() -> Arc<ScalarUDF> {
-    Arc::new(Any::new(Form::Like))
+    Arc::new(Any::of(Form::Like))
 }
 
 /// `any_match`.
 pub fn any_match() -> Arc<ScalarUDF> {
-    Arc::new(Any::new(Form::Regex))
+    Arc::new(Any::of(Form::Regex))
 }
 
 /// What the patterns are.
@@ -36,7 +36,7 @@ struct Any {
 }
 
 impl Any {
-    fn new(form: Form) -> ScalarUDF {
+    fn of(form: Form) -> ScalarUDF {
         ScalarUDF::from(Self { form, signature: Signature::variadic_any(Volatility::Immutable) })
     }
 

@@ -248,9 +248,11 @@ fn run_one(rule: &Rule, example: &Example) -> Result<(), ExampleError> {
     let scan = scan.map_err(|error| no_snapshot(error.to_string()))?;
     let context = Context { digest_is_new: example.digest_is_new };
     let said = example.in_profile.map(|in_profile| Said { in_profile, commonality: example.commonality });
-    let behaviour = Behaviour::whole(&scan, &context, said).map_err(|error| no_snapshot(error.to_string()))?;
+    let behaviour =
+        Behaviour::whole(&scan, &context, said).map_err(|error| no_snapshot(error.to_string()))?;
     let found = rule.predicate.holds(behaviour.rows()).map_err(|error| no_snapshot(error.to_string()))?;
-    let wrong = |what: String| ExampleError::Wrong { rule: rule.id.clone(), what, says: example.says.clone() };
+    let wrong =
+        |what: String| ExampleError::Wrong { rule: rule.id.clone(), what, says: example.says.clone() };
     let targets: Vec<String> = (0..found.len())
         .filter(|row| found.value(*row))
         .map(|row| behaviour.target(row).unwrap_or("the container").to_owned())
@@ -356,7 +358,11 @@ impl Program {
             let fact = Fact::File(File {
                 path: path(&file.path),
                 path_raw: file.path_raw.as_deref().map(RawText::from),
-                access: if file.access.is_empty() { vec!["read"] } else { access.collect::<Result<_, _>>()? },
+                access: if file.access.is_empty() {
+                    vec!["read"]
+                } else {
+                    access.collect::<Result<_, _>>()?
+                },
                 mode: file.mode,
                 path_source: word(file.source.as_deref().unwrap_or("kernel"), &SOURCES, "source")?,
                 file_origin: word(file.origin.as_deref().unwrap_or("image"), &ORIGINS, "origin")?,

@@ -69,7 +69,8 @@ pub fn parse(context: &SessionContext, bytes: &[u8], origin: Origin) -> Result<R
     }
     let text = std::str::from_utf8(bytes).map_err(|_| RuleError::NotText)?;
     // It says where, and shows the line.
-    let file: File = toml::from_str(text).map_err(|error| RuleError::Form(error.to_string().trim().to_owned()))?;
+    let file: File =
+        toml::from_str(text).map_err(|error| RuleError::Form(error.to_string().trim().to_owned()))?;
     let value = |key, reason: &str| RuleError::Value { key, reason: reason.to_owned() };
     let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !(1..=64).contains(&file.id.len()) || !file.id.chars().all(is_word) {
@@ -78,7 +79,8 @@ pub fn parse(context: &SessionContext, bytes: &[u8], origin: Origin) -> Result<R
     if file.id == crate::jobs::detect::NOVELTY {
         return Err(value("id", "is the name of what no rule is for: activity that a profile does not have"));
     }
-    let is_line = |text: &str, most| (1..=most).contains(&text.trim().len()) && !text.contains(char::is_control);
+    let is_line =
+        |text: &str, most| (1..=most).contains(&text.trim().len()) && !text.contains(char::is_control);
     if !is_line(&file.title, 200) {
         return Err(value("title", "is one line of 1 to 200 bytes"));
     }
@@ -86,7 +88,8 @@ pub fn parse(context: &SessionContext, bytes: &[u8], origin: Origin) -> Result<R
         return Err(value("description", "has 1 to 4000 bytes"));
     }
     let is_technique = |text: &String| {
-        let digits = |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
         let Some(number) = text.strip_prefix('T') else { return false };
         match number.split_once('.') {
             Some((technique, sub)) => digits(technique, 4) && digits(sub, 3),

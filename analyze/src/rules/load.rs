@@ -66,7 +66,8 @@ pub enum LoadError {
 /// The rules of this program.
 pub fn shipped(context: &SessionContext) -> Result<Rules, LoadError> {
     let is_rule = |file: &&include_dir::File<'_>| file.path().extension().is_some_and(|name| name == "toml");
-    let files = SHIPPED.files().filter(is_rule).map(|file| (file.path().display().to_string(), file.contents()));
+    let files =
+        SHIPPED.files().filter(is_rule).map(|file| (file.path().display().to_string(), file.contents()));
     let mut rules = Rules::default();
     add(context, &mut rules, files, &|_| Origin::Shipped)?;
     Ok(rules)

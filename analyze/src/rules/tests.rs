@@ -41,9 +41,24 @@ fn what_is_wrong_with_a_rule_is_said() {
         (changed("title", "titel"), "unknown field `titel`"),
         (changed("\"d\"", "7"), "invalid type: integer"),
         (format!("{good}\ntechnique = [\"1059\"]"), "`technique` lists up to 16"),
-        (format!("{good}\n[[example]]\nsays = \"x\"\nraises = true\nprocess = [{{ exe = \"/a\", parent = \"/b\" }}]"), "no process `/b`"),
-        (format!("{good}\n[[example]]\nsays = \"x\"\nraises = true\nprocess = [{{ exe = \"/a\", stdio = [\"x\"] }}]"), "the stdio `x`"),
-        (format!("{good}\n[[example]]\nsays = \"x\"\nraises = true\nprocess = [{{ exe = \"/a\", dns_generated = {{ count = 99999999999, below = \"x\", label_bytes = 5 }} }}]"), "makes more than 10000 nodes"),
+        (
+            format!(
+                "{good}\n[[example]]\nsays = \"x\"\nraises = true\nprocess = [{{ exe = \"/a\", parent = \"/b\" }}]"
+            ),
+            "no process `/b`",
+        ),
+        (
+            format!(
+                "{good}\n[[example]]\nsays = \"x\"\nraises = true\nprocess = [{{ exe = \"/a\", stdio = [\"x\"] }}]"
+            ),
+            "the stdio `x`",
+        ),
+        (
+            format!(
+                "{good}\n[[example]]\nsays = \"x\"\nraises = true\nprocess = [{{ exe = \"/a\", dns_generated = {{ count = 99999999999, below = \"x\", label_bytes = 5 }} }}]"
+            ),
+            "makes more than 10000 nodes",
+        ),
         (format!("{good}\n# {huge}"), "more than 65536 bytes"),
         (format!("{good}{}", "[".repeat(30_000)), "TOML parse error"),
     ] {
@@ -59,20 +74,25 @@ fn what_is_wrong_with_a_rule_is_said() {
 async fn a_user_rule_replaces_a_shipped_one() {
     let folder = tempfile::tempdir().unwrap();
     let rule = |id: &str| {
-        format!("id = \"{id}\"\ntitle = \"mine\"\nseverity = \"low\"\ndescription = \"d\"\npredicate = \"false\"\n")
+        format!(
+            "id = \"{id}\"\ntitle = \"mine\"\nseverity = \"low\"\ndescription = \"d\"\npredicate = \"false\"\n"
+        )
     };
     std::fs::write(folder.path().join("a.toml"), rule("exec_session")).unwrap();
     std::fs::write(folder.path().join("readme.md"), "no rule").unwrap();
     let paths = [folder.path().to_owned()];
     let rules = load(&context(), None, &paths).await.unwrap();
     let found = rules.get("exec_session").unwrap();
-    assert_eq!((found.title.as_str(), &found.origin != &Origin::Shipped), ("mine", true));
+    assert_eq!((found.title.as_str(), found.origin != Origin::Shipped), ("mine", true));
     let before = shipped(&context()).unwrap().hash();
     assert_ne!(rules.hash(), before);
 
     std::fs::write(folder.path().join("b.toml"), rule("exec_session")).unwrap();
     let error = load(&context(), None, &paths).await.unwrap_err();
-    assert!(error.to_string().contains("has the id `exec_session`, which another file there has too"), "{error}");
+    assert!(
+        error.to_string().contains("has the id `exec_session`, which another file there has too"),
+        "{error}"
+    );
     std::fs::write(folder.path().join("b.toml"), "id = 1").unwrap();
     assert!(load(&context(), None, &paths).await.unwrap_err().to_string().contains("b.toml` cannot be used"));
     assert!(load(&context(), None, &[folder.path().join("none")]).await.is_err());

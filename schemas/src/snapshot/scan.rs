@@ -247,13 +247,8 @@ impl Scan {
             place("ns_changed"),
             place("written_in_window"),
         ];
-        const FILE: [usize; 5] = [
-            place("access"),
-            place("mode"),
-            place("path_raw"),
-            place("path_source"),
-            place("file_origin"),
-        ];
+        const FILE: [usize; 5] =
+            [place("access"), place("mode"), place("path_raw"), place("path_source"), place("file_origin")];
         const SOCKET: [usize; 2] = [place("remote_ips"), place("name_source")];
         let more: &[usize] = match self.kind(row) {
             Kind::Process => &PROCESS,

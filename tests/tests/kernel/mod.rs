@@ -14,6 +14,7 @@ mod pipeline;
 mod pods;
 mod privileges;
 mod profiles;
+mod signals;
 mod slots;
 mod tricks;
 mod vm;

@@ -28,7 +28,9 @@ pub(super) async fn show(context: &SessionContext, id: &str) -> Result<String, F
         return Err(Failure::new(format!("there is no signal `{id}`")).hint("`wsp signals` lists them"));
     };
     if rows.next().is_some() {
-        return Err(Failure::new(format!("more than one signal begins with `{id}`")).hint("give more of the id"));
+        return Err(
+            Failure::new(format!("more than one signal begins with `{id}`")).hint("give more of the id")
+        );
     }
     let signal = Signal { read: Reader::new(batch), row };
     let mut text = signal.head();
@@ -53,7 +55,13 @@ impl Signal<'_> {
     }
 
     fn head(&self) -> String {
-        let mut text = format!("{}  {}  {}\n{}\n", self.text("severity"), self.text("rule"), self.text("signal_id"), self.text("summary"));
+        let mut text = format!(
+            "{}  {}  {}\n{}\n",
+            self.text("severity"),
+            self.text("rule"),
+            self.text("signal_id"),
+            self.text("summary")
+        );
         let mut line = |name: &str, value: String| {
             if !value.trim().is_empty() {
                 text += &format!("\n{name:<12}{value}");
@@ -114,7 +122,9 @@ async fn profile(context: &SessionContext, signal: &Signal<'_>) -> Result<String
     let mut text = format!("  {verdict}");
     let read = &signal.read;
     let image = [read.text("image_name", signal.row), read.text("image_tag", signal.row)];
-    let ([Some(name), Some(tag)], Some(revision)) = (image, read.int32("revision", signal.row)) else { return Ok(text) };
+    let ([Some(name), Some(tag)], Some(revision)) = (image, read.int32("revision", signal.row)) else {
+        return Ok(text);
+    };
     let parameters = |id: &str| {
         vec![
             ("name", ScalarValue::from(name)),
@@ -145,13 +155,17 @@ async fn profile(context: &SessionContext, signal: &Signal<'_>) -> Result<String
         let ledger = views::query(context, MEMBERS).await?.with_param_values(parameters)?.collect().await?;
         text += &who(&members, &ledger);
     }
-    text += &format!("\n  wsp show {} --revision {revision}", for_display(&wsp_schemas::image::reference(name, tag)));
+    text += &format!(
+        "\n  wsp show {} --revision {revision}",
+        for_display(&wsp_schemas::image::reference(name, tag))
+    );
     Ok(text)
 }
 
 fn common(node: &Reader<'_>) -> String {
     let count = |name: &str| node.int32(name, 0).unwrap_or_default();
-    let share = |name: &str| node.float(name, 0).map_or_else(|| "–".to_owned(), |share| format!("{share:.2}"));
+    let share =
+        |name: &str| node.float(name, 0).map_or_else(|| "–".to_owned(), |share| format!("{share:.2}"));
     let mut text = format!(
         "commonality {} ({} to {}): {} of {} containers, {} hosts, {} snapshots",
         share("commonality"),

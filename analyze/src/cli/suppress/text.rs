@@ -126,7 +126,13 @@ pub(super) fn one(one: &Suppression) -> String {
     let evidence: Value = serde_json::from_str(&one.evidence).unwrap_or_default();
     let evidence = serde_json::to_string_pretty(&evidence).unwrap_or_default();
     let evidence: Vec<_> = evidence.lines().map(|line| for_display(line).into_owned()).collect();
-    let mut text = format!("{}  {}\nrule       {}\nscope      {}", one.id, one.state.as_str(), for_display(&one.rule), for_display(&one.scope.to_string()));
+    let mut text = format!(
+        "{}  {}\nrule       {}\nscope      {}",
+        one.id,
+        one.state.as_str(),
+        for_display(&one.rule),
+        for_display(&one.scope.to_string())
+    );
     text += &format!("\nwhere      {}", for_display(&one.predicate));
     for (name, value) in [("author", &one.author), ("reason", &one.reason)] {
         if let Some(value) = value {

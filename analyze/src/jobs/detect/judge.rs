@@ -4,6 +4,7 @@
 //! that say the same of a node and its process; only rules about what differs from snapshot to snapshot are asked
 //! each time.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ use crate::rules::{Rule, Rules, Severity};
 const ROWS_AT_ONCE: usize = 16_384;
 /// … and bytes of arguments and lineages in them.
 const BYTES_AT_ONCE: usize = 64 << 20;
+/// Places with something new in one snapshot.
+const MOST_GROUPS: usize = 1000;
 /// New nodes of one place that are told apart.
 const MOST_THINGS: usize = 1000;
 /// Bytes of one attribute of a signal, and texts in one.
@@ -169,6 +172,9 @@ pub(super) struct Judge<'a> {
     verdicts: Vec<Verdict>,
 }
 
+/// A row that a rule matches; none for the container as a whole.
+type Match<'a> = (Option<usize>, &'a Arc<Rule>);
+
 /// A snapshot that was read.
 #[derive(Debug)]
 struct Read {
@@ -255,8 +261,7 @@ impl<'a> Judge<'a> {
     pub(super) fn finish(mut self) -> Result<(Vec<Verdict>, BTreeMap<String, String>), DataFusionError> {
         let mut failed = BTreeMap::new();
         let read = std::mem::take(&mut self.read);
-        let contexts: Vec<behaviour::Context> =
-            read.iter().map(|read| self.context_of(&read.scan)).collect();
+        let contexts: Vec<behaviour::Context> = read.iter().map(|read| self.context_of(&read.scan)).collect();
         let shown: Vec<Shown<'_>> = read
             .iter()
             .zip(&contexts)
@@ -283,7 +288,7 @@ impl<'a> Judge<'a> {
         };
         let passing = means.passing.holding(&shown, &wanted, self.lookup.as_mut(), &mut failed)?;
         let of_whole = means.lasting.holding(&shown, &whole, None, &mut failed)?;
-        let mut matches: Vec<Vec<(Option<usize>, &Arc<Rule>)>> = vec![Vec::new(); read.len()];
+        let mut matches: Vec<Vec<Match<'_>>> = vec![Vec::new(); read.len()];
         for (at, read) in read.iter().enumerate() {
             for (row, variant) in read.variants.iter().enumerate() {
                 let rules = variant.map_or(&[] as &[usize], |variant| &lasting[variant]);
@@ -311,40 +316,30 @@ impl<'a> Judge<'a> {
         behaviour::Context { digest_is_new }
     }
 
-    fn verdict(
-        &mut self,
-        candidate: &Candidate,
-        scan: &Scan,
-        matches: Vec<(Option<usize>, &Arc<Rule>)>,
-    ) -> Verdict {
-        let groups = match &mut self.lookup {
+    fn verdict(&mut self, candidate: &Candidate, scan: &Scan, matches: Vec<Match<'_>>) -> Verdict {
+        let mut groups = match &mut self.lookup {
             Some(lookup) if candidate.is_late => lookup.groups(scan),
             _ => Vec::new(),
         };
         let novel_nodes = groups.iter().map(|group| group.rows.len()).sum();
-        // What is dropped is the least of it; what the profile does not have goes last among equals.
-        let mut ranked: Vec<(Severity, bool, usize, Raised<'_>)> = Vec::new();
+        // What is dropped is the least of it; what the profile has goes first among equals. Of what is new, it is not known here
+        // what was told before: that is limited where it is.
+        let mut ranked: Vec<(bool, Match<'_>)> = Vec::new();
         for (row, rule) in matches {
             let is_known = match (&mut self.lookup, row) {
                 (Some(lookup), Some(row)) => matches!(lookup.find(scan, row), Found::Row(..)),
                 _ => false,
             };
-            ranked.push((rule.severity, is_known, row.unwrap_or(0), Raised::Rule(row, rule)));
+            ranked.push((is_known, (row, rule)));
         }
-        ranked.extend(
-            groups.iter().map(|group| (group.worst().severity(), false, group.anchor, Raised::Novelty(group))),
-        );
-        ranked.sort_by(|a, b| (b.0, a.1, a.2).cmp(&(a.0, b.1, b.2)));
-        let dropped = ranked.len().saturating_sub(self.means.most_signals);
+        ranked.sort_by_key(|(is_known, (row, rule))| (Reverse(rule.severity), *is_known, *row));
+        let mut dropped = ranked.len().saturating_sub(self.means.most_signals);
         ranked.truncate(self.means.most_signals);
-        let mut signals = Vec::new();
-        let mut novelties = Vec::new();
-        for (.., raised) in ranked {
-            match raised {
-                Raised::Rule(row, rule) => signals.push(self.of_rule(scan, row, rule)),
-                Raised::Novelty(group) => novelties.push(self.of_novelty(scan, group)),
-            }
-        }
+        let signals = ranked.into_iter().map(|(_, (row, rule))| self.of_rule(scan, row, rule)).collect();
+        groups.sort_by_key(Group::worst);
+        dropped += groups.len().saturating_sub(MOST_GROUPS);
+        groups.truncate(MOST_GROUPS);
+        let novelties = groups.iter().map(|group| self.of_novelty(scan, group)).collect();
         Verdict {
             novelties,
             standing: 0,
@@ -415,7 +410,8 @@ impl<'a> Judge<'a> {
             Some(true) => ProfileContext::Unseen,
         };
         let identity = row.map(|row| Identity::of(scan, row));
-        let about: [&[u8]; 2] = [meta.id.as_bytes(), node.as_ref().map_or(&[], |id| id.as_bytes().as_slice())];
+        let about: [&[u8]; 2] =
+            [meta.id.as_bytes(), node.as_ref().map_or(&[], |id| id.as_bytes().as_slice())];
         Signal {
             bucket: self.bucket,
             workload_key: Some(self.workload.to_string()),
@@ -460,12 +456,6 @@ fn at(scan: &Scan, ms: i32) -> DateTime<Utc> {
     scan.meta.window_start + TimeDelta::milliseconds(i64::from(ms))
 }
 
-/// What a signal is raised by.
-enum Raised<'a> {
-    Rule(Option<usize>, &'a Rule),
-    Novelty(&'a Group),
-}
-
 /// What is new in one place of a snapshot, before it is known what of it was told.
 #[derive(Debug)]
 pub(super) struct NewThings {
@@ -490,6 +480,16 @@ struct NewThing {
 }
 
 impl NewThings {
+    /// Whether any of it was not told.
+    pub(super) fn has_news(&self, known: &HashSet<String>) -> bool {
+        self.things.iter().any(|thing| !known.contains(&thing.told))
+    }
+
+    /// How bad it is, were nothing of it told.
+    pub(super) fn severity(&self) -> Severity {
+        self.base.severity
+    }
+
     /// The container that shows it.
     pub(super) fn container(&self) -> &str {
         self.base.container_id.as_deref().unwrap_or_default()
@@ -507,7 +507,8 @@ impl NewThings {
         let worst = things.iter().map(|thing| thing.novelty).min()?;
         let nodes = things.len() + more;
         let mut signal = self.base;
-        let about = [signal.snapshot_id.as_deref().unwrap_or_default().as_bytes(), stands.node.as_bytes().as_slice()];
+        let about =
+            [signal.snapshot_id.as_deref().unwrap_or_default().as_bytes(), stands.node.as_bytes().as_slice()];
         signal.id = signal::id(NOVELTY, &about);
         signal.severity = worst.severity();
         signal.novelty = Some(worst.as_str());

@@ -245,7 +245,7 @@ pub async fn run(
 ) -> Result<Report, DetectError> {
     // What a trial writes, it writes in memory.
     let trial = if options.dry_run {
-        let over = overlay::over(store, None);
+        let over = overlay::upon(store);
         Some(over.map_err(|source| DetectError::List { store: store.to_string(), source })?)
     } else {
         None
@@ -291,7 +291,12 @@ async fn attempt(
         progress.stage("judging snapshots");
         let verdicts = run.judge(wave, report).await?;
         progress.stage("committing");
-        let writer = write::Writer { rules: &rules_hash, detected_at: means.detected_at, hides: &hides };
+        let writer = write::Writer {
+            rules: &rules_hash,
+            detected_at: means.detected_at,
+            most_signals: options.most_signals,
+            hides: &hides,
+        };
         (signals, detections) = writer.commit(signals, detections, verdicts, report).await?;
     }
     // What was not there is to be found again.
@@ -374,10 +379,7 @@ impl Run<'_> {
         Ok(verdicts)
     }
 
-    async fn profiles(
-        &self,
-        units: &[Unit],
-    ) -> Result<HashMap<WorkloadKey, Arc<Profile>>, DetectError> {
+    async fn profiles(&self, units: &[Unit]) -> Result<HashMap<WorkloadKey, Arc<Profile>>, DetectError> {
         let mut wanted: BTreeMap<i32, BTreeMap<WorkloadKey, profile::Revision>> = BTreeMap::new();
         for unit in units {
             if let Some(revision) = self.revisions.get(&unit.workload) {
@@ -388,10 +390,11 @@ impl Run<'_> {
             let nodes = self.tables.nodes.clone();
             async move {
                 let task = tokio::spawn(async move { profile::load(&nodes, bucket, &wanted).await });
-                task.await.map_err(ended)?.map_err(DetectError::from)
+                task.await.map_err(|error| ended(&error))?.map_err(DetectError::from)
             }
         });
-        let loaded: Vec<_> = loaded.buffer_unordered(self.options.resources.partitions()).try_collect().await?;
+        let loaded: Vec<_> =
+            loaded.buffer_unordered(self.options.resources.partitions()).try_collect().await?;
         Ok(loaded.into_iter().flatten().map(|(key, profile)| (key, Arc::new(profile))).collect())
     }
 }
@@ -404,7 +407,7 @@ struct Judged {
     failed_rules: BTreeMap<String, String>,
 }
 
-fn ended(error: tokio::task::JoinError) -> DetectError {
+fn ended(error: &tokio::task::JoinError) -> DetectError {
     datafusion::error::DataFusionError::Internal(format!("a task ended early: {error}")).into()
 }
 
@@ -471,9 +474,9 @@ async fn judge_unit(
         }
         match next {
             Some((candidate, Ok(bytes))) => judge.add(candidate, &bytes),
-            Some((candidate, Err(error))) => judged
-                .unavailable
-                .push(Problem { object: candidate.object_key, reason: error.to_string() }),
+            Some((candidate, Err(error))) => {
+                judged.unavailable.push(Problem { object: candidate.object_key, reason: error.to_string() });
+            }
             None => return Ok(judged),
         }
     }

@@ -87,8 +87,10 @@ impl Novelty {
         match identity.kind {
             Kind::Process => {
                 // `pseudo` and `unknown` are what a recorder could not tell: the image is not accused.
-                let foreign =
-                    matches!(scan.text(FILE_ORIGIN, row), Some("upper" | "copied_up" | "volume" | "tmpfs" | "memfd" | "deleted"));
+                let foreign = matches!(
+                    scan.text(FILE_ORIGIN, row),
+                    Some("upper" | "copied_up" | "volume" | "tmpfs" | "memfd" | "deleted")
+                );
                 if foreign {
                     Self::ForeignProgram
                 } else if identity.exe.is_some_and(|exe| profile.has_program(exe)) {
@@ -214,8 +216,7 @@ impl<'a> Lookup<'a> {
 
     /// What is new in a snapshot, grouped: a new process with all that is new below it; or what a known process did.
     pub(crate) fn groups(&mut self, scan: &Scan) -> Vec<Group> {
-        let is_new: Vec<bool> =
-            (0..scan.len()).map(|row| self.find(scan, row) == Found::Nothing).collect();
+        let is_new: Vec<bool> = (0..scan.len()).map(|row| self.find(scan, row) == Found::Nothing).collect();
         let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
         for row in (0..scan.len()).filter(|row| is_new[*row]) {
             // Up to the topmost process that is new, or the known one that did it.
@@ -225,7 +226,11 @@ impl<'a> Lookup<'a> {
             }
             let anchor = if scan.kind(top) == Kind::Process { top } else { scan.owner(top).unwrap_or(top) };
             let novelty = Novelty::of(self.profile, scan, row);
-            groups.entry(anchor).or_insert_with(|| Group { anchor, rows: Vec::new() }).rows.push((novelty, row));
+            groups
+                .entry(anchor)
+                .or_insert_with(|| Group { anchor, rows: Vec::new() })
+                .rows
+                .push((novelty, row));
         }
         groups.into_values().collect()
     }
@@ -252,9 +257,9 @@ impl Group {
 pub(crate) fn told(scan: &Scan, novelty: Novelty, row: usize) -> String {
     let identity = Identity::of(scan, row);
     let what = match identity.kind {
-        Kind::File => {
-            without_numbers(identity.name.and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder))
-        }
+        Kind::File => without_numbers(
+            identity.name.and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder),
+        ),
         Kind::Process => without_numbers(&target(&identity)),
         _ => target(&identity),
     };

@@ -88,7 +88,11 @@ pub(super) async fn make(
     }
     for work in plan.work.values_mut() {
         work.sort_by(|a, b| {
-            (a.key.window_end_ms, a.key.id, &a.object_key).cmp(&(b.key.window_end_ms, b.key.id, &b.object_key))
+            (a.key.window_end_ms, a.key.id, &a.object_key).cmp(&(
+                b.key.window_end_ms,
+                b.key.id,
+                &b.object_key,
+            ))
         });
     }
     plan.watermark = reached.zip(merged).map(|(reached, merged)| reached.min(merged).min(waiting));

@@ -68,9 +68,7 @@ pub(crate) struct Revision {
 const FEW: usize = 10;
 
 /// The newest revision of every workload.
-pub(crate) async fn revisions(
-    tables: &ProfileTables,
-) -> Result<HashMap<WorkloadKey, Revision>, TableError> {
+pub(crate) async fn revisions(tables: &ProfileTables) -> Result<HashMap<WorkloadKey, Revision>, TableError> {
     const COLUMNS: [&str; 9] = [
         "workload_key",
         "revision",
@@ -448,7 +446,8 @@ pub(crate) async fn load(
     let mut profiles: HashMap<WorkloadKey, Profile> =
         wanted.iter().map(|(key, revision)| (*key, Profile::new(revision.clone()))).collect();
     let files = nodes.files()?;
-    let files = files.iter().filter(|file| file.bucket() == Some(bucket) && file.may_hold("workload_key", &keys));
+    let files =
+        files.iter().filter(|file| file.bucket() == Some(bucket) && file.may_hold("workload_key", &keys));
     let select = Selection { columns: Some(&COLUMNS), workloads: Some(&keys) };
     for file in files {
         for batch in nodes.read(file, select).await? {

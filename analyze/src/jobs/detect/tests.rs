@@ -1,6 +1,6 @@
 use super::fixture::{
-    Shot, app, detect, epoch, late, learned, learned_from, merge_at, program, put, rows, rule, rule_set, shot, store,
-    used,
+    Shot, app, detect, epoch, late, learned, learned_from, merge_at, program, put, rows, rule, rule_set,
+    shot, store, used,
 };
 use super::{Options, run};
 use crate::jobs::Silent;
@@ -36,10 +36,11 @@ async fn what_a_stable_profile_has_raises_nothing() {
     let report = detect(&store, &Rules::default()).await;
     assert_eq!((report.judged, report.looked_up, report.raised()), (7, 1, 0));
     assert!(report.is_clean());
-    assert_eq!(rows(&store, "select is_novel, novel_nodes, count(*) from raw.detections group by 1, 2 order by 1").await, [
-        "false|0|6",
-        "true|0|1"
-    ]);
+    assert_eq!(
+        rows(&store, "select is_novel, novel_nodes, count(*) from raw.detections group by 1, 2 order by 1")
+            .await,
+        ["false|0|6", "true|0|1"]
+    );
 }
 
 #[tokio::test]
@@ -53,10 +54,17 @@ async fn one_new_node_raises_one_novelty() {
         "select rule, severity, novelty, kind, exe, target, lineage, nodes, profile_context, revision, container_name, host, source from signals",
     )
     .await;
-    assert_eq!(found, [
-        "novelty|low|known_folder|file|/usr/bin/app|/etc/other.conf|[/usr/bin/app]|1|unseen|1|c10|host-10|wsp"
-    ]);
-    let known = rows(&store, "select profile_node_id is null, profile_process_id = process_id, process_commonality from signals").await;
+    assert_eq!(
+        found,
+        [
+            "novelty|low|known_folder|file|/usr/bin/app|/etc/other.conf|[/usr/bin/app]|1|unseen|1|c10|host-10|wsp"
+        ]
+    );
+    let known = rows(
+        &store,
+        "select profile_node_id is null, profile_process_id = process_id, process_commonality from signals",
+    )
+    .await;
     assert_eq!(known, ["true|true|1.0"]);
 }
 
@@ -86,9 +94,17 @@ async fn novelties_are_ranked_by_what_they_are() {
     for (expected, severity, tree) in [
         ("foreign_program|/tmp/x|1", "high", base().child(program("/tmp/x").from("upper"))),
         // A program that containers ran, but not this file.
-        ("foreign_program|/bin/sh|1", "high", base().child(program("/usr/bin/app").child(program("/bin/sh").from("volume")))),
+        (
+            "foreign_program|/bin/sh|1",
+            "high",
+            base().child(program("/usr/bin/app").child(program("/bin/sh").from("volume"))),
+        ),
         ("program|/usr/bin/new|1", "high", base().child(program("/usr/bin/new"))),
-        ("lineage|/usr/bin/app|1", "medium", program("/usr/bin/app").child(program("/bin/sh").child(program("/usr/bin/app")))),
+        (
+            "lineage|/usr/bin/app|1",
+            "medium",
+            program("/usr/bin/app").child(program("/bin/sh").child(program("/usr/bin/app"))),
+        ),
         ("network|example.com A|1", "medium", base().asks(&["example.com"])),
         ("network|tcp 0.0.0.0 8080|1", "medium", base().listens(8080)),
         ("network|tcp 10.0.0.1 444|1", "medium", base().connects("10.0.0.1", 444)),
@@ -100,7 +116,8 @@ async fn novelties_are_ranked_by_what_they_are() {
         let store = learned(&vec![vec![base()]; 6]).await;
         late(10, &[tree]).put(&store).await;
         detect(&store, &Rules::default()).await;
-        let found = rows(&store, "select novelty, target, nodes, severity from signals order by novelty").await;
+        let found =
+            rows(&store, "select novelty, target, nodes, severity from signals order by novelty").await;
         let wanted = format!("{expected}|{severity}");
         // A program below a new place is in its signal.
         if expected.starts_with("foreign_program|/bin/sh") {
@@ -129,7 +146,8 @@ async fn while_a_profile_learns_only_rules_raise() {
     merge_at(&store, 100).await;
     let report = detect(&store, &rule_set(&[("config", "path = '/etc/app.conf'")])).await;
     assert_eq!((report.judged, report.looked_up, report.raised()), (1, 0, 1));
-    let found = "select rule, profile_context, revision, commonality, profile_node_id is null, match from signals";
+    let found =
+        "select rule, profile_context, revision, commonality, profile_node_id is null, match from signals";
     assert_eq!(rows(&store, found).await, ["config|learning|1|null|true|null"]);
 }
 
@@ -313,7 +331,8 @@ async fn what_differs_between_snapshots_of_one_node_is_judged_each_time() {
     assert_eq!(found_in(&shots, "kind = 'process' AND any_like(args, '%--evil%')").await, ["c11", "c12"]);
     assert_eq!(found_in(&shots, "kind = 'file' AND array_has(access, 'write')").await, ["c11"]);
     // What a row says of its process.
-    let both = "kind = 'file' AND path = '/srv/x' AND array_has(access, 'read') AND any_like(args, '%--evil%')";
+    let both =
+        "kind = 'file' AND path = '/srv/x' AND array_has(access, 'read') AND any_like(args, '%--evil%')";
     assert_eq!(found_in(&shots, both).await, ["c12"]);
 }
 
@@ -324,6 +343,21 @@ async fn a_rule_may_look_at_a_snapshot_as_a_whole() {
     // Six were learned from.
     assert_eq!(found_in(&shots, "kind = 'container'").await.len(), 8);
     assert_eq!(found_in(&shots, "exe IS NULL AND target IS NULL").await.len(), 8);
+}
+
+#[tokio::test]
+async fn a_rule_that_fails_for_some_nodes_matches_the_others_and_is_told() {
+    let store = learned(&vec![vec![app()]; 6]).await;
+    late(10, &[app().reads(&["/srv/7", "/srv/x", "/srv/2"])]).put(&store).await;
+    let rules = rule_set(&[
+        ("number", "kind = 'file' AND CAST(substr(path, 6) AS INT) > 3"),
+        ("whole", "kind = 'container' AND starts_with(container_name, 'c1')"),
+    ]);
+    let report = detect(&store, &rules).await;
+    assert_eq!(report.failed_rules.keys().collect::<Vec<_>>(), ["number"]);
+    assert!(!report.is_clean());
+    let found = "select rule, container_name, target from signals where rule <> 'novelty' order by 1, 2";
+    assert_eq!(rows(&store, found).await, ["number|c10|/srv/7", "whole|c1|null", "whole|c10|null"]);
 }
 
 #[tokio::test]

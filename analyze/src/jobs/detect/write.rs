@@ -27,6 +27,8 @@ pub(super) struct Writer<'a> {
     /// Hash of the rules.
     pub(super) rules: &'a str,
     pub(super) detected_at: DateTime<Utc>,
+    /// Signals of one snapshot.
+    pub(super) most_signals: usize,
     pub(super) hides: &'a suppress::Current,
 }
 
@@ -49,7 +51,7 @@ impl Writer<'_> {
             // In the order of windows: what is new is told by the first that shows it.
             verdicts.sort_by_key(|verdict| (verdict.candidate.key.window_end_ms, verdict.candidate.key.id));
             let mut standing = Standing::read(&signals, *bucket, verdicts).await?;
-            verdicts.iter_mut().for_each(|verdict| standing.settle(verdict));
+            verdicts.iter_mut().for_each(|verdict| standing.settle(verdict, self.most_signals));
             let stood = signals.application(&run_of(*bucket)).await?.unwrap_or(0);
             let done = detections.application(&run_of(*bucket)).await?.unwrap_or(0);
             let batch = stood.max(done) + 1;
@@ -160,15 +162,30 @@ impl Standing {
         Ok(standing)
     }
 
-    /// Leaves of a verdict what does not stand already.
-    fn settle(&mut self, verdict: &mut Verdict) {
+    /// Leaves of a verdict what does not stand already, at most so many signals: the worst.
+    fn settle(&mut self, verdict: &mut Verdict, most: usize) {
         let workload = verdict.candidate.key.workload.to_string();
-        for things in std::mem::take(&mut verdict.novelties) {
-            let known = self.told.entry((workload.clone(), things.container().to_owned())).or_default();
-            verdict.signals.extend(things.signal(known));
-        }
         let all = verdict.signals.len();
         verdict.signals.retain(|signal| self.ids.insert(signal.id.clone()));
         verdict.standing = all - verdict.signals.len();
+        for things in std::mem::take(&mut verdict.novelties) {
+            let known = self.told.entry((workload.clone(), things.container().to_owned())).or_default();
+            if !things.has_news(known) {
+                continue;
+            }
+            if verdict.signals.len() >= most {
+                verdict.dropped += 1;
+                // What is new comes before what is no worse and a rule raised.
+                let least = verdict.signals.iter().enumerate().min_by_key(|(_, signal)| signal.severity);
+                match least.filter(|(_, least)| least.severity < things.severity()).map(|(at, _)| at) {
+                    Some(at) => drop(verdict.signals.remove(at)),
+                    // Not told: the next window may have room.
+                    None => continue,
+                }
+            }
+            let signal = things.signal(known).filter(|signal| self.ids.insert(signal.id.clone()));
+            verdict.standing += usize::from(signal.is_none());
+            verdict.signals.extend(signal);
+        }
     }
 }

@@ -275,7 +275,7 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
     let options = &Options { concurrency: options.concurrency_at(store), ..options.clone() };
     // What a trial makes, tables or columns, it makes in memory.
     let trial = if options.dry_run {
-        let over = overlay::over(store, None);
+        let over = overlay::upon(store);
         Some(over.map_err(|source| MergeError::List { store: store.to_string(), source })?)
     } else {
         None

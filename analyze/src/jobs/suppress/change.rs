@@ -151,7 +151,9 @@ fn conflict(store: &Store) -> TableError {
 
 /// The suppressions that hold now.
 async fn current(store: &Store, context: &SessionContext) -> Result<Current, TableError> {
-    let Some(table) = OpenTable::open(store, &SUPPRESSIONS, None).await? else { return Ok(Current::default()) };
+    let Some(table) = OpenTable::open(store, &SUPPRESSIONS, None).await? else {
+        return Ok(Current::default());
+    };
     let last = table.application(CHANGE).await?.unwrap_or(0);
     Ok(Current { active: Active::new(context, &read(&table).await?), last })
 }
@@ -238,9 +240,11 @@ fn with_marks(
 ) -> Result<RecordBatch, arrow::error::ArrowError> {
     let marks: ArrayRef = Arc::new(StringArray::from(marks));
     let schema = batch.schema();
-    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, values)| {
-        Arc::clone(if field.name() == "suppressed_by" { &marks } else { values })
-    });
+    let columns = schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, values)| Arc::clone(if field.name() == "suppressed_by" { &marks } else { values }));
     RecordBatch::try_new(Arc::clone(&schema), columns.collect())
 }
 

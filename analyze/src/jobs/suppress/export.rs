@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use wsp_schemas::keys::show_time;
+use wsp_schemas::text::unescape;
 
 use super::{Scope, State, Suppression};
 
@@ -37,9 +38,8 @@ const FALCO: &str = "falco:";
 /// Writes those that are accepted and have not expired.
 pub fn export(all: &[Suppression], to: Export, now: DateTime<Utc>) -> Exported {
     let mut found = Exported::default();
-    let holds = |one: &&Suppression| {
-        one.state == State::Accepted && one.expires_at.is_none_or(|end| end > now)
-    };
+    let holds =
+        |one: &&Suppression| one.state == State::Accepted && one.expires_at.is_none_or(|end| end > now);
     // Falco takes all exceptions of a rule together.
     let mut rules: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for one in all.iter().filter(holds) {
@@ -54,7 +54,11 @@ pub fn export(all: &[Suppression], to: Export, now: DateTime<Utc>) -> Exported {
     }
     for (rule, exceptions) in rules {
         let rule = rule.strip_prefix(FALCO).unwrap_or(rule);
-        found.text += &format!("- rule: {}\n  exceptions:\n{}  override:\n    exceptions: append\n", quoted(rule), exceptions.concat());
+        found.text += &format!(
+            "- rule: {}\n  exceptions:\n{}  override:\n    exceptions: append\n",
+            quoted(rule),
+            exceptions.concat()
+        );
     }
     found
 }
@@ -78,7 +82,9 @@ fn exact(one: &Suppression) -> Result<Exact, String> {
     let evidence: Value = serde_json::from_str(&one.evidence).unwrap_or_default();
     let text = |name: &str| evidence.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let (Some(exe), Some(kind), Some(target)) = (text("exe"), text("kind"), text("target")) else {
-        return Err("its predicate is of its own: only what was suggested is known by process and target".to_owned());
+        return Err(
+            "its predicate is of its own: only what was suggested is known by process and target".to_owned()
+        );
     };
     if text("pattern").is_some() {
         return Err("it is about a pattern of names".to_owned());
@@ -86,20 +92,29 @@ fn exact(one: &Suppression) -> Result<Exact, String> {
     if evidence.get("is_named").and_then(Value::as_bool) != Some(false) {
         return Err("which process it is, a name or a script says, not the executable".to_owned());
     }
+    // Columns are escaped; other tools have the bytes.
+    let plain = |text: &str| {
+        let text = unescape(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        text.ok_or_else(|| "a text of it is not UTF-8".to_owned())
+    };
+    let (exe, target) = (plain(exe)?, plain(target)?);
     let lineage = evidence.get("lineage").and_then(Value::as_array);
-    let above: Vec<String> =
-        lineage.into_iter().flatten().rev().skip(1).filter_map(|exe| exe.as_str().map(str::to_owned)).collect();
+    let above = lineage.into_iter().flatten().rev().skip(1).filter_map(Value::as_str);
+    let above = above.map(plain).collect::<Result<Vec<String>, String>>()?;
     if above.is_empty() {
         return Err("its process is the first one of the container, which others cannot tell from one that is started by hand".to_owned());
     }
     let is_plain = |text: &str| !text.contains(|c: char| c.is_control() || c == '<');
-    if ![exe, target].into_iter().chain(above.iter().map(String::as_str)).all(is_plain) {
-        return Err("a path of it has a part that differs from container to container, or control characters".to_owned());
+    if ![&exe, &target].into_iter().chain(&above).all(|text| is_plain(text)) {
+        return Err(
+            "a path of it has a part that differs from container to container, or control characters"
+                .to_owned(),
+        );
     }
     let mut parts = target.split(' ');
     let target = match (kind, parts.next(), parts.next(), parts.next(), parts.next()) {
         ("process", ..) => Target::Process,
-        ("file", ..) => Target::File(target.to_owned()),
+        ("file", ..) => Target::File(target.clone()),
         ("dns", Some(name), ..) => Target::Name(name.to_owned()),
         ("connect" | "listen", Some(protocol), Some(address), Some(port), None) if protocol != "unix" => {
             let is_address = address.parse::<std::net::IpAddr>().is_ok();
@@ -110,7 +125,7 @@ fn exact(one: &Suppression) -> Result<Exact, String> {
         }
         _ => return Err(format!("it is about a {kind}")),
     };
-    Ok(Exact { exe: exe.to_owned(), above, target })
+    Ok(Exact { exe, above, target })
 }
 
 fn falco(one: &Suppression) -> Result<String, String> {
@@ -120,21 +135,17 @@ fn falco(one: &Suppression) -> Result<String, String> {
     let exact = exact(one)?;
     let (mut fields, mut comparisons, mut values) = (Vec::new(), Vec::new(), Vec::new());
     let mut add = |field: &str, comparison: &'static str, value: Value| {
-        fields.push(field.to_owned());
+        fields.push(quoted(field));
         comparisons.push(comparison);
         values.push(value);
     };
     if let Some(name) = one.scope.image_name() {
         // Runtimes shorten names of Docker's registry, each in its own way.
         let short = name.strip_prefix("docker.io/");
-        let names: Vec<&str> = [
-            Some(name),
-            short,
-            short.and_then(|short| short.strip_prefix("library/")),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let names: Vec<&str> = [Some(name), short, short.and_then(|short| short.strip_prefix("library/"))]
+            .into_iter()
+            .flatten()
+            .collect();
         add("container.image.repository", "in", json!(names));
     }
     match one.scope.image_tag() {
@@ -161,13 +172,26 @@ fn falco(one: &Suppression) -> Result<String, String> {
         one.id,
         list(fields),
         list(comparisons.iter().map(|comparison| (*comparison).to_owned()).collect()),
-        list(values.iter().map(Value::to_string).collect()),
+        list(values.iter().map(yaml).collect()),
     ))
 }
 
-/// A YAML scalar: JSON's strings are such.
+/// A YAML scalar.
 fn quoted(text: &str) -> String {
-    json!(text).to_string()
+    yaml(&json!(text))
+}
+
+/// JSON is YAML, but for control characters that only JSON takes as they are.
+fn yaml(value: &Value) -> String {
+    let mut text = String::new();
+    for c in value.to_string().chars() {
+        if c.is_control() {
+            text += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 fn sql(one: &Suppression) -> Result<String, String> {
@@ -177,7 +201,11 @@ fn sql(one: &Suppression) -> Result<String, String> {
     let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let scope = match &one.scope {
         Scope::Workload(workload) => {
-            format!(" AND image_name = {} AND image_tag = {}", literal(workload.name()), literal(workload.tag()))
+            format!(
+                " AND image_name = {} AND image_tag = {}",
+                literal(workload.name()),
+                literal(workload.tag())
+            )
         }
         Scope::Image(name) => format!(" AND image_name = {}", literal(name)),
         Scope::All => String::new(),
@@ -199,7 +227,10 @@ fn datadog(one: &Suppression) -> Result<String, String> {
         Target::Process => {}
         Target::File(path) => terms.push(format!("@file.path:{}", quoted(&path))),
         Target::Address(address, port) => {
-            terms.push(format!("@network.destination.ip:{} @network.destination.port:{port}", quoted(&address)));
+            terms.push(format!(
+                "@network.destination.ip:{} @network.destination.port:{port}",
+                quoted(&address)
+            ));
         }
         Target::Name(name) => terms.push(format!("@dns.question.name:{}", quoted(&name))),
     }

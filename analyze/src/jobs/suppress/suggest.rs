@@ -378,7 +378,9 @@ fn judge(
         None if about.is_own => return Err("the rule is not there any more".to_owned()),
         _ => {}
     }
-    let Some(workload) = &about.workload else { return Err("it names no image with a tag or digest".to_owned()) };
+    let Some(workload) = &about.workload else {
+        return Err("it names no image with a tag or digest".to_owned());
+    };
     let Some(profile) = profile else { return Err("there is no profile of the image".to_owned()) };
     let revision = &profile.revision;
     if !revision.is_stable {
@@ -386,7 +388,9 @@ fn judge(
     }
     let (Some(node), Some(process)) = (about.node, about.process) else {
         return Err(match about.context.as_str() {
-            "learning" => "it was raised while the profile learned: only later ones say what it knows".to_owned(),
+            "learning" => {
+                "it was raised while the profile learned: only later ones say what it knows".to_owned()
+            }
             "no_profile" => "it was raised before there was a profile".to_owned(),
             _ => "it is not in the profile".to_owned(),
         });
@@ -396,7 +400,9 @@ fn judge(
         return Err(format!("it was judged by revision {judged}, the profile is at {}", revision.number));
     }
     if about.how.as_deref() == Some("target") {
-        return Err("the match is weak: by executable and target alone, since the lineage is not known".to_owned());
+        return Err(
+            "the match is weak: by executable and target alone, since the lineage is not known".to_owned()
+        );
     }
     let find = |id: NodeId| profile.by_id(id).map(|(at, _)| profile.node(at));
     let (Some(node), Some(process)) = (find(node), find(process)) else {
@@ -419,14 +425,18 @@ fn judge(
         let share = completeness(kind);
         if share < options.min_completeness {
             let least = options.min_completeness;
-            return Err(format!("the profile is incomplete: {share:.2} of its containers have a lossless snapshot of {kind} nodes, {least} is needed"));
+            return Err(format!(
+                "the profile is incomplete: {share:.2} of its containers have a lossless snapshot of {kind} nodes, {least} is needed"
+            ));
         }
     }
     for (what, found) in [("process", process), ("node", node)] {
         let share = found.commonality.unwrap_or(0.0);
         if share < options.min_commonality {
             let (n, of, least) = (found.containers, found.eligible, options.min_commonality);
-            return Err(format!("the {what} is not common: {n} of {of} containers have it, a share of {least} is needed"));
+            return Err(format!(
+                "the {what} is not common: {n} of {of} containers have it, a share of {least} is needed"
+            ));
         }
     }
     if node.hosts < options.min_hosts {
@@ -447,13 +457,19 @@ fn judge(
     };
     if raising < needed {
         let of = if about.is_own { " that the profile learned from" } else { "" };
-        return Err(format!("the rule matched it in {raising} containers{of}, {needed} are needed: what else it looks at is not common"));
+        return Err(format!(
+            "the rule matched it in {raising} containers{of}, {needed} are needed: what else it looks at is not common"
+        ));
     }
     let hosts = heap.hosts.len();
     if i32::try_from(hosts).is_ok_and(|hosts| hosts < options.min_hosts) {
         return Err(format!("the rule matched it on {hosts} hosts, {} are needed", options.min_hosts));
     }
-    let predicate = format!("profile_process_id = X'{}' AND profile_node_id = X'{}'", process.id, node.id);
+    // What only looks like it, since its lineage is not known, stays open.
+    let predicate = format!(
+        "profile_process_id = X'{}' AND profile_node_id = X'{}' AND match <> 'target'",
+        process.id, node.id
+    );
     let evidence = Evidence {
         exe: heap.exe.clone(),
         kind: heap.kind.clone(),
@@ -483,7 +499,11 @@ fn judge(
 
 /// The least number that is this share of so many.
 fn at_least(share: f64, of: i32) -> usize {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the number of containers")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and the number of containers"
+    )]
     let least = (share * f64::from(of.max(0))).ceil() as usize;
     least
 }
@@ -502,7 +522,9 @@ async fn learned(
             let read = Reader::new(&batch);
             for row in 0..batch.num_rows() {
                 let key = read.text("workload_key", row).and_then(WorkloadKey::parse);
-                let Some((key, profile)) = key.and_then(|key| Some((key, profiles.get(&key)?))) else { continue };
+                let Some((key, profile)) = key.and_then(|key| Some((key, profiles.get(&key)?))) else {
+                    continue;
+                };
                 let is_of = read.int32("revision", row) == Some(profile.revision.number);
                 if is_of && read.text("outcome", row) == Some("admitted") {
                     learned.entry(key).or_default().extend(read.text("container_id", row).map(str::to_owned));

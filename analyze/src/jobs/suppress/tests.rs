@@ -1,10 +1,11 @@
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use wsp_schemas::image::Workload;
 use wsp_schemas::store::Store;
 
 use super::*;
 use crate::jobs::detect::fixture::{
-    Program, app, context, copied, detect, late, learned, program, restore, rows, rule_set, saved,
+    Program, Shot, app, context, copied, detect, late, learned, merge_at, program, restore, rows, rule_set,
+    saved,
 };
 use crate::rules::Rules;
 
@@ -62,7 +63,9 @@ async fn standing(store: &Store, id: &str) -> Suppression {
 
 /// Signals of a rule: how many a suppression hides, and how many none does.
 async fn hidden_and_open(store: &Store, rule: &str) -> (usize, usize) {
-    let sql = format!("select count(suppressed_by), count(*) - count(suppressed_by) from signals where rule = '{rule}'");
+    let sql = format!(
+        "select count(suppressed_by), count(*) - count(suppressed_by) from signals where rule = '{rule}'"
+    );
     let found = rows(store, &sql).await.remove(0);
     let (hidden, open) = found.split_once('|').unwrap();
     (hidden.parse().unwrap(), open.parse().unwrap())
@@ -78,7 +81,10 @@ async fn what_nearly_all_containers_do_is_suggested_with_its_evidence() {
     let found = suggested.suggestions.iter().find(|one| one.rule == "probe").unwrap();
     let evidence = &found.evidence;
     assert_eq!(found.image, workload().to_string());
-    assert_eq!((evidence.exe.as_str(), evidence.kind.as_str(), evidence.target.as_str()), ("/usr/bin/probe", "file", "/etc/probe.conf"));
+    assert_eq!(
+        (evidence.exe.as_str(), evidence.kind.as_str(), evidence.target.as_str()),
+        ("/usr/bin/probe", "file", "/etc/probe.conf")
+    );
     assert_eq!((evidence.node.containers, evidence.node.eligible, evidence.process.hosts), (6, 6, 6));
     assert_eq!((evidence.signals, evidence.containers, evidence.hosts, evidence.samples.len()), (7, 7, 7, 5));
     assert_eq!((evidence.coverage, evidence.completeness, evidence.revision), (1.0, 1.0, 1));
@@ -102,7 +108,7 @@ async fn from_a_suggestion_to_hidden_signals_and_back() {
     assert_eq!(hidden_and_open(&store, "probe").await, (6, 0));
     assert_eq!(hidden_and_open(&store, "app").await, (0, 6));
     let marks = rows(&store, "select distinct suppressed_by from signals where rule = 'probe'").await;
-    assert_eq!(marks, [id.clone()]);
+    assert_eq!(marks, [id.as_str()]);
     assert_eq!(suggest_all(&store).await.signals, 6, "what is hidden is not looked at");
 
     late(10, &[app(), probe()]).put(&store).await;
@@ -118,6 +124,19 @@ async fn from_a_suggestion_to_hidden_signals_and_back() {
     let again = suggest_all(&store).await;
     assert!(again.suggestions.iter().any(|one| one.id == id), "what was removed may be suggested again");
     assert_eq!(standing(&store, &id).await.state, State::Suggested);
+}
+
+#[tokio::test]
+async fn a_suggested_suppression_leaves_weak_matches_open() {
+    let store = probed().await;
+    detect(&store, &rules()).await;
+    let id = suggest_all(&store).await.suggestions.iter().find(|one| one.rule == "probe").unwrap().id.clone();
+    change_to(&store, standing(&store, &id).await, State::Accepted).await;
+    let guessed = program("/bin/sh").child(probe()).guessed();
+    Shot { covers_start: false, ..late(10, &[app(), guessed]) }.put(&store).await;
+    detect(&store, &rules()).await;
+    let open = "select container_name, profile_context, match from signals where rule = 'probe' and suppressed_by is null";
+    assert_eq!(rows(&store, open).await, ["c10|known|target"]);
 }
 
 #[tokio::test]
@@ -151,7 +170,8 @@ async fn only_what_is_accepted_can_be_removed() {
 async fn what_is_raised_after_the_end_of_a_suppression_is_open() {
     let store = probed().await;
     detect(&store, &rules()).await;
-    let ends = Suppression { expires_at: Some(Utc::now()), ..by_hand("probe", Scope::Workload(workload()), "true") };
+    let ends =
+        Suppression { expires_at: Some(Utc::now()), ..by_hand("probe", Scope::Workload(workload()), "true") };
     let changed = change_to(&store, ends.clone(), State::Accepted).await;
     assert_eq!(changed.hidden, 6);
     late(10, &[app(), probe()]).put(&store).await;
@@ -185,7 +205,7 @@ async fn of_several_the_first_accepted_hides() {
     change_to(&store, narrow.clone(), State::Accepted).await;
     assert_eq!(change_to(&store, wide.clone(), State::Accepted).await, Changed::default());
     let marks = "select distinct suppressed_by from signals where rule = 'probe'";
-    assert_eq!(rows(&store, marks).await, [narrow.id.clone()]);
+    assert_eq!(rows(&store, marks).await, [narrow.id.as_str()]);
     change_to(&store, narrow, State::Removed).await;
     assert_eq!(rows(&store, marks).await, [wide.id]);
 }
@@ -195,8 +215,8 @@ const PROBE_TARGET: &str = "target = '/etc/probe.conf'";
 #[tokio::test]
 async fn a_preview_tells_what_would_be_hidden_by_image() {
     let store = probed().await;
-    crate::jobs::detect::fixture::Shot { image: "web:2", ..late(20, &[probe()]) }.put(&store).await;
-    crate::jobs::detect::fixture::merge_at(&store, 6).await;
+    Shot { image: "web:2", ..late(20, &[probe()]) }.put(&store).await;
+    merge_at(&store, 6).await;
     detect(&store, &rules()).await;
     let seen = |scope| {
         let store = store.clone();
@@ -204,10 +224,18 @@ async fn a_preview_tells_what_would_be_hidden_by_image() {
     };
     let image = "docker.io/library/app:1".to_owned();
     let all = seen(Scope::All).await;
-    assert_eq!(all.into_iter().collect::<Vec<_>>(), [(image.clone(), 6), ("docker.io/library/web:2".to_owned(), 1)]);
+    assert_eq!(
+        all.into_iter().collect::<Vec<_>>(),
+        [(image.clone(), 6), ("docker.io/library/web:2".to_owned(), 1)]
+    );
     let one = seen(Scope::Workload(workload())).await;
     assert_eq!(one.into_iter().collect::<Vec<_>>(), [(image.clone(), 6)]);
-    change_to(&store, by_hand("probe", Scope::Image("docker.io/library/app".to_owned()), "true"), State::Accepted).await;
+    change_to(
+        &store,
+        by_hand("probe", Scope::Image("docker.io/library/app".to_owned()), "true"),
+        State::Accepted,
+    )
+    .await;
     assert_eq!(seen(Scope::Workload(workload())).await.len(), 0, "what is hidden is not counted");
 }
 
@@ -243,7 +271,10 @@ async fn hostile_predicates_are_errors_and_write_nothing() {
     ] {
         let found = preview(&store, &context(), "probe", &Scope::All, predicate).await;
         assert!(found.is_err(), "{predicate:.80} was taken: {found:?}");
-        let active = Active::new(&context(), &[Suppression { state: State::Accepted, ..by_hand("probe", Scope::All, predicate) }]);
+        let active = Active::new(
+            &context(),
+            &[Suppression { state: State::Accepted, ..by_hand("probe", Scope::All, predicate) }],
+        );
         assert_eq!((active.is_empty(), active.broken.len()), (true, 1), "{predicate:.80}");
     }
     assert_eq!(saved(&store, "").await, before);
@@ -278,7 +309,8 @@ async fn of_changes_at_the_same_time_none_is_lost() {
             let store = store.clone();
             let predicate = format!("container_name = 'c{}'", at + 1);
             tokio::spawn(async move {
-                change_to(&store, by_hand("probe", Scope::Workload(workload()), &predicate), State::Accepted).await
+                change_to(&store, by_hand("probe", Scope::Workload(workload()), &predicate), State::Accepted)
+                    .await
             })
         })
         .collect();
@@ -365,11 +397,11 @@ fn an_id_follows_from_rule_scope_and_predicate() {
 
 #[test]
 fn a_suppression_is_found_by_the_beginning_of_its_id() {
-    let all = ["abcd", "abxy", "ffff"].map(|id| Suppression { id: id.to_owned(), ..by_hand("r", Scope::All, "true") });
+    let all = ["abcd", "abxy", "ffff"]
+        .map(|id| Suppression { id: id.to_owned(), ..by_hand("r", Scope::All, "true") });
     assert_eq!(find(&all, "f").unwrap().id, "ffff");
     assert!(find(&all, "ab").unwrap_err().to_string().contains("2 suppressions"));
     for none in ["", "b", "abcde"] {
         assert!(find(&all, none).unwrap_err().to_string().contains("there is no suppression"));
     }
-    let _: Option<DateTime<Utc>> = all[0].expires_at;
 }

@@ -192,7 +192,8 @@ pub(super) fn footer(file: &[u8]) -> Option<Footer<'_>> {
     })?;
     let columns = SNAPSHOT.columns.iter().zip(&found.present).filter(|(_, there)| **there);
     let leaves: usize = columns.map(|(column, _)| if column.kind == Type::TextMap { 2 } else { 1 }).sum();
-    let lacks = |(column, there): (&table::Column, &bool)| !(column.nullable || *there || column.name == LABELS);
+    let lacks =
+        |(column, there): (&table::Column, &bool)| !(column.nullable || *there || column.name == LABELS);
     if SNAPSHOT.columns.iter().zip(&found.present).any(lacks) {
         return None;
     }

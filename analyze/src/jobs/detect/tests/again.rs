@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 use wsp_schemas::store::Store;
 
 use super::super::fixture::{
-    Shot, app, copied, detect, epoch, late, learned, program, put, restore, rows, rule_set, saved, shot, store,
+    Shot, app, copied, detect, epoch, late, learned, program, put, restore, rows, rule_set, saved, shot,
+    store,
 };
 use super::super::{Options, Report, run};
 use super::novel;
@@ -54,7 +55,9 @@ async fn uploads_before_the_look_back_are_found_by_a_rescan() {
     let store = learned(&vec![vec![app()]; 6]).await;
     late(90, &[app()]).put(&store).await;
     // Merges see how far uploads have come.
-    merge::run(&store, &merge::Options { max_snapshots: 6, ..merge::Options::default() }, &Silent).await.unwrap();
+    merge::run(&store, &merge::Options { max_snapshots: 6, ..merge::Options::default() }, &Silent)
+        .await
+        .unwrap();
     detect(&store, &Rules::default()).await;
     late(10, &[app().reads(&["/etc/x"])]).put(&store).await;
     assert_eq!(detect(&store, &Rules::default()).await.judged, 0);
@@ -82,6 +85,26 @@ async fn what_a_container_goes_on_doing_is_new_once() {
     another.put(&store).await;
     detect(&store, &Rules::default()).await;
     assert_eq!(novel(&store).await.len(), 3);
+}
+
+#[tokio::test]
+async fn more_files_of_a_folder_are_not_told_again() {
+    let store = learned(&vec![vec![app()]; 6]).await;
+    for (start, tree) in [
+        (600, app().reads(&["/srv/a", "/etc/x"])),
+        (630, app().reads(&["/srv/a", "/srv/b", "/etc/y"])),
+        (660, app().reads(&["/srv/c"]).connects("192.0.2.1", 22)),
+        // It only read there.
+        (690, app().writes("/etc/z")),
+        (720, app().child(program("/bin/sh").reads(&["/srv/a"]))),
+    ] {
+        shot("app:1", 10, start, &[tree]).put(&store).await;
+        detect(&store, &Rules::default()).await;
+    }
+    assert_eq!(
+        novel(&store).await,
+        ["file|/etc/z|1", "file|/srv/a|2", "network|tcp 192.0.2.1 22|1", "program|/bin/sh|2",]
+    );
 }
 
 #[tokio::test]
@@ -157,7 +180,8 @@ async fn a_stopped_run_is_finished_by_one_that_cuts_its_batches_otherwise() {
         shot(image, container, 0, &[app()]).put(&store).await;
     }
     // All of one bucket.
-    let options = merge::Options { buckets: 1, max_snapshots: 1, as_of: epoch(), ..merge::Options::default() };
+    let options =
+        merge::Options { buckets: 1, max_snapshots: 1, as_of: epoch(), ..merge::Options::default() };
     merge::run(&store, &options, &Silent).await.unwrap();
     stopped(&store, &rules()).await;
     let small = Options { files_per_batch: 1, ..Options::default() };

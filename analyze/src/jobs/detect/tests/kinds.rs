@@ -1,12 +1,13 @@
 //! Lineages that are not known for certain.
 
-use super::super::fixture::{Program, Shot, app, detect, late, learned, learned_from, program, rows, rule_set, shot};
+use super::super::fixture::{
+    Program, Shot, app, detect, late, learned, learned_from, program, rows, rule_set, shot,
+};
 use super::novel;
 
 /// The rule `r` is about a file that `cat` reads below a shell.
 const RULES: [(&str, &str); 1] = [("r", "path = '/etc/app.conf' AND exe = '/bin/cat'")];
-const FOUND: &str =
-    "select container_name, profile_context, match, round(commonality, 2), round(process_commonality, 2) from signals \
+const FOUND: &str = "select container_name, profile_context, match, round(commonality, 2), round(process_commonality, 2) from signals \
      where rule = 'r' and container_name >= 'c90' order by 1";
 
 fn cat() -> Program {

@@ -200,7 +200,7 @@ fn process(line: &[&Process], arguments: &Map<String, Value>) -> Result<Option<A
     let mut ancestors = Vec::new();
     let outside = line.first().and_then(|top| top.pcomm.as_deref());
     let outside = task(outside)?;
-    let mut is_whole = outside.as_ref().is_some_and(|name| is_runtime(name));
+    let mut is_whole = outside.as_ref().is_some_and(is_runtime);
     ancestors.extend(outside.filter(|_| !is_whole));
     for process in above {
         let known = path(process.path.as_deref())?;

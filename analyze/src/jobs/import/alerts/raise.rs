@@ -14,9 +14,9 @@ use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::store::Store;
 
 use super::{Alert, AlertProcess, Target};
+use crate::jobs::detect::DetectError;
 use crate::jobs::detect::profile::{self, How, Profile, ProfileNode, Revision, Sibling};
 use crate::jobs::detect::signal::{self, Context, ProfileContext, Signal};
-use crate::jobs::detect::DetectError;
 use crate::jobs::merge::DEFAULT_BUCKETS;
 use crate::jobs::retry::Patience;
 use crate::jobs::suppress;
@@ -73,7 +73,8 @@ async fn attempt(
     let (signals, hides) = suppress::open_signals(store, context, buckets).await?;
     let buckets = signals.buckets()?;
     let profiles = match &tables {
-        Some(tables) => profiles(tables, alerts, buckets).await?,
+        // Signals may have been made before the profiles, with other buckets.
+        Some(tables) => profiles(tables, alerts, tables.ledger.buckets()?).await?,
         None => HashMap::new(),
     };
     let mut raised = Raised::default();
@@ -126,11 +127,7 @@ async fn profiles(
 }
 
 /// Ids of signals of these tools that stand already.
-async fn standing(
-    signals: &OpenTable,
-    bucket: i32,
-    found: &[Signal],
-) -> Result<HashSet<String>, TableError> {
+async fn standing(signals: &OpenTable, bucket: i32, found: &[Signal]) -> Result<HashSet<String>, TableError> {
     let sources: BTreeSet<&str> = found.iter().map(|signal| signal.source).collect();
     let select = Selection { columns: Some(&["signal_id", "source"]), workloads: None };
     let mut standing = HashSet::new();
@@ -243,23 +240,21 @@ fn find(alert: &Alert, profile: &Profile) -> (Option<Context>, Option<Context>) 
         let node = profile.node(at);
         Context { id: node.id, commonality: node.commonality, how: how.as_str() }
     };
-    let found: Vec<(usize, usize)> = fits.iter().filter_map(|process| Some((*process, nodes(*process)?))).collect();
+    let found: Vec<(usize, usize)> =
+        fits.iter().filter_map(|process| Some((*process, nodes(*process)?))).collect();
     match (&fits[..], &found[..]) {
         ([_], [(at, node)]) if is_certain(process, profile.node(*at)) => {
             (Some(context(*at, How::Lineage)), Some(context(*node, How::Lineage)))
         }
-        (_, [(process, node), ..]) => (Some(context(*process, How::Target)), Some(context(*node, How::Target))),
+        (_, [(process, node), ..]) => {
+            (Some(context(*process, How::Target)), Some(context(*node, How::Target)))
+        }
         ([process, ..], []) => (Some(context(*process, How::Target)), None),
         ([], []) => (None, None),
     }
 }
 
-fn of(
-    alert: &Alert,
-    profiles: &HashMap<WorkloadKey, Profile>,
-    buckets: u32,
-    now: DateTime<Utc>,
-) -> Signal {
+fn of(alert: &Alert, profiles: &HashMap<WorkloadKey, Profile>, buckets: u32, now: DateTime<Utc>) -> Signal {
     let key = alert.image.as_ref().map_or(WorkloadKey::UNKEYED, |image| image.key());
     let profile = profiles.get(&key);
     let (process, node) = profile.map_or((None, None), |profile| find(alert, profile));

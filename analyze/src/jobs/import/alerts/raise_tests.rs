@@ -11,7 +11,8 @@ use crate::jobs::merge;
 use crate::jobs::suppress::{Decision, Options, State, decide, find, load, suggest};
 use crate::rules::{Rules, Severity};
 
-const FOUND: &str = "select profile_context, match, round(commonality, 2), round(process_commonality, 2) from signals";
+const FOUND: &str =
+    "select profile_context, match, round(commonality, 2), round(process_commonality, 2) from signals";
 
 /// An alert about a file that a process read.
 fn alert(number: u32, exe: &str, ancestors: &[&str], path: &str) -> Alert {
@@ -63,18 +64,28 @@ async fn an_alert_is_matched_by_its_lineage() {
     let store = learned(&trees).await;
     raised(&store, &[alert(1, "/bin/cat", &ABOVE, "/etc/probe.conf")]).await;
     assert_eq!(rows(&store, FOUND).await, ["known|lineage|0.83|0.83"]);
-    let about = "select rule, source, exe, target, kind, lineage, revision, summary, snapshot_id, batch from signals";
-    assert_eq!(rows(&store, about).await, [
-        "falco:Read sensitive file|falco|/bin/cat|/etc/probe.conf|file|[/usr/bin/app, /bin/sh, /bin/cat]|1|a file was read|null|null"
-    ]);
-    let node = "select count(*) from signals s join nodes n on s.profile_node_id = encode(n.node_id, 'hex') where n.target = s.target";
+    let about =
+        "select rule, source, exe, target, kind, lineage, revision, summary, snapshot_id, batch from signals";
+    assert_eq!(
+        rows(&store, about).await,
+        [
+            "falco:Read sensitive file|falco|/bin/cat|/etc/probe.conf|file|[/usr/bin/app, /bin/sh, /bin/cat]|1|a file was read|null|null"
+        ]
+    );
+    let node = "select count(*) from signals s join nodes n on s.profile_node_id = n.node_id where n.target = s.target";
     assert_eq!(rows(&store, node).await, ["1"]);
 }
 
 #[tokio::test]
 async fn names_alone_are_the_last_parts_of_paths() {
-    assert_eq!(found(alert(1, "/bin/cat", &["app", "sh"], "/etc/probe.conf")).await, ["known|lineage|1.0|1.0"]);
-    assert_eq!(found(alert(1, "/bin/cat", &["app", "bash"], "/etc/probe.conf")).await, ["unseen|null|null|null"]);
+    assert_eq!(
+        found(alert(1, "/bin/cat", &["app", "sh"], "/etc/probe.conf")).await,
+        ["known|lineage|1.0|1.0"]
+    );
+    assert_eq!(
+        found(alert(1, "/bin/cat", &["app", "bash"], "/etc/probe.conf")).await,
+        ["unseen|null|null|null"]
+    );
 }
 
 #[tokio::test]
@@ -85,7 +96,12 @@ async fn an_alert_about_a_process_is_matched_to_it() {
 
 #[tokio::test]
 async fn another_lineage_is_another_process() {
-    for above in [&["/usr/bin/app"][..], &["/bin/sh"], &["/usr/bin/evil", "/bin/sh"], &["/x", "/usr/bin/app", "/bin/sh"]] {
+    for above in [
+        &["/usr/bin/app"][..],
+        &["/bin/sh"],
+        &["/usr/bin/evil", "/bin/sh"],
+        &["/x", "/usr/bin/app", "/bin/sh"],
+    ] {
         let found = found(alert(1, "/bin/cat", above, "/etc/probe.conf")).await;
         assert_eq!(found, ["unseen|null|null|null"], "{above:?}");
     }
@@ -116,30 +132,52 @@ async fn of_several_processes_none_is_certain() {
 #[tokio::test]
 async fn what_the_process_did_not_do_is_unseen() {
     let store = learned(&vec![vec![tree()]; 6]).await;
-    raised(&store, &[alert(1, "/bin/cat", &ABOVE, "/etc/shadow"), alert(2, "/bin/nc", &ABOVE, "/etc/probe.conf")]).await;
+    raised(
+        &store,
+        &[alert(1, "/bin/cat", &ABOVE, "/etc/shadow"), alert(2, "/bin/nc", &ABOVE, "/etc/probe.conf")],
+    )
+    .await;
     let found = "select container_name, profile_context, match, profile_node_id is null, profile_process_id is null from signals order by 1";
     assert_eq!(rows(&store, found).await, ["c1|unseen|null|true|false", "c2|unseen|null|true|true"]);
 }
 
 #[tokio::test]
 async fn a_name_is_matched_by_a_pattern() {
-    let job = |n: u32| vec![program("/usr/bin/app").child(program("/bin/sh").reads(&[&format!("/tmp/job-{}.lock", n * 7919)]))];
+    let job = |n: u32| {
+        vec![
+            program("/usr/bin/app")
+                .child(program("/bin/sh").reads(&[&format!("/tmp/job-{}.lock", n * 7919)])),
+        ]
+    };
     let store = learned(&(1..=60).map(job).collect::<Vec<_>>()).await;
-    raised(&store, &[
-        alert(1, "/bin/sh", &["/usr/bin/app"], "/tmp/job-4711000.lock"),
-        alert(2, "/bin/sh", &["/usr/bin/app"], "/tmp/job-x.lock"),
-        alert(3, "/bin/sh", &["/usr/bin/app"], "/tmp/job-7919.lock"),
-    ])
+    raised(
+        &store,
+        &[
+            alert(1, "/bin/sh", &["/usr/bin/app"], "/tmp/job-4711000.lock"),
+            alert(2, "/bin/sh", &["/usr/bin/app"], "/tmp/job-x.lock"),
+            alert(3, "/bin/sh", &["/usr/bin/app"], "/tmp/job-7919.lock"),
+        ],
+    )
     .await;
-    let found = "select container_name, profile_context, match, round(commonality, 2) from signals order by 1";
-    assert_eq!(rows(&store, found).await, ["c1|known|lineage|1.0", "c2|unseen|null|null", "c3|known|lineage|1.0"]);
-    let pattern = "select distinct n.pattern from signals s join nodes n on s.profile_node_id = encode(n.node_id, 'hex')";
-    assert_eq!(rows(&store, pattern).await, ["job\\-[0-9]+\\.lock"]);
+    let found =
+        "select container_name, profile_context, match, round(commonality, 2) from signals order by 1";
+    assert_eq!(
+        rows(&store, found).await,
+        ["c1|known|lineage|1.0", "c2|unseen|null|null", "c3|known|lineage|1.0"]
+    );
+    let pattern = "select distinct n.pattern from signals s join nodes n on s.profile_node_id = n.node_id";
+    assert_eq!(rows(&store, pattern).await, ["job-[0-9]+\\.lock"]);
 }
 
 #[tokio::test]
 async fn names_addresses_and_capabilities_are_matched() {
-    let store = learned(&vec![vec![app().asks(&["db.example.com"]).listens(8080).uses("SYS_ADMIN").child(program("/bin/sh"))]; 6]).await;
+    let store = learned(&vec![
+        vec![
+            app().asks(&["db.example.com"]).listens(8080).uses("SYS_ADMIN").child(program("/bin/sh"))
+        ];
+        6
+    ])
+    .await;
     let of = |number, target| {
         let mut alert = alert(number, "/usr/bin/app", &[], "");
         alert.process.as_mut().unwrap().root = Some(wsp_schemas::identity::RootKind::Init);
@@ -157,15 +195,18 @@ async fn names_addresses_and_capabilities_are_matched() {
     ];
     raised(&store, &alerts).await;
     let found = "select container_name, profile_context, match from signals order by 1";
-    assert_eq!(rows(&store, found).await, [
-        "c1|known|lineage",
-        "c2|unseen|null",
-        "c3|known|lineage",
-        "c4|unseen|null",
-        "c5|known|lineage",
-        "c6|known|lineage",
-        "c7|unseen|null",
-    ]);
+    assert_eq!(
+        rows(&store, found).await,
+        [
+            "c1|known|lineage",
+            "c2|unseen|null",
+            "c3|known|lineage",
+            "c4|unseen|null",
+            "c5|known|lineage",
+            "c6|known|lineage",
+            "c7|unseen|null",
+        ]
+    );
 }
 
 #[tokio::test]
@@ -176,17 +217,24 @@ async fn without_a_profile_an_alert_is_kept_as_it_is() {
     assert_eq!((first.written, first.contexts["no_profile"]), (1, 1));
     shot("app:1", 1, 0, &[tree()]).put(&store).await;
     merge_at(&store, 100).await;
-    let other = Alert { image: Some(Workload::parse("other:1").unwrap()), ..alert(2, "/bin/cat", &ABOVE, "/etc/probe.conf") };
+    let other = Alert {
+        image: Some(Workload::parse("other:1").unwrap()),
+        ..alert(2, "/bin/cat", &ABOVE, "/etc/probe.conf")
+    };
     let none = Alert { image: None, ..alert(3, "/bin/cat", &ABOVE, "/etc/probe.conf") };
     let learning = alert(4, "/bin/cat", &ABOVE, "/etc/probe.conf");
     raised(&store, &[other, none, learning]).await;
-    let found = "select container_name, profile_context, match, revision, image_name is null from signals order by 1";
-    assert_eq!(rows(&store, found).await, [
-        "c1|no_profile|null|null|false",
-        "c2|no_profile|null|null|false",
-        "c3|no_profile|null|null|true",
-        "c4|learning|null|1|false",
-    ]);
+    let found =
+        "select container_name, profile_context, match, revision, image_name is null from signals order by 1";
+    assert_eq!(
+        rows(&store, found).await,
+        [
+            "c1|no_profile|null|null|false",
+            "c2|no_profile|null|null|false",
+            "c3|no_profile|null|null|true",
+            "c4|learning|null|1|false",
+        ]
+    );
 }
 
 #[tokio::test]
@@ -232,8 +280,9 @@ async fn imports_at_the_same_time_write_each_alert_once() {
         .map(|first| {
             let store = store.clone();
             tokio::spawn(async move {
-                let alerts: Vec<Alert> =
-                    (first..first + 3).map(|number| alert(number, "/bin/cat", &ABOVE, "/etc/probe.conf")).collect();
+                let alerts: Vec<Alert> = (first..first + 3)
+                    .map(|number| alert(number, "/bin/cat", &ABOVE, "/etc/probe.conf"))
+                    .collect();
                 raised(&store, &alerts).await
             })
         })
@@ -262,10 +311,13 @@ async fn imported_signals_are_suggested_for_and_hidden() {
         suggest(&store, &context(), &Rules::default(), &Options::default(), Utc::now()).await.unwrap();
     let mut reasons: Vec<&str> = suggested.refused.iter().map(|refusal| refusal.reason.as_str()).collect();
     reasons.sort_unstable();
-    assert_eq!(reasons, [
-        "it is not in the profile",
-        "the match is weak: by executable and target alone, since the lineage is not known",
-    ]);
+    assert_eq!(
+        reasons,
+        [
+            "it is not in the profile",
+            "the match is weak: by executable and target alone, since the lineage is not known",
+        ]
+    );
     assert_eq!(suggested.suggestions.len(), 1);
     let one = &suggested.suggestions[0];
     assert_eq!((one.rule.as_str(), one.evidence.signals), ("falco:Read sensitive file", 6));

@@ -80,7 +80,7 @@ fn an_alert_of_falco() {
             // A busybox may run another applet: it does not fold.
             ancestors: texts(&["/usr/sbin/nginx", "/bin/busybox", "/bin/busybox"]),
             root: None,
-            is_whole: false,
+            is_whole: true,
             uid: Some(0),
             cwd: Some("/srv/".into()),
         }),
@@ -248,7 +248,7 @@ fn an_alert_of_kubescape() {
             args: Some("/bin/cat --token '***' 'a b'".into()),
             ancestors: texts(&["/usr/sbin/apache2", "/bin/dash"]),
             root: None,
-            is_whole: false,
+            is_whole: true,
             uid: Some(33),
             cwd: Some("/var/www".into()),
         }),

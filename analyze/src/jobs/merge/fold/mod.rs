@@ -96,7 +96,11 @@ pub(in crate::jobs) struct Sibling<'a> {
 }
 
 /// The crowds among siblings: each template that was accepted, with the positions of those that it stands for.
-pub(in crate::jobs) fn crowds(siblings: &[Sibling<'_>], half: u32, least: usize) -> Vec<(Template, Vec<usize>)> {
+pub(in crate::jobs) fn crowds(
+    siblings: &[Sibling<'_>],
+    half: u32,
+    least: usize,
+) -> Vec<(Template, Vec<usize>)> {
     let rare = || siblings.iter().enumerate().filter(|(_, sibling)| sibling.is_rare);
     if rare().count() <= least {
         return Vec::new();

@@ -59,7 +59,8 @@ pub(super) fn signal(rule: &str, image: Option<&str>, exe: &str) -> Signal {
 }
 
 const RULES: [&str; 3] = ["r1", "r2", "it's"];
-const IMAGES: [Option<&str>; 5] = [Some("app:1"), Some("app:2"), Some("web:1"), Some("other.example/app:1"), None];
+const IMAGES: [Option<&str>; 5] =
+    [Some("app:1"), Some("app:2"), Some("web:1"), Some("other.example/app:1"), None];
 const EXES: [&str; 3] = ["/bin/a", "/bin/b", "x' OR 1 = 1"];
 
 fn signals() -> impl Strategy<Value = Vec<Signal>> {
@@ -125,7 +126,13 @@ fn suppressions() -> impl Strategy<Value = Vec<Suppression>> {
         Just(Scope::Image("docker.io/library/app' OR '1' = '1".to_owned())),
         Just(Scope::All),
     ];
-    let state = prop::sample::select(vec![State::Accepted, State::Accepted, State::Suggested, State::Rejected, State::Removed]);
+    let state = prop::sample::select(vec![
+        State::Accepted,
+        State::Accepted,
+        State::Suggested,
+        State::Rejected,
+        State::Removed,
+    ]);
     let one = (prop::sample::select(&RULES[..]), scope, predicate(), state, prop::option::of(0..4_i64));
     let one = one.prop_map(|(rule, scope, predicate, state, end)| Suppression {
         state,

@@ -76,14 +76,18 @@ fn exported(all: &[Suppression], to: Export) -> Exported {
     export(all, to, Utc::now())
 }
 
-/// The exceptions of a file for Falco: fields with their comparisons and values, by rule.
-fn exceptions(text: &str) -> Vec<(String, BTreeMap<String, (String, Value)>)> {
+/// Fields of an exception, with their comparisons and values.
+type Fields = BTreeMap<String, (String, Value)>;
+
+/// The exceptions of a file for Falco, by rule.
+fn exceptions(text: &str) -> Vec<(String, Fields)> {
     let rules: Value = serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let mut found = Vec::new();
     for rule in rules.as_array().unwrap() {
         assert_eq!(rule["override"], json!({ "exceptions": "append" }));
         for exception in rule["exceptions"].as_array().unwrap() {
-            let (fields, comparisons) = (exception["fields"].as_array().unwrap(), exception["comps"].as_array().unwrap());
+            let (fields, comparisons) =
+                (exception["fields"].as_array().unwrap(), exception["comps"].as_array().unwrap());
             let values = exception["values"].as_array().unwrap();
             assert_eq!(values.len(), 1);
             let values = values[0].as_array().unwrap();
@@ -124,7 +128,11 @@ fn an_exception_of_falco_has_all_that_the_suppression_has() {
 #[test]
 fn hostile_texts_stay_in_the_values_of_falco() {
     for text in hostile() {
-        let one = accepted(&format!("falco:Rule {text}"), Scope::Image(text.clone()), &of_file(&text, &text, &text));
+        let one = accepted(
+            &format!("falco:Rule {text}"),
+            Scope::Image(text.clone()),
+            &of_file(&text, &text, &text),
+        );
         let two = accepted("falco:Other rule", Scope::All, &of_file("/b", "/c", "/d"));
         let found = exported(&[one, two], Export::Falco);
         assert_eq!(found.left_out, [], "{text:?}");
@@ -146,11 +154,18 @@ fn control_characters_do_not_stand_in_a_file_for_falco() {
         let path = accepted(RULE, workload(), &of_file("/a", "/b", text));
         assert_eq!(exported(&[path], Export::Falco).left_out.len(), 1, "{text:?}");
         // Rules are named by who wrote them.
-        let rule = accepted(&format!("falco:Rule {text}"), Scope::Image(text.to_owned()), &of_file("/a", "/b", "/c"));
+        let rule = accepted(
+            &format!("falco:Rule {text}"),
+            Scope::Image(text.to_owned()),
+            &of_file("/a", "/b", "/c"),
+        );
         let found = exported(&[rule], Export::Falco);
         assert!(found.text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}: {:?}", found.text);
         let (rule, fields) = exceptions(&found.text).remove(0);
-        assert_eq!((rule, &fields["container.image.repository"].1[0]), (format!("Rule {text}"), &json!(text)));
+        assert_eq!(
+            (rule, &fields["container.image.repository"].1[0]),
+            (format!("Rule {text}"), &json!(text))
+        );
     }
 }
 
@@ -158,7 +173,8 @@ fn control_characters_do_not_stand_in_a_file_for_falco() {
 fn addresses_and_digests_are_told_to_falco() {
     let evidence = json!({ "exe": "/a", "kind": "connect", "target": "tcp 10.0.0.1 443", "lineage": ["/b", "/a"], "is_named": false });
     let digest = format!("sha256:{}", "0".repeat(64));
-    let scope = Scope::Workload(Workload::from_columns("docker.io/library/app", &format!("@{digest}")).unwrap());
+    let scope =
+        Scope::Workload(Workload::from_columns("docker.io/library/app", &format!("@{digest}")).unwrap());
     let found = exported(&[accepted(RULE, scope, &evidence)], Export::Falco);
     let fields = &exceptions(&found.text)[0].1;
     assert_eq!(fields["fd.sip"], equal("10.0.0.1"));
@@ -178,15 +194,27 @@ fn what_a_tool_cannot_say_is_left_out_with_the_reason() {
     let by_name = json!({ "exe": "/a", "kind": "connect", "target": "tcp db.example.com 443", "lineage": ["/b", "/a"], "is_named": false });
     for (suppression, tools, reason) in [
         (accepted("exec_session", workload(), &file), &[Export::Falco][..], "its rule is none of Falco"),
-        (accepted(RULE, workload(), &json!({})), &[Export::Falco, Export::Datadog], "its predicate is of its own"),
+        (
+            accepted(RULE, workload(), &json!({})),
+            &[Export::Falco, Export::Datadog],
+            "its predicate is of its own",
+        ),
         (with("pattern", json!("x[0-9]+")), &[Export::Falco, Export::Datadog], "a pattern of names"),
-        (accepted(RULE, workload(), &by_name), &[Export::Falco, Export::Datadog], "a name that others resolve anew"),
+        (
+            accepted(RULE, workload(), &by_name),
+            &[Export::Falco, Export::Datadog],
+            "a name that others resolve anew",
+        ),
         (with("kind", json!("capability")), &[Export::Falco, Export::Datadog], "it is about a capability"),
         (with("target", json!("/\\xff")), &[Export::Falco, Export::Datadog], "not UTF-8"),
         (with("is_named", json!(true)), &[Export::Falco, Export::Datadog], "a name or a script says"),
         (with("is_named", Value::Null), &[Export::Falco, Export::Datadog], "a name or a script says"),
         (with("lineage", json!(["/a"])), &[Export::Falco, Export::Datadog], "the first one of the container"),
-        (with("target", json!("/proc/<pid>/environ")), &[Export::Falco, Export::Datadog], "differs from container to container"),
+        (
+            with("target", json!("/proc/<pid>/environ")),
+            &[Export::Falco, Export::Datadog],
+            "differs from container to container",
+        ),
     ] {
         for tool in tools {
             let found = exported(std::slice::from_ref(&suppression), *tool);
@@ -229,7 +257,8 @@ fn hostile_texts_stay_in_the_literals_of_sql() {
         let parsed = parsed.unwrap_or_else(|error| panic!("{text:?}: {error}\n{condition}"));
         let looked_at: Vec<&str> = parsed.columns().iter().map(String::as_str).collect();
         assert_eq!(looked_at, ["exe", "image_name", "rule"], "{text:?}");
-        let rows = to_batch(&[signal(&text, Some("app:1"), &text), signal("other", Some("app:1"), &text)]).unwrap();
+        let rows =
+            to_batch(&[signal(&text, Some("app:1"), &text), signal("other", Some("app:1"), &text)]).unwrap();
         assert_eq!(parsed.holds(&rows).unwrap().true_count(), 0, "{text:?} is no name of these images");
     }
 }
@@ -249,7 +278,10 @@ fn a_comment_in_a_predicate_ends_where_its_line_ends() {
 
 #[test]
 fn a_condition_in_sql_holds_for_what_is_hidden() {
-    let one = Suppression { predicate: "exe = '/bin/a' OR exe = '/bin/b' -- two".to_owned(), ..accepted("it's", workload(), &json!({})) };
+    let one = Suppression {
+        predicate: "exe = '/bin/a' OR exe = '/bin/b' -- two".to_owned(),
+        ..accepted("it's", workload(), &json!({}))
+    };
     let found = exported(&[one], Export::Sql);
     let condition = found.text.trim_end().strip_suffix(';').unwrap();
     let parsed = Predicate::parse(&context(), &columns(), condition).unwrap();
@@ -302,8 +334,13 @@ fn hostile_texts_stay_in_the_values_of_datadog() {
         let found = exported(&[one], Export::Datadog);
         assert_eq!(found.left_out, [], "{text:?}");
         assert_eq!(found.text.lines().count(), 1);
-        let names =
-            ["@rule.name", "image_name", "@process.executable.path", "@process.ancestors.executable.path", "@file.path"];
+        let names = [
+            "@rule.name",
+            "image_name",
+            "@process.executable.path",
+            "@process.ancestors.executable.path",
+            "@file.path",
+        ];
         let expected: Vec<_> = names.into_iter().map(|name| (name.to_owned(), text.clone())).collect();
         assert_eq!(terms(found.text.trim_end_matches('\n')), expected);
     }
