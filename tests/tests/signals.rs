@@ -124,8 +124,8 @@ fn what_is_known_is_suggested_accepted_and_taken_back() {
     assert!(strict["suggestions"].as_array().unwrap().is_empty());
     assert!(strict["refused"][0]["reason"].as_str().unwrap().contains("the profile is small"), "{strict}");
     let suggested = json(run(&["suppress", "suggest", "--json", "--image", IMAGE, "--min-coverage", "0.5"]));
-    let suggestion = suggested["suggestions"].as_array().unwrap().iter();
-    let suggestion = suggestion.filter(|one| one["rule"] == "exec_session").next().unwrap().clone();
+    let mut suggestions = suggested["suggestions"].as_array().unwrap().iter();
+    let suggestion = suggestions.find(|one| one["rule"] == "exec_session").unwrap();
     let id = suggestion["id"].as_str().unwrap();
     assert_eq!(suggestion["evidence"]["node"]["commonality"], 1.0);
 
