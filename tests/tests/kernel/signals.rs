@@ -30,11 +30,11 @@ set -e
 cd /var/log/nginx
 for log in access.log error.log; do mv "$log" "$log.1"; done
 kill -USR1 "$(cat /run/nginx.pid)"
-rm -f /root/.bash_history
+rm -f /home/app/.bash_history
 "#;
 /// What signals of it are about.
 const JOB: &str = "/usr/bin/dash /usr/local/bin/rotate-logs";
-const HISTORY: &str = "/root/.bash_history";
+const HISTORY: &str = "/home/app/.bash_history";
 
 /// Whom intruders fetch their tool from, and whom they report to.
 const OUTSIDE: &str = r#"
@@ -83,7 +83,7 @@ impl World {
         symlink(version, token.join("..data")).unwrap();
         symlink("..data/token", token.join("token")).unwrap();
         // What web servers have beside their image.
-        let (programs, home) = (world.path("web/usr/local/bin"), world.path("web/root"));
+        let (programs, home) = (world.path("web/usr/local/bin"), world.path("web/home/app"));
         std::fs::create_dir_all(&programs).unwrap();
         std::fs::create_dir_all(&home).unwrap();
         std::fs::write(programs.join("rotate-logs"), ROTATE).unwrap();

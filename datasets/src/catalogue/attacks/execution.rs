@@ -93,7 +93,7 @@ fn script(b: &mut Builder, main: &Owner) {
 /// An exec session whose shell is the health probe's, with nothing but programs that the image runs anyway.
 fn session(b: &mut Builder, probe: &Owner) {
     let g = b.attack("living-off-the-land");
-    b.reads(g, probe, &["/etc/shadow", "/root/.profile"]);
+    b.reads(g, probe, &["/etc/shadow", "/home/app/.profile"]);
     b.file(g, probe, "/proc/{pid}/environ", &["read"], "pseudo");
     for exe in b.tools().iter().take(2) {
         let tool = b.child(g, probe, Program { exe, ..Program::default() });

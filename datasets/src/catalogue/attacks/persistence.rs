@@ -24,14 +24,14 @@ fn accounts(b: &mut Builder, main: &Owner) {
     b.file(g, &crontab, "/var/spool/cron/crontabs/www-data", &["create", "rename_to"], "upper");
 
     let g = b.attack("ssh-key");
-    b.file(g, main, "/root/.ssh", &["mkdir"], "upper");
+    b.file(g, main, "/home/app/.ssh", &["mkdir"], "upper");
     let tee = b.child(
         g,
         main,
-        Program { exe: "/usr/bin/tee", args: "tee -a /root/.ssh/authorized_keys", ..Program::default() },
+        Program { exe: "/usr/bin/tee", args: "tee -a /home/app/.ssh/authorized_keys", ..Program::default() },
     );
     loads(b, g, &tee);
-    b.file(g, &tee, "/root/.ssh/authorized_keys", &["write", "create", "append"], "upper");
+    b.file(g, &tee, "/home/app/.ssh/authorized_keys", &["write", "create", "append"], "upper");
 }
 
 /// A library in every program that starts from now on.
@@ -88,12 +88,12 @@ fn logs(b: &mut Builder, probe: &Owner) {
         probe,
         Program {
             exe: "/usr/bin/rm",
-            args: "rm -f /var/log/auth.log /root/.bash_history",
+            args: "rm -f /var/log/auth.log /home/app/.bash_history",
             ..Program::default()
         },
     );
     loads(b, g, &rm);
-    for path in ["/var/log/auth.log", "/var/log/syslog", "/root/.bash_history"] {
+    for path in ["/var/log/auth.log", "/var/log/syslog", "/home/app/.bash_history"] {
         b.file(g, &rm, path, &["unlink"], "upper");
     }
 }

