@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::error::Error;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StringArray};
+use arrow::datatypes::DataType;
 use chrono::{TimeDelta, Utc};
 use clap::Parser;
 use object_store::ObjectStoreExt as _;
@@ -123,14 +124,16 @@ async fn truths(store: &Store) -> Result<Vec<Truth>> {
     Ok(truths)
 }
 
+type Place = (String, String, String, String);
+
 /// One signal, as far as it matters here.
 #[derive(Debug)]
 struct Signal {
     rule: String,
     novelty: Option<String>,
     nodes: [Option<String>; 2],
-    /// Rule, image, and the profile's rows for process and node: what a suggestion's predicate asks for.
-    place: (String, String, String),
+    /// Rule, image, and the profile's rows for process and node: what a suggestion is about. None where the match is weak.
+    place: Option<Place>,
 }
 
 /// What stands in the tables.
@@ -146,29 +149,33 @@ impl Seen {
     async fn read(store: &Store) -> Result<Self> {
         let context = views::open(store).await?;
         let mut seen = Self::default();
-        let sql = "SELECT snapshot_id, rule, novelty, node_id, process_id, image, profile_process_id, profile_node_id FROM signals";
+        let sql = "SELECT snapshot_id, rule, novelty, node_id, process_id, image, profile_process_id, profile_node_id, match FROM signals";
         for batch in views::query(&context, sql).await?.collect().await? {
-            let text = |column: usize, row: usize| text(&batch, column, row);
+            let columns = texts(&batch, 9)?;
+            let text = |column: usize, row: usize| {
+                columns[column].is_valid(row).then(|| columns[column].value(row).to_owned())
+            };
             for row in 0..batch.num_rows() {
-                let predicate = format!(
-                    "profile_process_id = X'{}' AND profile_node_id = X'{}' AND match <> 'target'",
-                    text(6, row).unwrap_or_default(),
-                    text(7, row).unwrap_or_default()
-                );
                 let rule = text(1, row).unwrap_or_default();
+                let place = match (text(5, row), text(6, row), text(7, row)) {
+                    (Some(image), Some(process), Some(node)) if text(8, row).as_deref() != Some("target") => {
+                        Some((rule.clone(), image, process, node))
+                    }
+                    _ => None,
+                };
                 seen.signals.entry(text(0, row).unwrap_or_default()).or_default().push(Signal {
                     novelty: text(2, row),
                     nodes: [text(3, row), text(4, row)],
-                    place: (rule.clone(), text(5, row).unwrap_or_default(), predicate),
+                    place,
                     rule,
                 });
             }
         }
         let sql = "SELECT snapshot_id, is_novel FROM raw.detections WHERE outcome = 'judged'";
         for batch in views::query(&context, sql).await?.collect().await? {
-            let is_late = batch.column(1).as_boolean();
+            let (ids, is_late) = (texts(&batch, 1)?, batch.column(1).as_boolean());
             for row in 0..batch.num_rows() {
-                let id = text(&batch, 0, row).unwrap_or_default();
+                let id = ids[0].value(row).to_owned();
                 if is_late.value(row) {
                     seen.late.insert(id)
                 } else {
@@ -180,10 +187,10 @@ impl Seen {
     }
 }
 
-fn text(batch: &RecordBatch, column: usize, row: usize) -> Option<String> {
-    let column = arrow::compute::cast(batch.column(column), &arrow::datatypes::DataType::Utf8).ok()?;
-    let column = column.as_string::<i32>();
-    column.is_valid(row).then(|| column.value(row).to_owned())
+/// The first columns of a batch, as texts.
+fn texts(batch: &RecordBatch, columns: usize) -> Result<Vec<StringArray>> {
+    let cast = |column: &ArrayRef| Ok(arrow::compute::cast(column, &DataType::Utf8)?.as_string().clone());
+    batch.columns()[..columns].iter().map(cast).collect()
 }
 
 #[derive(Debug, Default)]
@@ -197,10 +204,13 @@ fn report_on(truths: &[Truth], seen: &Seen, suggested: &suppress::Suggested) {
     let mut attacks: BTreeMap<&str, Kind> = BTreeMap::new();
     let mut harmless: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let mut noise: BTreeMap<String, usize> = BTreeMap::new();
-    let suggestions: HashSet<(String, String, String)> = suggested
+    let suggestions: HashSet<Place> = suggested
         .suggestions
         .iter()
-        .map(|one| (one.rule.clone(), one.image.clone(), one.predicate.clone()))
+        .map(|one| {
+            let (process, node) = (&one.evidence.process.id, &one.evidence.node.id);
+            (one.rule.clone(), one.image.clone(), process.clone(), node.clone())
+        })
         .collect();
     let (mut covered, mut common) = (BTreeMap::<&str, usize>::new(), 0);
     for truth in truths {
@@ -233,7 +243,11 @@ fn report_on(truths: &[Truth], seen: &Seen, suggested: &suppress::Suggested) {
                         .any(|other| other.name == attack.name && seen.admitted.contains(&other.snapshot_id))
                 });
                 let is_common = share.count() * 5 >= learning.len() * 4;
-                if found.iter().any(|signal| suggestions.contains(&signal.place)) {
+                if found
+                    .iter()
+                    .filter_map(|signal| signal.place.as_ref())
+                    .any(|place| suggestions.contains(place))
+                {
                     if is_common { common += 1 } else { *covered.entry(&attack.name).or_default() += 1 }
                 }
             }

@@ -34,27 +34,50 @@ const PORT: NodeColumn = NodeColumn::named("port");
 const NAME: NodeColumn = NodeColumn::named("name");
 
 impl<'a> Identity<'a> {
-    /// Of a row of a snapshot.
-    pub(crate) fn of(scan: &'a Scan, row: usize) -> Self {
-        let kind = scan.kind(row);
-        let text = |column| scan.text(column, row);
+    /// Of a row whose text columns `text` gives.
+    pub(crate) fn read(
+        kind: Kind,
+        text: impl Fn(&'static str) -> Option<&'a str>,
+        is_shebang: bool,
+        port: Option<i32>,
+    ) -> Self {
         let (name, form) = match kind {
             Kind::Process => (None, None),
-            Kind::File => (text(PATH), None),
-            Kind::Dns => (text(DNS_NAME), text(DNS_TYPE)),
-            Kind::Connect | Kind::Listen => (text(ADDRESS), text(PROTOCOL)),
-            Kind::Syscall | Kind::Capability => (text(NAME), None),
+            Kind::File => (text("path"), None),
+            Kind::Dns => (text("dns_name"), text("dns_type")),
+            Kind::Connect | Kind::Listen => (text("address"), text("protocol")),
+            Kind::Syscall | Kind::Capability => (text("name"), None),
         };
-        let is_process = kind == Kind::Process;
+        let of_process = |name| if kind == Kind::Process { text(name) } else { None };
         Self {
             kind,
-            exe: text(EXE),
-            argv0: if is_process { text(ARGV0) } else { None },
-            script: if is_process && scan.bool(SHEBANG, row) == Some(true) { text(SCRIPT) } else { None },
+            exe: text("exe"),
+            argv0: of_process("argv0"),
+            script: of_process("script").filter(|_| is_shebang),
             name,
             form,
-            port: matches!(kind, Kind::Connect | Kind::Listen).then(|| scan.int32(PORT, row)).flatten(),
+            port: port.filter(|_| matches!(kind, Kind::Connect | Kind::Listen)),
         }
+    }
+
+    /// Of a row of a snapshot.
+    pub(crate) fn of(scan: &'a Scan, row: usize) -> Self {
+        let text = |name| {
+            let column = match name {
+                "exe" => EXE,
+                "argv0" => ARGV0,
+                "script" => SCRIPT,
+                "path" => PATH,
+                "dns_name" => DNS_NAME,
+                "dns_type" => DNS_TYPE,
+                "protocol" => PROTOCOL,
+                "address" => ADDRESS,
+                _ => NAME,
+            };
+            scan.text(column, row)
+        };
+        let is_shebang = scan.bool(SHEBANG, row) == Some(true);
+        Self::read(scan.kind(row), text, is_shebang, scan.int32(PORT, row))
     }
 }
 

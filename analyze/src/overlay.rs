@@ -28,9 +28,9 @@ pub fn over(store: &Store, workloads: Option<BTreeSet<WorkloadKey>>) -> Result<S
     lay(store, workloads, false)
 }
 
-/// Lays memory over a store: everything is read from it, and what is written or deleted changes the overlay only. For trials.
-pub fn upon(store: &Store) -> Result<Store> {
-    lay(store, None, true)
+/// The store itself; for a trial, memory over it: everything is read from it, and what is written or deleted changes the overlay only.
+pub fn upon(store: &Store, is_trial: bool) -> Result<Store> {
+    if is_trial { lay(store, None, true) } else { Ok(store.clone()) }
 }
 
 fn lay(store: &Store, workloads: Option<BTreeSet<WorkloadKey>>, is_through: bool) -> Result<Store> {
@@ -355,7 +355,7 @@ mod tests {
     async fn a_trial_reads_everything_and_changes_nothing() {
         let (_folder, base, a, b) = base().await;
         let before = names(&*base.objects, None).await;
-        let store = upon(&base).unwrap();
+        let store = upon(&base, true).unwrap();
         assert_eq!(names(&*store.objects, None).await, before);
         let (old, new) =
             (Path::from(format!("{}/old", keys::TABLES)), Path::from(format!("{}/new", keys::TABLES)));

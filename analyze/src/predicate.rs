@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, new_null_array};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
@@ -142,19 +142,7 @@ impl Predicate {
         predicate
             .holds(&RecordBatch::new_empty(Arc::clone(schema)))
             .map_err(|error| PredicateError::sql(&error))?;
-        let nothing = arrow::array::RecordBatchOptions::new().with_row_count(Some(1));
-        let nulls = schema.fields().iter().map(|field| arrow::array::new_null_array(field.data_type(), 1));
-        let nullable = Arc::new(arrow::datatypes::Schema::new(
-            schema
-                .fields()
-                .iter()
-                .map(|field| field.as_ref().clone().with_nullable(true))
-                .collect::<Vec<_>>(),
-        ));
-        let row = RecordBatch::try_new_with_options(nullable, nulls.collect(), &nothing);
-        predicate
-            .holds(&row.map_err(|error| PredicateError::sql(&error.into()))?)
-            .map_err(|error| PredicateError::sql(&error))?;
+        predicate.holds(&nulls(schema)?).map_err(|error| PredicateError::sql(&error))?;
         Ok(predicate)
     }
 
@@ -186,6 +174,18 @@ impl Predicate {
         })?;
         Ok((0..count).map(|row| Some(found.is_valid(row) && found.value(row))).collect())
     }
+
+    /// The same, where an error of one row costs that row only: it does not hold there. Gives the first error beside it.
+    ///
+    /// What stands in a row may come from a container: a number that cannot be parsed, a division by zero.
+    pub fn holds_where_it_can(&self, rows: &RecordBatch) -> (BooleanArray, Option<DataFusionError>) {
+        let error = match self.holds(rows) {
+            Ok(found) => return (found, None),
+            Err(error) => error,
+        };
+        let one = |row: usize| self.holds(&rows.slice(row, 1)).is_ok_and(|found| found.value(0));
+        ((0..rows.num_rows()).map(|row| Some(one(row))).collect(), Some(error))
+    }
 }
 
 /// How deep brackets stand in each other; a `CASE`, and an operator before another one, count as such.
@@ -215,18 +215,12 @@ fn levels(text: &str) -> Result<usize, PredicateError> {
     Ok(most)
 }
 
-impl Predicate {
-    /// The same, where an error of one row costs that row only: it does not hold there. Gives the first error beside it.
-    ///
-    /// What stands in a row may come from a container: a number that cannot be parsed, a division by zero.
-    pub fn holds_where_it_can(&self, rows: &RecordBatch) -> (BooleanArray, Option<DataFusionError>) {
-        let error = match self.holds(rows) {
-            Ok(found) => return (found, None),
-            Err(error) => error,
-        };
-        let one = |row: usize| self.holds(&rows.slice(row, 1)).is_ok_and(|found| found.value(0));
-        ((0..rows.num_rows()).map(|row| Some(one(row))).collect(), Some(error))
-    }
+/// One row of nothing but nulls.
+fn nulls(schema: &SchemaRef) -> Result<RecordBatch, PredicateError> {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let columns = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
+    let row = RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns);
+    row.map_err(|error| PredicateError::sql(&error.into()))
 }
 
 fn check(parsed: &Expr) -> Result<(), PredicateError> {
@@ -415,11 +409,8 @@ mod tests {
         let schema = Arc::new(BEHAVIOUR.arrow_schema());
         for text in ["NULL", "tty", "tty IS NULL", "NOT tty", "true"] {
             let predicate = parse(text).unwrap();
-            let mut columns: Vec<_> = schema
-                .fields()
-                .iter()
-                .map(|field| arrow::array::new_null_array(field.data_type(), 2))
-                .collect();
+            let mut columns: Vec<_> =
+                schema.fields().iter().map(|field| new_null_array(field.data_type(), 2)).collect();
             columns[0] = Arc::new(arrow::array::StringArray::from(vec!["file", "dns"]));
             let rows = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
             let holds = predicate.holds(&rows).unwrap();
@@ -437,7 +428,7 @@ mod tests {
         let schema = Arc::new(BEHAVIOUR.arrow_schema());
         let predicate = parse("CAST(path AS INT) > 5").unwrap();
         let mut columns: Vec<_> =
-            schema.fields().iter().map(|field| arrow::array::new_null_array(field.data_type(), 3)).collect();
+            schema.fields().iter().map(|field| new_null_array(field.data_type(), 3)).collect();
         columns[0] = Arc::new(arrow::array::StringArray::from(vec!["file"; 3]));
         let at = schema.index_of("path").unwrap();
         columns[at] = Arc::new(arrow::array::StringArray::from(vec!["7", "/etc/passwd", "3"]));

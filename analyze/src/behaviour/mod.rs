@@ -16,28 +16,7 @@ use crate::node::{Identity, target};
 use crate::rows::Builder;
 use activity::Activity;
 
-/// Columns that differ between snapshots of the same behaviour, so that a row must be looked at anew in each.
-const PASSING: [&str; 18] = [
-    "events",
-    "processes",
-    "children",
-    "files_read",
-    "files_written",
-    "files_deleted",
-    "dns_names",
-    "dns_longest_label",
-    "dns_most_below",
-    "peers",
-    "peer_ports",
-    "image_digest",
-    "digest_is_new",
-    "container_name",
-    "host",
-    "labels",
-    "covers_start",
-    "container_started",
-];
-/// Of these, what a process did in all.
+/// Columns of what a process did in all.
 const ACTIVITY: [&str; 9] = [
     "children",
     "files_read",
@@ -48,6 +27,18 @@ const ACTIVITY: [&str; 9] = [
     "dns_most_below",
     "peers",
     "peer_ports",
+];
+/// Others that differ between snapshots of the same behaviour.
+const OF_SNAPSHOT: [&str; 9] = [
+    "events",
+    "processes",
+    "image_digest",
+    "digest_is_new",
+    "container_name",
+    "host",
+    "labels",
+    "covers_start",
+    "container_started",
 ];
 
 /// The kind of the row that stands for a snapshot as a whole.
@@ -76,7 +67,7 @@ pub(crate) fn is_said(column: &str) -> bool {
 
 /// Whether a column says the same of a node in every snapshot where all its attributes, and those of its process, are the same.
 pub(crate) fn is_lasting(column: &str) -> bool {
-    !PASSING.contains(&column)
+    !ACTIVITY.contains(&column) && !OF_SNAPSHOT.contains(&column)
 }
 
 /// A snapshot, and what is known of it.

@@ -1,9 +1,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use wsp_schemas::text::for_display;
 
-use super::output::{print_json, say};
+use super::output::{print_json, problems, say};
 use super::progress::Bar;
 use super::{Ending, Failure, StoreArgs, parse_duration, parse_size, parse_time};
 use crate::jobs::compact::{self, CompactError, Left, Options, Report};
@@ -117,15 +116,12 @@ fn text(report: &Report, dry_run: bool) -> String {
             deleted.data_files, deleted.log_files
         );
     }
-    let problems = [
+    let found = [
         (&raw.damaged, "cannot be moved, and stay where they are"),
         (&raw.unavailable, "not readable or not deleted now: the next run tries again"),
     ];
-    for (problems, what) in problems.into_iter().filter(|(problems, _)| !problems.is_empty()) {
-        text += &format!("\n{} {what}", problems.len());
-        for problem in problems {
-            text += &format!("\n  {}\n    {}", for_display(&problem.object), for_display(&problem.reason));
-        }
+    for (found, what) in found {
+        text += &problems(what, found.iter().map(|problem| (&*problem.object, &*problem.reason)));
     }
     text
 }

@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use wsp_schemas::text::for_display;
 
-use super::output::{print_json, say};
+use super::output::{print_json, problems, say};
 use super::progress::Bar;
-use super::{Ending, Failure, StoreArgs, parse_duration};
+use super::{Ending, Failure, StoreArgs, Workers, parse_duration};
 use crate::jobs::detect::{self, NOVELTY, Options, Report};
 use crate::rules::{self, Rules};
 use crate::session::{self, Resources};
@@ -58,12 +58,8 @@ pub(super) struct Args {
     /// Say what would be raised, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Files that each core fetches at the same time [default: 2 from a folder, 16 from an object store]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    concurrency: Option<u16>,
-    /// Cores that work at the same time [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    workers: Workers,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -77,8 +73,8 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
         look_back: args.look_back,
         rescan: args.rescan,
         dry_run: args.dry_run,
-        concurrency: args.concurrency.map_or(0, usize::from),
-        resources: Resources { partitions: args.jobs.map_or(0, usize::from), memory: None },
+        concurrency: args.workers.concurrency(),
+        resources: Resources { partitions: args.workers.partitions(), memory: None },
         ..Options::default()
     };
     let bar = Bar::new();
@@ -138,15 +134,12 @@ pub(super) fn text(report: &Report, dry_run: bool) -> String {
             for_display(reason)
         );
     }
-    let problems = [
+    let found = [
         (&report.damaged, "cannot be read"),
         (&report.unavailable, "not readable now: the next run tries again"),
     ];
-    for (problems, what) in problems.into_iter().filter(|(problems, _)| !problems.is_empty()) {
-        text += &format!("\n{} {what}", problems.len());
-        for problem in problems {
-            text += &format!("\n  {}\n    {}", for_display(&problem.object), for_display(&problem.reason));
-        }
+    for (found, what) in found {
+        text += &problems(what, found.iter().map(|problem| (&*problem.object, &*problem.reason)));
     }
     text
 }

@@ -3,9 +3,9 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use wsp_schemas::text::for_display;
 
-use super::output::{print_json, say};
+use super::output::{print_json, problems, say};
 use super::progress::Bar;
-use super::{Ending, Failure, StoreArgs, parse_duration, parse_size, parse_time};
+use super::{Ending, Failure, StoreArgs, Workers, parse_duration, parse_size, parse_time};
 use crate::jobs::merge::{self, DEFAULT_BUCKETS, Folding, Options, Report};
 use crate::session::Resources;
 
@@ -49,12 +49,8 @@ pub(super) struct Args {
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Files that each core fetches at the same time [default: 2 from a folder, 16 from an object store]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    concurrency: Option<u16>,
-    /// Cores that work at the same time [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    workers: Workers,
     /// Memory that reading and grouping may take before they spill to disk, as in 512M or 4G
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
     memory: usize,
@@ -99,11 +95,11 @@ impl Args {
                 ..Folding::after(self.fold_after)
             },
             buckets: self.buckets,
-            concurrency: self.concurrency.map_or(0, usize::from),
+            concurrency: self.workers.concurrency(),
             look_back: self.look_back,
             rescan: self.rescan,
             dry_run: self.dry_run,
-            resources: Resources { partitions: self.jobs.map_or(0, usize::from), memory: Some(self.memory) },
+            resources: Resources { partitions: self.workers.partitions(), memory: Some(self.memory) },
             ..Options::default()
         }
     }
@@ -138,7 +134,7 @@ pub(super) fn text(report: &Report, dry_run: bool) -> String {
     for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
         text += &format!("\n{count} {what}");
     }
-    let problems = [
+    let found = [
         (
             &report.quarantined,
             if dry_run {
@@ -150,11 +146,8 @@ pub(super) fn text(report: &Report, dry_run: bool) -> String {
         (&report.out_of_range, "out of range: kept, not merged"),
         (&report.unavailable, "not readable now: the next merge tries again"),
     ];
-    for (problems, what) in problems.into_iter().filter(|(problems, _)| !problems.is_empty()) {
-        text += &format!("\n{} {what}", problems.len());
-        for problem in problems {
-            text += &format!("\n  {}\n    {}", for_display(&problem.object), for_display(&problem.reason));
-        }
+    for (found, what) in found {
+        text += &problems(what, found.iter().map(|problem| (&*problem.object, &*problem.reason)));
     }
     text
 }

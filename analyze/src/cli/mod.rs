@@ -90,6 +90,29 @@ impl StoreArgs {
     }
 }
 
+/// What reads many snapshots at once.
+#[derive(Debug, clap::Args)]
+struct Workers {
+    /// Files that each core fetches at the same time [default: 2 from a folder, 16 from an object store]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: Option<u16>,
+    /// Cores that work at the same time [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+}
+
+impl Workers {
+    /// Files at the same time; 0 for what suits the store.
+    fn concurrency(&self) -> usize {
+        self.concurrency.map_or(0, usize::from)
+    }
+
+    /// Cores; 0 for all.
+    fn partitions(&self) -> usize {
+        self.jobs.map_or(0, usize::from)
+    }
+}
+
 /// How a command that did its work ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {

@@ -115,6 +115,21 @@ pub(super) fn say(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Problems for people, under what is wrong with them: a line for each object, and one for its reason. Nothing where there are none.
+pub(super) fn problems<'a>(
+    what: &str,
+    problems: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+) -> String {
+    if problems.len() == 0 {
+        return String::new();
+    }
+    let mut text = format!("\n{} {what}", problems.len());
+    for (object, reason) in problems {
+        text += &format!("\n  {}\n    {}", for_display(object), for_display(reason));
+    }
+    text
+}
+
 /// A table of texts for people; cells may hold anything.
 pub(super) fn rows<const N: usize>(
     headings: [&str; N],

@@ -15,16 +15,7 @@ SELECT
     min(time) AS first,
     max(time) AS last,
     max(suppressed_by) AS suppressed_by
-FROM signals
-WHERE ($image IS NULL OR image = $image)
-    AND ($rule IS NULL OR rule = $rule)
-    AND ($context IS NULL OR profile_context = $context)
-    AND ($source IS NULL OR source = $source)
-    AND ($host IS NULL OR host = $host)
-    AND ($container IS NULL OR container_name = $container OR starts_with(container_id, $container))
-    AND ($since IS NULL OR time >= $since)
-    AND CASE severity WHEN 'critical' THEN 3 WHEN 'high' THEN 2 WHEN 'medium' THEN 1 ELSE 0 END >= $severity
-    AND ($state = 'all' OR (suppressed_by IS NULL) = ($state = 'open'))
+FROM chosen
 GROUP BY severity, rule, image, profile_context, match = 'target', novelty, exe, target, suppressed_by IS NULL
 ORDER BY
     CASE severity WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END,

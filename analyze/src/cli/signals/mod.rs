@@ -99,8 +99,8 @@ enum StateArg {
     All,
 }
 
-const GROUPED: &str = include_str!("grouped.sql");
-const EACH: &str = include_str!("each.sql");
+const GROUPED: &str = concat!(include_str!("chosen.sql"), include_str!("grouped.sql"));
+const EACH: &str = concat!(include_str!("chosen.sql"), include_str!("each.sql"));
 
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     if let Some(Command::Show(args)) = args.command {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use wsp_schemas::image::Workload;
+use wsp_schemas::store::Store;
 use wsp_schemas::text::for_display;
 
 use super::detect::RuleArgs;
@@ -16,7 +17,6 @@ use super::{Ending, Failure, StoreArgs, parse_time};
 use crate::jobs::suppress::{
     self, Changed, Decision, Export, Options, Scope, State, SuppressError, Suppression,
 };
-use crate::predicate::Predicate;
 use crate::rules::Rules;
 use crate::session::{self, Resources};
 
@@ -215,18 +215,18 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
         Command::Suggest(args) => suggest(args).await,
         Command::List(args) => list(args).await,
         Command::Show(args) => {
-            let all = suppress::load(&args.store.open()?).await?;
-            say(&text::one(&suppress::find(&all, &args.id)?))?;
+            say(&text::one(&args.find().await?.1))?;
             Ok(Ending::Done)
         }
-        Command::Accept(args) => {
-            let store = args.one.store.open()?;
-            let one = suppress::find(&suppress::load(&store).await?, &args.one.id)?;
-            may_be_hidden(&args.rules.load(Some(&store)).await?, &one.rule)?;
-            decide(args.one, args.who, State::Accepted, args.expires).await
+        Command::Accept(args) => accept(args).await,
+        Command::Reject(args) => {
+            let (store, one) = args.one.find().await?;
+            decide(&store, one, args.who, State::Rejected, None).await
         }
-        Command::Reject(args) => decide(args.one, args.who, State::Rejected, None).await,
-        Command::Remove(args) => decide(args.one, args.who, State::Removed, None).await,
+        Command::Remove(args) => {
+            let (store, one) = args.one.find().await?;
+            decide(&store, one, args.who, State::Removed, None).await
+        }
         Command::Add(args) => add(args).await,
         Command::Export(args) => export(args).await,
     }
@@ -275,32 +275,34 @@ async fn list(args: ListArgs) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
+impl OneArgs {
+    /// The suppression that is meant, and its store.
+    async fn find(&self) -> Result<(Store, Suppression), Failure> {
+        let store = self.store.open()?;
+        let one = suppress::find(&suppress::load(&store).await?, &self.id)?;
+        Ok((store, one))
+    }
+}
+
+async fn accept(args: AcceptArgs) -> Result<Ending, Failure> {
+    let (store, one) = args.one.find().await?;
+    may_be_hidden(&args.rules.load(Some(&store)).await?, &one.rule)?;
+    not_past(args.expires, Utc::now())?;
+    decide(&store, one, args.who, State::Accepted, args.expires).await
+}
+
 async fn decide(
-    args: OneArgs,
+    store: &Store,
+    one: Suppression,
     who: Who,
     to: State,
     expires_at: Option<DateTime<Utc>>,
 ) -> Result<Ending, Failure> {
-    let store = args.store.open()?;
-    let one = suppress::find(&suppress::load(&store).await?, &args.id)?;
-    let now = Utc::now();
-    not_past(expires_at, now)?;
-    let context = session::new(&Resources::default())?;
-    if to == State::Accepted {
-        Predicate::parse(&context, &suppress::columns(), &one.predicate).map_err(SuppressError::from)?;
-    }
-    let allowed = match to {
-        State::Rejected => one.state == State::Suggested,
-        State::Removed => one.state == State::Accepted,
-        State::Accepted | State::Suggested => true,
-    };
-    if !allowed {
-        let (state, to) = (one.state.as_str(), to.as_str());
-        return Err(SuppressError::State { id: one.id, state, to }.into());
-    }
     let suppression = Suppression { author: who.author, reason: who.reason, expires_at, ..one };
     let id = suppression.id.clone();
-    let changed = suppress::decide(&store, &context, &[Decision { suppression, to }], now).await?;
+    let context = session::new(&Resources::default())?;
+    let decisions = [Decision { suppression, to }];
+    let changed = suppress::decide(store, &context, &decisions, Utc::now()).await?;
     say(&done(&id, to, changed))?;
     Ok(Ending::Done)
 }
@@ -359,25 +361,20 @@ async fn add(args: AddArgs) -> Result<Ending, Failure> {
         return Ok(Ending::Done);
     }
     let predicate = args.predicate.trim().to_owned();
-    let id = suppress::id(&args.rule, &scope, &predicate);
-    let evidence = serde_json::json!({ "hidden_when_added": hidden }).to_string();
-    let suppression = Suppression {
-        id: id.clone(),
+    let one = Suppression {
+        id: suppress::id(&args.rule, &scope, &predicate),
         state: State::Accepted,
         rule: args.rule,
         scope,
         predicate,
-        evidence,
-        author: args.who.author,
-        reason: args.who.reason,
+        evidence: serde_json::json!({ "hidden_when_added": hidden }).to_string(),
+        author: None,
+        reason: None,
         changed_at: now,
-        expires_at: args.expires,
+        expires_at: None,
         change: 0,
     };
-    let decision = Decision { suppression, to: State::Accepted };
-    let changed = suppress::decide(&store, &context, &[decision], now).await?;
-    say(&done(&id, State::Accepted, changed))?;
-    Ok(Ending::Done)
+    decide(&store, one, args.who, State::Accepted, args.expires).await
 }
 
 async fn export(args: ExportArgs) -> Result<Ending, Failure> {

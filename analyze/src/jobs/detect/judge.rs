@@ -75,6 +75,11 @@ impl RuleGroup {
         self.rules.iter().any(|rule| rule.predicate.kinds().is_none_or(|kinds| kinds.contains(kind)))
     }
 
+    /// The kinds of rows that some of them may hold for.
+    fn kinds(&self) -> Vec<Kind> {
+        Kind::ALL.into_iter().filter(|kind| self.may_hold(kind.as_str())).collect()
+    }
+
     /// By row: which of the rules hold. A row that a rule cannot be asked about, it does not match; that it could not is told.
     fn holding(
         &self,
@@ -228,14 +233,13 @@ impl<'a> Judge<'a> {
 
     fn variants_of(&mut self, scan: &Scan) -> Vec<Option<usize>> {
         let lasting = &self.means.lasting;
-        let asked = Kind::ALL.map(|kind| lasting.may_hold(kind.as_str()));
+        let asked = lasting.kinds();
         let snapshot = self.read.len();
         let said: Vec<u64> = (0..scan.len()).map(|row| scan.fingerprint(row, &self.state)).collect();
         (0..scan.len())
             .map(|row| {
                 let kind = scan.kind(row);
-                let place = Kind::ALL.iter().position(|other| *other == kind)?;
-                if !asked[place] {
+                if !asked.contains(&kind) {
                     return None;
                 }
                 let owner = match kind {
@@ -270,11 +274,9 @@ impl<'a> Judge<'a> {
         let means = self.means;
         let lasting = means.lasting.holding(&shown, &self.firsts, self.lookup.as_mut(), &mut failed)?;
         let mut wanted = Vec::new();
+        let asked = means.passing.kinds();
         for (at, read) in read.iter().enumerate() {
-            let asked = Kind::ALL.map(|kind| means.passing.may_hold(kind.as_str()));
-            let is_asked = |row: &usize| {
-                Kind::ALL.iter().zip(asked).any(|(kind, asked)| asked && *kind == read.scan.kind(*row))
-            };
+            let is_asked = |row: &usize| asked.contains(&read.scan.kind(*row));
             wanted.extend((0..read.scan.len()).filter(is_asked).map(|row| (at, Some(row))));
             if means.passing.may_hold(CONTAINER) {
                 wanted.push((at, None));

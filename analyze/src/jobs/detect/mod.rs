@@ -178,6 +178,17 @@ pub enum DetectError {
     Rows(#[from] arrow::error::ArrowError),
 }
 
+impl From<suppress::SuppressError> for DetectError {
+    fn from(error: suppress::SuppressError) -> Self {
+        match error {
+            suppress::SuppressError::Table(error) => error.into(),
+            suppress::SuppressError::Engine(error) => error.into(),
+            suppress::SuppressError::Rows(error) => error.into(),
+            error => Self::Engine(datafusion::error::DataFusionError::External(Box::new(error))),
+        }
+    }
+}
+
 impl DetectError {
     fn of_listing(error: MergeError) -> Self {
         match error {
@@ -244,13 +255,8 @@ pub async fn run(
     progress: &dyn Progress,
 ) -> Result<Report, DetectError> {
     // What a trial writes, it writes in memory.
-    let trial = if options.dry_run {
-        let over = overlay::upon(store);
-        Some(over.map_err(|source| DetectError::List { store: store.to_string(), source })?)
-    } else {
-        None
-    };
-    let store = trial.as_ref().unwrap_or(store);
+    let unreadable = |source| DetectError::List { store: store.to_string(), source };
+    let store = &overlay::upon(store, options.dry_run).map_err(unreadable)?;
     let mut report = Report::default();
     let mut patience = Patience::new(CONFLICTS);
     while let Err(error) = attempt(store, rules, options, progress, &mut report).await {

@@ -214,22 +214,8 @@ impl Profile {
         let (Some(node_id), Some(kind)) = (id("node_id"), kind) else { return };
         let text = |name| read.text(name, row);
         let is_process = kind == Kind::Process;
-        let (name, form) = match kind {
-            Kind::Process => (None, None),
-            Kind::File => (text("path"), None),
-            Kind::Dns => (text("dns_name"), text("dns_type")),
-            Kind::Connect | Kind::Listen => (text("address"), text("protocol")),
-            Kind::Syscall | Kind::Capability => (text("name"), None),
-        };
-        let identity = Identity {
-            kind,
-            exe: text("exe"),
-            argv0: text("argv0"),
-            script: text("script").filter(|_| is_process && read.bool("shebang", row) == Some(true)),
-            name,
-            form,
-            port: read.int32("port", row),
-        };
+        let is_shebang = read.bool("shebang", row) == Some(true);
+        let identity = Identity::read(kind, text, is_shebang, read.int32("port", row));
         let sibling = Sibling { identity, root_kind: text("root_kind"), script: text("script") };
         let at = self.nodes.len();
         self.nodes.push(ProfileNode {
@@ -466,4 +452,24 @@ pub(crate) async fn load(
         }
     }
     Ok(profiles.into_iter().map(|(key, profile)| (key, profile.finish())).collect())
+}
+
+/// The profiles of some workloads, as far as there are any: the newest revisions.
+pub(crate) async fn of_workloads(
+    tables: &ProfileTables,
+    keys: impl Iterator<Item = WorkloadKey>,
+) -> Result<HashMap<WorkloadKey, Profile>, TableError> {
+    let buckets = tables.ledger.buckets()?;
+    let revisions = revisions(tables).await?;
+    let mut wanted: BTreeMap<i32, BTreeMap<WorkloadKey, Revision>> = BTreeMap::new();
+    for key in keys {
+        if let Some(revision) = revisions.get(&key) {
+            wanted.entry(key.bucket(buckets)).or_default().insert(key, revision.clone());
+        }
+    }
+    let mut profiles = HashMap::new();
+    for (bucket, wanted) in wanted {
+        profiles.extend(load(&tables.nodes, bucket, &wanted).await?);
+    }
+    Ok(profiles)
 }

@@ -1,5 +1,6 @@
 //! One signal, as the table has it.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use arrow::array::{BinaryArray, RecordBatch};
@@ -110,12 +111,12 @@ pub(crate) fn id(rule: &str, about: &[&[u8]]) -> String {
 }
 
 /// Rows of the table.
-pub(crate) fn to_batch(signals: &[Signal]) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn to_batch<S: Borrow<Signal>>(signals: &[S]) -> Result<RecordBatch, ArrowError> {
     let mut rows = Builder::new(signals.len());
-    let all = || signals.iter();
-    let text = |get: fn(&Signal) -> Option<String>| signals.iter().map(get);
+    let all = || signals.iter().map(Borrow::borrow);
+    let text = |get: fn(&Signal) -> Option<String>| all().map(get);
     let ids = |get: fn(&Signal) -> Option<NodeId>| -> std::sync::Arc<BinaryArray> {
-        let ids = signals.iter().map(|signal| get(signal).map(|id| id.as_bytes().to_vec()));
+        let ids = all().map(|signal| get(signal).map(|id| id.as_bytes().to_vec()));
         std::sync::Arc::new(ids.collect::<BinaryArray>())
     };
     rows.int32("bucket", all().map(|signal| Some(signal.bucket)));

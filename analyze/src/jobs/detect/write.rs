@@ -56,9 +56,10 @@ impl Writer<'_> {
             let done = detections.application(&run_of(*bucket)).await?.unwrap_or(0);
             let batch = stood.max(done) + 1;
             let partition = vec![partition_value("bucket", bucket)];
-            let mut rows: Vec<Signal> =
-                verdicts.iter().flat_map(|verdict| verdict.signals.iter().cloned()).collect();
-            rows.iter_mut().for_each(|signal| signal.batch = Some(batch));
+            for signal in verdicts.iter_mut().flat_map(|verdict| &mut verdict.signals) {
+                signal.batch = Some(batch);
+            }
+            let rows: Vec<&Signal> = verdicts.iter().flat_map(|verdict| &verdict.signals).collect();
             for rows in rows.chunks(signal::ROWS_AT_ONCE) {
                 let (rows, hidden) = self.hides.mark(&signal::to_batch(rows)?)?;
                 suppressed += hidden;

@@ -274,13 +274,8 @@ pub async fn run(store: &Store, options: &Options, progress: &dyn Progress) -> R
     }
     let options = &Options { concurrency: options.concurrency_at(store), ..options.clone() };
     // What a trial makes, tables or columns, it makes in memory.
-    let trial = if options.dry_run {
-        let over = overlay::upon(store);
-        Some(over.map_err(|source| MergeError::List { store: store.to_string(), source })?)
-    } else {
-        None
-    };
-    let store = trial.as_ref().unwrap_or(store);
+    let unreadable = |source| MergeError::List { store: store.to_string(), source };
+    let store = &overlay::upon(store, options.dry_run).map_err(unreadable)?;
     let mut report = Report::default();
     let mut patience = Patience::new(CONFLICTS);
     while let Err(error) = attempt(store, options, progress, &mut report).await {

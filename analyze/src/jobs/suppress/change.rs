@@ -42,21 +42,31 @@ pub struct Changed {
     pub shown: usize,
 }
 
-/// Writes decisions down, and marks signals accordingly. The predicates of what is accepted were parsed before.
+/// Writes decisions down, and marks signals accordingly. What is accepted must have a predicate that can be read.
 pub async fn decide(
     store: &Store,
     context: &SessionContext,
     decisions: &[Decision],
     now: DateTime<Utc>,
 ) -> Result<Changed, SuppressError> {
+    for decision in decisions.iter().filter(|decision| decision.to == State::Accepted) {
+        Predicate::parse(context, &columns(), &decision.suppression.predicate)?;
+    }
     let mut patience = Patience::new(CONFLICTS);
-    while let Err(error) = write(store, decisions, now).await {
+    let mut is_retry = false;
+    while let Err(error) = write(store, decisions, is_retry, now).await {
         patience.wait(error, SuppressError::table).await?;
+        is_retry = true;
     }
     refresh(store, context).await
 }
 
-async fn write(store: &Store, decisions: &[Decision], now: DateTime<Utc>) -> Result<(), SuppressError> {
+async fn write(
+    store: &Store,
+    decisions: &[Decision],
+    is_retry: bool,
+    now: DateTime<Utc>,
+) -> Result<(), SuppressError> {
     let buckets = ProfileTables::open(store).await?.ledger.buckets()?;
     let table = OpenTable::open_or_create(store, &SUPPRESSIONS, buckets).await?;
     let standing = read(&table).await?;
@@ -65,16 +75,12 @@ async fn write(store: &Store, decisions: &[Decision], now: DateTime<Utc>) -> Res
     for (decision, number) in decisions.iter().zip(last + 1..) {
         let one = &decision.suppression;
         let state = standing.iter().find(|known| known.id == one.id).map(|known| known.state);
-        // Another attempt may have written it.
-        if state == Some(decision.to) && decision.to != State::Accepted {
+        // An attempt before may have written it, and whoever else suggests the same.
+        let is_done = state == Some(decision.to);
+        if is_done && (decision.to == State::Suggested || is_retry && decision.to != State::Accepted) {
             continue;
         }
-        let is_allowed = match decision.to {
-            State::Suggested => state.is_none_or(|state| state == State::Removed),
-            State::Accepted | State::Rejected => true,
-            State::Removed => state == Some(State::Accepted),
-        };
-        if !is_allowed {
+        if !decision.to.may_follow(state) {
             let state = state.map_or("not there", State::as_str);
             return Err(SuppressError::State { id: one.id.clone(), state, to: decision.to.as_str() });
         }
@@ -130,23 +136,17 @@ pub async fn open_signals(
     store: &Store,
     context: &SessionContext,
     buckets: u32,
-) -> Result<(OpenTable, Current), TableError> {
-    OpenTable::open_or_create(store, &SIGNALS, buckets).await?;
-    // A change whose marks were not made, since whoever made it stopped, is done now.
-    refresh(store, context).await.map_err(|error| match error {
-        SuppressError::Table(error) => error,
-        _ => conflict(store),
-    })?;
-    let hides = current(store, context).await?;
-    let signals = OpenTable::open_or_create(store, &SIGNALS, buckets).await?;
-    if hides.last > signals.application(APPLIED).await?.unwrap_or(0) {
-        return Err(conflict(store));
+) -> Result<(OpenTable, Current), SuppressError> {
+    for _ in 0..2 {
+        let signals = OpenTable::open_or_create(store, &SIGNALS, buckets).await?;
+        let hides = current(store, context).await?;
+        if signals.application(APPLIED).await?.unwrap_or(0) == hides.last {
+            return Ok((signals, hides));
+        }
+        // A change whose marks were not made, since whoever made it stopped, is done now.
+        refresh(store, context).await?;
     }
-    Ok((signals, hides))
-}
-
-fn conflict(store: &Store) -> TableError {
-    TableError::Conflict { table: SIGNALS.name, store: store.to_string() }
+    Err(TableError::Conflict { table: SIGNALS.name, store: store.to_string() }.into())
 }
 
 /// The suppressions that hold now.

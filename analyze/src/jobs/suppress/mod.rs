@@ -50,6 +50,18 @@ impl State {
     }
 }
 
+impl State {
+    /// Whether a suppression may become this from a state; from none where it is not there.
+    fn may_follow(self, from: Option<Self>) -> bool {
+        match self {
+            Self::Suggested => from.is_none_or(|from| from == Self::Removed),
+            Self::Accepted => true,
+            Self::Rejected => from == Some(Self::Suggested),
+            Self::Removed => from == Some(Self::Accepted),
+        }
+    }
+}
+
 /// Whose signals a suppression may hide.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {

@@ -16,7 +16,7 @@ use wsp_schemas::tables::SIGNALS;
 use super::change::{self, Decision};
 use super::{Scope, State, SuppressError, Suppression, id, load};
 use crate::jobs::detect::NOVELTY;
-use crate::jobs::detect::profile::{self, Profile, ProfileNode, Revision};
+use crate::jobs::detect::profile::{self, Profile, ProfileNode};
 use crate::rows::Reader;
 use crate::rules::Rules;
 use crate::stats::wilson;
@@ -216,7 +216,8 @@ pub async fn suggest(
 ) -> Result<Suggested, SuppressError> {
     let tables = ProfileTables::open(store).await?;
     let heaps = heaps(store, options).await?;
-    let profiles = profiles(&tables, &heaps).await?;
+    let keys = heaps.keys().filter_map(|about| Some(about.workload.as_ref()?.key()));
+    let profiles = profile::of_workloads(&tables, keys).await?;
     let learned = learned(&tables, &profiles).await?;
     let standing: HashMap<String, State> =
         load(store).await?.into_iter().map(|one| (one.id, one.state)).collect();
@@ -338,27 +339,6 @@ fn add(heaps: &mut BTreeMap<About, Heap>, read: &Reader<'_>, row: usize, options
     if heap.samples.len() < SAMPLES {
         heap.samples.extend(text("signal_id"));
     }
-}
-
-/// The profiles of the workloads that signals are of.
-async fn profiles(
-    tables: &ProfileTables,
-    heaps: &BTreeMap<About, Heap>,
-) -> Result<HashMap<WorkloadKey, Profile>, SuppressError> {
-    let buckets = tables.ledger.buckets()?;
-    let revisions = profile::revisions(tables).await?;
-    let mut wanted: BTreeMap<i32, BTreeMap<WorkloadKey, Revision>> = BTreeMap::new();
-    for workload in heaps.keys().filter_map(|about| about.workload.as_ref()) {
-        if let Some(revision) = revisions.get(&workload.key()) {
-            let bucket = wanted.entry(workload.key().bucket(buckets)).or_default();
-            bucket.insert(workload.key(), revision.clone());
-        }
-    }
-    let mut profiles = HashMap::new();
-    for (bucket, wanted) in wanted {
-        profiles.extend(profile::load(&tables.nodes, bucket, &wanted).await?);
-    }
-    Ok(profiles)
 }
 
 /// The suggestion for a heap, or why there is none.

@@ -15,7 +15,7 @@ use wsp_schemas::store::Store;
 
 use super::{Alert, AlertProcess, Target};
 use crate::jobs::detect::DetectError;
-use crate::jobs::detect::profile::{self, How, Profile, ProfileNode, Revision, Sibling};
+use crate::jobs::detect::profile::{self, How, Profile, ProfileNode, Sibling};
 use crate::jobs::detect::signal::{self, Context, ProfileContext, Signal};
 use crate::jobs::merge::DEFAULT_BUCKETS;
 use crate::jobs::retry::Patience;
@@ -73,8 +73,10 @@ async fn attempt(
     let (signals, hides) = suppress::open_signals(store, context, buckets).await?;
     let buckets = signals.buckets()?;
     let profiles = match &tables {
-        // Signals may have been made before the profiles, with other buckets.
-        Some(tables) => profiles(tables, alerts, tables.ledger.buckets()?).await?,
+        Some(tables) => {
+            let keys = alerts.iter().filter_map(|alert| Some(alert.image.as_ref()?.key()));
+            profile::of_workloads(tables, keys).await?
+        }
         None => HashMap::new(),
     };
     let mut raised = Raised::default();
@@ -105,25 +107,6 @@ async fn attempt(
         change.commit_next(&signals).await?;
     }
     Ok(raised)
-}
-
-async fn profiles(
-    tables: &ProfileTables,
-    alerts: &[Alert],
-    buckets: u32,
-) -> Result<HashMap<WorkloadKey, Profile>, TableError> {
-    let revisions = profile::revisions(tables).await?;
-    let mut wanted: BTreeMap<i32, BTreeMap<WorkloadKey, Revision>> = BTreeMap::new();
-    for key in alerts.iter().filter_map(|alert| Some(alert.image.as_ref()?.key())) {
-        if let Some(revision) = revisions.get(&key) {
-            wanted.entry(key.bucket(buckets)).or_default().insert(key, revision.clone());
-        }
-    }
-    let mut profiles = HashMap::new();
-    for (bucket, wanted) in wanted {
-        profiles.extend(profile::load(&tables.nodes, bucket, &wanted).await?);
-    }
-    Ok(profiles)
 }
 
 /// Ids of signals of these tools that stand already.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use arrow::array::{Array, AsArray, BinaryArray, Int32Array, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 use wsp_schemas::identity::{Kind, NodeId};
@@ -34,6 +34,7 @@ pub(in crate::jobs::merge) struct Names<'a> {
     pub(in crate::jobs::merge) dns_type: &'a StringArray,
     pub(in crate::jobs::merge) protocol: &'a StringArray,
     pub(in crate::jobs::merge) address: &'a StringArray,
+    pub(in crate::jobs::merge) shebang: &'a BooleanArray,
     port: &'a Int32Array,
 }
 
@@ -50,6 +51,7 @@ impl<'a> Names<'a> {
             dns_type: text("dns_type"),
             protocol: text("protocol"),
             address: text("address"),
+            shebang: batch["shebang"].as_boolean(),
             port: batch["port"].as_primitive::<Int32Type>(),
         }
     }
@@ -99,28 +101,21 @@ impl<'a> Rows<'a> {
     }
 
     fn identity(&self, row: usize) -> Identity<'a> {
-        let (names, kind) = (&self.names, self.kinds[row]);
-        let shebang = || {
-            let shebang = self.batch["shebang"].as_boolean();
-            shebang.is_valid(row) && shebang.value(row)
+        let names = &self.names;
+        let text = |name| match name {
+            "exe" => value(names.exe, row),
+            "argv0" => value(names.argv0, row),
+            "script" => value(names.script, row),
+            "path" => value(names.path, row),
+            "dns_name" => value(names.dns_name, row),
+            "dns_type" => value(names.dns_type, row),
+            "protocol" => value(names.protocol, row),
+            "address" => value(names.address, row),
+            name => self.text(name, row),
         };
-        let (name, form) = match kind {
-            Kind::Process => (None, None),
-            Kind::File => (value(names.path, row), None),
-            Kind::Dns => (value(names.dns_name, row), value(names.dns_type, row)),
-            Kind::Connect | Kind::Listen => (value(names.address, row), value(names.protocol, row)),
-            Kind::Syscall | Kind::Capability => (self.text("name", row), None),
-        };
-        let is_process = kind == Kind::Process;
-        Identity {
-            kind,
-            exe: value(names.exe, row),
-            argv0: if is_process { value(names.argv0, row) } else { None },
-            script: if is_process && shebang() { value(names.script, row) } else { None },
-            name,
-            form,
-            port: matches!(kind, Kind::Connect | Kind::Listen).then(|| i32::from(self.port(row))),
-        }
+        let shebang = names.shebang;
+        let is_shebang = shebang.is_valid(row) && shebang.value(row);
+        Identity::read(self.kinds[row], text, is_shebang, Some(i32::from(self.port(row))))
     }
 
     /// The id that a row would have below another process.

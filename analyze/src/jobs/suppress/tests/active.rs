@@ -191,5 +191,5 @@ proptest! {
 fn no_signals_are_no_error() {
     let one = Suppression { state: State::Accepted, ..by_hand("r1", Scope::All, "true") };
     let active = Active::new(&context(), &[one]);
-    assert_eq!(active.hiding(&to_batch(&[]).unwrap()).unwrap(), Vec::<Option<String>>::new());
+    assert_eq!(active.hiding(&to_batch::<Signal>(&[]).unwrap()).unwrap(), Vec::<Option<String>>::new());
 }
