@@ -20,6 +20,8 @@ const LIFE_MS: u64 = 900;
 const INTERVAL: &str = "200ms";
 /// One of so many dies before it records, or soon after.
 const EARLY: usize = 7;
+/// One of so many lives has no store, so what it closes is in its spool when it dies.
+const AWAY: usize = 5;
 
 /// What was said to be closed, or found in the spool, and where it is known with which content.
 #[derive(Default)]
@@ -69,7 +71,7 @@ fn id_of(key: &str) -> String {
 #[test]
 fn fifty_crashes_lose_and_double_no_closed_snapshot() {
     // Fifty starts: names from the runtime's files, and no sensors that this is not about.
-    let place = Place::new(|_| "/nowhere/podman.sock".to_owned());
+    let mut place = Place::new(|_| "/nowhere/podman.sock".to_owned());
     let options = ["--interval", INTERVAL, "--sensors", "process,file"];
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
     let tools = image("tools-1");
@@ -87,6 +89,10 @@ fn fifty_crashes_lose_and_double_no_closed_snapshot() {
     let (mut early, mut in_spool) = (0, 0);
     let began = std::time::Instant::now();
     for crash in 0..CRASHES {
+        let away = crash % AWAY == AWAY - 1;
+        if away {
+            place.store.go_away();
+        }
         let mut daemon = place.spawn(&options);
         if crash == 0 {
             daemon.ready();
@@ -101,6 +107,9 @@ fn fifty_crashes_lose_and_double_no_closed_snapshot() {
         early += usize::from(!log.contains("capturing"));
         closed.hear(&log);
         in_spool += closed.find(&place);
+        if away {
+            place.store.come_back();
+        }
     }
     // What waits goes out at the next start.
     let daemon = place.start(&options);
