@@ -1,5 +1,6 @@
 //! Table rows as Rust values, both ways. Columns are known by the names that `wsp_schemas` declares.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -32,7 +33,11 @@ impl Builder {
         self.columns.insert(name, array);
     }
 
-    pub(crate) fn text(&mut self, name: &'static str, values: impl Iterator<Item = Option<String>>) {
+    pub(crate) fn text<T: AsRef<str>>(
+        &mut self,
+        name: &'static str,
+        values: impl Iterator<Item = Option<T>>,
+    ) {
         self.array(name, Arc::new(values.collect::<StringArray>()));
     }
 
@@ -57,7 +62,11 @@ impl Builder {
         self.array(name, Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC")));
     }
 
-    pub(crate) fn text_list(&mut self, name: &'static str, values: impl Iterator<Item = Vec<String>>) {
+    pub(crate) fn text_list<T: AsRef<str>>(
+        &mut self,
+        name: &'static str,
+        values: impl Iterator<Item = impl IntoIterator<Item = T>>,
+    ) {
         let mut list =
             ListBuilder::new(StringBuilder::new()).with_field(Field::new("element", DataType::Utf8, true));
         values.for_each(|texts| list.append_value(texts.into_iter().map(Some)));
@@ -67,11 +76,11 @@ impl Builder {
     pub(crate) fn text_map(
         &mut self,
         name: &'static str,
-        values: impl Iterator<Item = Option<BTreeMap<String, String>>>,
+        values: impl Iterator<Item = Option<impl Borrow<BTreeMap<String, String>>>>,
     ) -> Result<(), ArrowError> {
         let mut map = MapBuilder::new(Some(map_names()), StringBuilder::new(), StringBuilder::new());
         for entries in values {
-            for (key, value) in entries.iter().flatten() {
+            for (key, value) in entries.iter().flat_map(Borrow::borrow) {
                 map.keys().append_value(key);
                 map.values().append_value(value);
             }
@@ -137,16 +146,17 @@ fn map_names() -> MapFieldNames {
 /// Reads values of a batch by column name; a column that is absent or of another type reads as null.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    batch: &'a RecordBatch,
+    columns: HashMap<&'a str, &'a ArrayRef, foldhash::fast::FixedState>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(batch: &'a RecordBatch) -> Self {
-        Self { batch }
+        let names = batch.schema_ref().fields().iter().map(|field| field.name().as_str());
+        Self { columns: names.zip(batch.columns()).collect() }
     }
 
     fn valid(&self, name: &str, row: usize) -> Option<&'a ArrayRef> {
-        self.batch.column_by_name(name).filter(|column| column.is_valid(row))
+        self.columns.get(name).copied().filter(|column| column.is_valid(row))
     }
 
     pub(crate) fn text(&self, name: &str, row: usize) -> Option<&'a str> {

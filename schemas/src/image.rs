@@ -47,15 +47,19 @@ impl Workload {
         if let Some(workload) = LAST.with_borrow(|last| last.clone().filter(is_last)) {
             return Ok(workload);
         }
-        let reference = reference(name, tag);
-        let workload = Self::parse(&reference)?;
-        if workload.name == name && workload.tag == tag {
-            LAST.set(Some(workload.clone()));
-            Ok(workload)
+        let workload = if is_plain(name, tag) {
+            Self { name: name.to_owned(), tag: tag.to_owned() }
         } else {
-            let reason = format!("not in normal form, which is `{workload}`");
-            Err(ReferenceError { reference, reason })
-        }
+            let reference = reference(name, tag);
+            let workload = Self::parse(&reference)?;
+            if workload.name != name || workload.tag != tag {
+                let reason = format!("not in normal form, which is `{workload}`");
+                return Err(ReferenceError { reference, reason });
+            }
+            workload
+        };
+        LAST.set(Some(workload.clone()));
+        Ok(workload)
     }
 
     /// Registry and repository.
@@ -91,6 +95,34 @@ impl fmt::Display for Workload {
 pub fn reference(name: &str, tag: &str) -> String {
     let separator = if tag.starts_with('@') { "" } else { ":" };
     format!("{name}{separator}{tag}")
+}
+
+/// Whether a name and a tag are in normal form beyond doubt, as nearly all are: the library's pattern is only asked about others, since to
+/// compile it takes 30 ms and 30 MB, more than many a command does besides.
+fn is_plain(name: &str, tag: &str) -> bool {
+    let are_words = |text: &str, separators: &[char]| {
+        text.split(separators).all(|word| {
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        })
+    };
+    let Some((registry, repository)) = name.split_once('/') else { return false };
+    let (host, port) = registry.split_once(':').map_or((registry, None), |(host, port)| (host, Some(port)));
+    let is_registry = are_words(host, &['.', '-'])
+        && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
+        && (host.contains('.') || port.is_some() || host == "localhost")
+        // The one is another name of the other, where names without a folder get one.
+        && registry != "index.docker.io"
+        && (registry != "docker.io" || repository.contains('/'));
+    let is_tag = match tag.strip_prefix("@sha256:") {
+        Some(digest) => digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => {
+            let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            (1..=128).contains(&tag.len())
+                && tag.bytes().all(|byte| is_word(byte) || matches!(byte, b'.' | b'-'))
+                && tag.bytes().next().is_some_and(is_word)
+        }
+    };
+    is_registry && is_tag && repository.len() <= 255 && are_words(repository, &['/', '.', '_', '-'])
 }
 
 /// 16 hex digits of BLAKE3 over name and tag: object keys carry it, so that a merge plans from a listing alone.
@@ -130,6 +162,8 @@ impl fmt::Debug for WorkloadKey {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -148,6 +182,45 @@ mod tests {
             let workload = Workload::parse(reference).unwrap();
             assert_eq!((workload.name(), workload.tag()), (name, tag), "{reference}");
             assert_eq!(Workload::from_columns(name, tag), Ok(workload));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_plain_the_library_takes_as_it_is(
+            name in "((docker|index[.]docker|a1|b-c|d)([.](io|x-y|z))?|localhost|-|)(:[0-9]{0,3})?(/[a-c0-9]{0,2}([._-]{0,2}[A-Ca0]{0,2}){0,2}){0,3}",
+            tag in "[._-]?[a-zA-Z0-9._é-]{0,130}|@sha256:[0-9a-fA-Fg]{63,65}|@sha512:[0-9]{64}",
+        ) {
+            if is_plain(&name, &tag) {
+                let workload = Workload::parse(&reference(&name, &tag)).unwrap();
+                prop_assert_eq!((workload.name(), workload.tag()), (name.as_str(), tag.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn usual_workloads_are_plain() {
+        let digest = format!("@sha256:{}", "ab".repeat(32));
+        for (name, tag) in [
+            ("docker.io/library/nginx", "1.25-alpine_3"),
+            ("localhost/demo/web", "1.22"),
+            ("registry:5000/a/b/c", &digest),
+            ("eu-docker.pkg.dev/my-project/re_po.x/image", "v1"),
+        ] {
+            assert!(is_plain(name, tag), "{name} {tag}");
+        }
+        for (name, tag) in [
+            ("nginx", "1"),
+            ("docker.io/nginx", "1"),
+            ("index.docker.io/library/nginx", "1"),
+            ("host/a", "1"),
+            ("a.b/C", "1"),
+            ("a.b/c", ".1"),
+            ("a.b/c", ""),
+            ("a.b:/c", "1"),
+            ("a.b//c", "1"),
+        ] {
+            assert!(!is_plain(name, tag), "{name} {tag}");
         }
     }
 

@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 import cold
+import detect
 import incremental
 import report
 from measure import Failed, floor_mib
@@ -13,11 +14,12 @@ from measure import Failed, floor_mib
 
 def parse():
     parser = argparse.ArgumentParser(prog="run.sh", description="Compares wsp with other engines on one machine.")
-    parser.add_argument("--files", type=int, default=5000, help="snapshots to merge (default: 5000)")
+    parser.add_argument("--files", type=int, default=5000, help="snapshots to merge, or to judge (default: 5000)")
     parser.add_argument("--runs", type=int, help="timed runs of each (default: 5, and 3 above 10000 files)")
     parser.add_argument("--narrow", action="store_true", help="run the engines over ids, times and counts alone as well")
     parser.add_argument("--incremental", action="store_true", help="measure a batch of new files instead")
     parser.add_argument("--older", type=int, default=50000, help="older files beside the batch (default: 50000)")
+    parser.add_argument("--detect", action="store_true", help="measure the detection beside a scan of the same files instead")
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for data (default: target/bench)")
     parser.add_argument("--out", type=pathlib.Path, help="write the table here, and JSON lines to the same name with .jsonl")
     return parser.parse_args()
@@ -33,6 +35,13 @@ def main():
         text = "Ratio of medians: what older files cost a batch of new ones. "
         text += "; ".join(f"{one.name}: {sum(one.extra['bytes_rewritten'].values())} bytes of data files written" for one in series)
         text += "."
+    elif args.detect:
+        series, about = detect.compare(args.work, args.files, args.runs or 5, machine["cores"])
+        title = f"Detection in {about['files']} new snapshot files"
+        text = (
+            f"{about['rows']} rows, {about['signals']} signals; timed runs of each: {about['runs']}, threads: {machine['cores']}. "
+            "Ratio of medians, to the scan of four columns."
+        )
     else:
         runs = args.runs or (5 if args.files <= 10_000 else 3)
         series, about = cold.compare(args.work, args.files, runs, machine["cores"], args.narrow)

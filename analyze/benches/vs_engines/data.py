@@ -33,7 +33,10 @@ def made_by(folder, recipe, make):
 
 
 def generate(folder, *options):
-    run(os.environ["WSP_DATASETS_BIN"], "generate", "--store", folder, *WHOLE, *options)
+    """What the options do not say is as in `WHOLE`."""
+    said = {option.split("=")[0] for option in options}
+    whole = [option for option in WHOLE if option.split("=")[0] not in said]
+    run(os.environ["WSP_DATASETS_BIN"], "generate", "--store", folder, *whole, *options)
 
 
 def fleet(folder, files, first_image=0, start="2026-11-01T00:00:00Z"):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compares `wsp merge` with DuckDB, Polars and ClickHouse over the same snapshot files, in one run on one machine.
-# Usage: run.sh [--files N] [--runs N] [--narrow] [--incremental [--older N]] [--work DIR] [--out FILE]
+# Compares `wsp merge` with DuckDB, Polars and ClickHouse over the same snapshot files, in one run on one machine; `wsp detect` with a scan.
+# Usage: run.sh [--files N] [--runs N] [--narrow] [--incremental [--older N]] [--detect] [--work DIR] [--out FILE]
 # WSP_BIN, WSP_DATASETS_BIN, WSP_NARROW_BIN name programs that are built already.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

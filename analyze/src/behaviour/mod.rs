@@ -1,7 +1,7 @@
 //! What rules look at: the nodes of snapshots, each with the process that owns it, what is above that, and what the process
 //! did in all. The columns are declared as `BEHAVIOUR` in `schemas`.
 
-mod activity;
+pub(crate) mod activity;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use wsp_schemas::tables::BEHAVIOUR;
 
 use crate::node::{Identity, target};
 use crate::rows::Builder;
-use activity::Activity;
+use activity::Activities;
 
 /// Columns of what a process did in all.
 const ACTIVITY: [&str; 9] = [
@@ -65,9 +65,28 @@ pub(crate) fn is_said(column: &str) -> bool {
     matches!(column, "in_profile" | "commonality")
 }
 
-/// Whether a column says the same of a node in every snapshot where all its attributes, and those of its process, are the same.
-pub(crate) fn is_lasting(column: &str) -> bool {
-    !ACTIVITY.contains(&column) && !OF_SNAPSHOT.contains(&column)
+/// On what a column depends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum DependsOn {
+    /// The node, and what is said of it and its process: it is the same wherever that is.
+    Node,
+    /// What the process did in all, too.
+    Activity,
+    /// The snapshot.
+    Snapshot,
+}
+
+impl DependsOn {
+    /// Of a column.
+    pub(crate) fn of(column: &str) -> Self {
+        if OF_SNAPSHOT.contains(&column) {
+            Self::Snapshot
+        } else if ACTIVITY.contains(&column) {
+            Self::Activity
+        } else {
+            Self::Node
+        }
+    }
 }
 
 /// A snapshot, and what is known of it.
@@ -75,6 +94,8 @@ pub(crate) fn is_lasting(column: &str) -> bool {
 pub(crate) struct Shown<'a> {
     pub(crate) scan: &'a Scan,
     pub(crate) context: Context,
+    /// Empty where nobody asks.
+    pub(crate) activity: &'a Activities,
 }
 
 /// A row of a snapshot; none for the snapshot as a whole.
@@ -92,7 +113,8 @@ impl Behaviour {
         let places: Vec<Place> = (0..scan.len()).map(|row| (0, Some(row))).chain([(0, None)]).collect();
         let all = BEHAVIOUR.columns.iter().map(|column| column.name.to_owned()).collect();
         let said = vec![said; scan.len()];
-        Self::of(&[Shown { scan, context: *context }], &places, &said, &all)
+        let activity = activity::of(scan);
+        Self::of(&[Shown { scan, context: *context, activity: &activity }], &places, &said, &all)
     }
 
     /// Some rows of some snapshots, and what a profile says of them as far as that is given. Columns that are not wanted are null,
@@ -103,8 +125,7 @@ impl Behaviour {
         said: &[Option<Said>],
         wanted: &BTreeSet<String>,
     ) -> Result<Self, ArrowError> {
-        let view =
-            View::new(snapshots, places, said, wanted.iter().any(|name| ACTIVITY.contains(&name.as_str())));
+        let view = View::new(snapshots, places, said);
         let mut columns = Builder::new(places.len());
         for column in BEHAVIOUR.columns {
             if column.name == "kind" || wanted.contains(column.name) {
@@ -151,29 +172,12 @@ struct View<'a> {
     said: &'a [Option<Said>],
     /// Rows of the processes that own the rows.
     processes: Vec<Option<(usize, usize)>>,
-    /// By snapshot; empty where nobody asks.
-    activity: Vec<Vec<Activity>>,
 }
 
 impl<'a> View<'a> {
-    fn new(
-        snapshots: &'a [Shown<'a>],
-        places: &'a [Place],
-        said: &'a [Option<Said>],
-        with_activity: bool,
-    ) -> Self {
+    fn new(snapshots: &'a [Shown<'a>], places: &'a [Place], said: &'a [Option<Said>]) -> Self {
         let process = |(at, row): &Place| Some((*at, process_of(snapshots[*at].scan, (*row)?)?));
-        Self {
-            snapshots,
-            places,
-            said,
-            processes: places.iter().map(process).collect(),
-            activity: if with_activity {
-                snapshots.iter().map(|shown| activity::of(shown.scan)).collect()
-            } else {
-                Vec::new()
-            },
-        }
+        Self { snapshots, places, said, processes: places.iter().map(process).collect() }
     }
 
     fn scan(&self, at: usize) -> &'a Scan {
@@ -257,9 +261,9 @@ impl<'a> View<'a> {
             ),
             _ if ACTIVITY.contains(&name) => out.int64(
                 name,
-                self.processes
-                    .iter()
-                    .map(|place| place.and_then(|(at, row)| self.activity.get(at)?.get(row)?.count(name))),
+                self.processes.iter().map(|place| {
+                    place.and_then(|(at, row)| self.snapshots[at].activity.get(row)?.count(name))
+                }),
             ),
             "in_profile" => {
                 out.bool(name, self.said().map(|said| said.map(|said| said.in_profile)));

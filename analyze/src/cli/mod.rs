@@ -132,7 +132,11 @@ pub fn main() -> ExitCode {
         |panic| tracing::debug!(panic = %panic.to_string().escape_debug(), "panic"),
     ));
     let ended = tokio::runtime::Runtime::new().map(|runtime| {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(run(cli.command))))
+        let run = std::panic::AssertUnwindSafe(|| runtime.block_on(run(cli.command)));
+        let ended = std::panic::catch_unwind(run);
+        // A command waits for all that it began: its threads are idle, and end with the process.
+        runtime.shutdown_background();
+        ended
     });
     let ending = match ended {
         Ok(Ok(ending)) => ending,

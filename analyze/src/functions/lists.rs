@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, StringArray};
+use arrow::array::{Array, AsArray, BooleanArray, ListArray, StringArray};
 use arrow::compute::{like, or, regexp_is_match_scalar};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
@@ -90,18 +90,18 @@ impl ScalarUDFImpl for Any {
             };
             found = or(&found, &self.test(elements, pattern)?)?;
         }
-        Ok(ColumnarValue::Array(any_of(list, &found)))
+        Ok(ColumnarValue::Array(Arc::new(any_of(list, &found))))
     }
 }
 
 /// Whether any element of each list was found.
-fn any_of(list: &ListArray, found: &BooleanArray) -> ArrayRef {
+pub(crate) fn any_of(list: &ListArray, found: &BooleanArray) -> BooleanArray {
     let is_found = |at: i32| usize::try_from(at).is_ok_and(|at| found.is_valid(at) && found.value(at));
     let any = (0..list.len()).map(|row| {
         let ends = list.offsets().get(row..row + 2)?;
         list.is_valid(row).then(|| (ends[0]..ends[1]).any(is_found))
     });
-    Arc::new(any.collect::<BooleanArray>())
+    any.collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod members;
 
 pub use addresses::{in_network, is_public};
 pub use arg_min::arg_min;
+pub(crate) use lists::any_of;
 pub use lists::{any_like, any_match};
 pub use members::{MAX_ORDINAL, MemberSet, MemberSetError, members_union};
 

@@ -3,6 +3,7 @@
 pub mod backtest;
 pub mod compact;
 pub mod detect;
+mod fetch;
 pub mod import;
 mod judgement;
 pub mod merge;

@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::hash::Hasher;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -240,28 +240,50 @@ impl Column {
         self.keys.get(row).map(|key| key == 1)
     }
 
-    /// Adds the value of a row to a hash.
-    pub(super) fn hash(&self, row: usize, state: &mut impl Hasher) {
-        let one = |at: usize, state: &mut dyn Hasher| match &self.values {
-            Values::Text(_) => match self.text(at) {
-                Some(text) => {
-                    state.write_usize(text.len());
-                    state.write(text.as_bytes());
-                }
-                None => state.write_usize(usize::MAX),
-            },
-            Values::Int32(_) => state.write_i64(self.int32(at).map_or(i64::MIN, i64::from)),
-            Values::Int64(_) => state.write_i64(self.int64(at).unwrap_or(i64::MIN)),
-            Values::Id(_) => state.write(&self.id(at).unwrap_or_default()),
-            Values::Bool => state.write_u8(self.bool(at).map_or(2, u8::from)),
-        };
-        if self.ends.is_none() {
-            one(row, state);
+    /// Adds a hash of the value, and of which column it is, to those of some rows; of a null, nothing. Each different value is
+    /// hashed once.
+    pub(super) fn add_hashes(
+        &self,
+        number: usize,
+        state: &impl BuildHasher,
+        hashes: &mut [u64],
+        is_wanted: impl Fn(usize) -> bool,
+    ) {
+        if self.ends.is_none() && matches!(self.keys, Keys::All(NULL)) {
             return;
         }
-        let elements = self.elements(row);
-        state.write_usize(elements.as_ref().map_or(usize::MAX, ExactSizeIterator::len));
-        elements.into_iter().flatten().for_each(|at| one(at, state));
+        let of_values: Vec<u64> = match &self.values {
+            Values::Text(texts) => {
+                (0..texts.len()).map(|key| state.hash_one((number, texts.get(key)))).collect()
+            }
+            Values::Int32(values) => values.iter().map(|value| state.hash_one((number, value))).collect(),
+            Values::Int64(values) => values.iter().map(|value| state.hash_one((number, value))).collect(),
+            Values::Id(values) => values.iter().map(|value| state.hash_one((number, value))).collect(),
+            Values::Bool => [false, true].map(|value| state.hash_one((number, value))).to_vec(),
+        };
+        let of_key = |key: usize| of_values.get(key).copied().unwrap_or_default();
+        let rows = hashes.iter_mut().enumerate().filter(|(row, _)| is_wanted(*row));
+        match (&self.ends, &self.keys) {
+            (Some(_), _) => rows.for_each(|(row, sum)| {
+                if let Some(elements) = self.elements(row) {
+                    let empty = state.hash_one((number, elements.len()));
+                    // The order counts.
+                    let hash = elements.fold(empty, |hash, at| {
+                        hash.rotate_left(5) ^ self.keys.get(at).map_or(u64::MAX, of_key)
+                    });
+                    *sum = sum.wrapping_add(hash);
+                }
+            }),
+            (None, Keys::All(key)) => {
+                let hash = of_key(*key as usize);
+                rows.for_each(|(_, sum)| *sum = sum.wrapping_add(hash));
+            }
+            // The key of a null is beyond all values.
+            (None, Keys::By(keys)) => rows.for_each(|(row, sum)| {
+                *sum = sum.wrapping_add(keys.get(row).map_or(0, |key| of_key(*key as usize)));
+            }),
+            (None, Keys::Each) => rows.for_each(|(row, sum)| *sum = sum.wrapping_add(of_key(row))),
+        }
     }
 
     /// The elements of a row's list; none where it is null.

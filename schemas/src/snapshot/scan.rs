@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher as _};
+use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::ArrayRef;
@@ -227,9 +227,9 @@ impl Scan {
         column.elements(row).into_iter().flatten().filter_map(|at| column.text(at))
     }
 
-    /// A hash of what is said of a row beside its identity, its times and its counts: rows of one node and one hash say the
+    /// By row: a hash of what is said beside its identity, its times and its counts. Rows of one node and one hash say the
     /// same, but for these. Comparable within one `state`.
-    pub fn fingerprint(&self, row: usize, state: &impl BuildHasher) -> u64 {
+    pub fn fingerprints(&self, state: &impl BuildHasher) -> Vec<u64> {
         const ALL: [usize; 3] = [place("phase"), place("origin"), place("lineage_complete")];
         const PROCESS: [usize; 14] = [
             place("file_origin"),
@@ -250,15 +250,20 @@ impl Scan {
         const FILE: [usize; 5] =
             [place("access"), place("mode"), place("path_raw"), place("path_source"), place("file_origin")];
         const SOCKET: [usize; 2] = [place("remote_ips"), place("name_source")];
-        let more: &[usize] = match self.kind(row) {
-            Kind::Process => &PROCESS,
-            Kind::File => &FILE,
-            Kind::Connect | Kind::Listen => &SOCKET,
-            Kind::Dns | Kind::Syscall | Kind::Capability => &[],
+        let mut hashes = vec![0; self.len()];
+        let mut add = |columns: &[usize], kinds: &[Kind]| {
+            let mut are_wanted = [false; Kind::ALL.len()];
+            kinds.iter().for_each(|kind| are_wanted[*kind as usize] = true);
+            for at in columns {
+                let is_wanted = |row| are_wanted[self.kind(row) as usize];
+                self.columns.columns[*at].add_hashes(*at, state, &mut hashes, is_wanted);
+            }
         };
-        let mut hash = state.build_hasher();
-        ALL.iter().chain(more).for_each(|at| self.columns.columns[*at].hash(row, &mut hash));
-        hash.finish()
+        add(&ALL, &Kind::ALL);
+        add(&PROCESS, &[Kind::Process]);
+        add(&FILE, &[Kind::File]);
+        add(&SOCKET, &[Kind::Connect, Kind::Listen]);
+        hashes
     }
 
     /// The column `events`.

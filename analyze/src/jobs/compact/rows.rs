@@ -1,5 +1,6 @@
 //! A snapshot file as rows of `activity`.
 
+use std::collections::BTreeMap;
 use std::iter::once;
 use std::sync::Arc;
 
@@ -49,10 +50,13 @@ pub(super) fn of(verified: &Verified, key: &SnapshotKey, bucket: i32) -> Result<
     out.text("writer", same(meta.writer.clone()));
     out.text("kernel", same(meta.kernel.clone()));
     let sensors = meta.sensors.iter().map(|sensor| format!("{}:{}", sensor.kind, sensor.hook));
-    out.text_list("sensors", std::iter::repeat_n(sensors.collect(), rows));
+    out.text_list("sensors", std::iter::repeat_n(sensors.collect::<Vec<String>>(), rows));
     let completeness = meta.completeness.iter();
     let completeness = completeness.map(|(kind, state)| (kind.clone(), state.as_str().to_owned()));
-    out.text_map("completeness", std::iter::repeat_n(Some(completeness.collect()), rows))?;
+    out.text_map(
+        "completeness",
+        std::iter::repeat_n(Some(completeness.collect::<BTreeMap<String, String>>()), rows),
+    )?;
     let lost = meta.lost.iter().map(|loss| {
         (format!("{}:{}", loss.kind, loss.cause), i64::try_from(loss.events).unwrap_or(i64::MAX))
     });

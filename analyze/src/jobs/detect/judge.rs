@@ -1,11 +1,12 @@
 //! Judges snapshots of one workload: by every rule, and by what its stable profile does not have.
 //!
 //! Containers of one workload behave alike. So a node is looked up in the profile once, and a rule is asked once for all rows
-//! that say the same of a node and its process; only rules about what differs from snapshot to snapshot are asked
-//! each time.
+//! that say the same of a node and its process, and for rules about what a process did in all, where it did as much. Only
+//! rules about the snapshot itself are asked each time.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,19 +17,17 @@ use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot::{DecodeError, Limits, NodeColumn, Scan, Scanner};
 
+use super::ask::{RuleGroup, Variants};
 use super::novelty::{Found, Group, Lookup, Novelty, id_of, told};
 use super::profile::Profile;
 use super::signal::{self, Context, ProfileContext, Signal};
 use super::{NOVELTY, Verdict};
-use crate::behaviour::{self, Behaviour, CONTAINER, Said, Shown, above, is_lasting, is_said, process_of};
+use crate::behaviour::activity::{self, Activities};
+use crate::behaviour::{self, DependsOn, Shown, above, process_of};
 use crate::jobs::judgement::{describe, disagreement};
 use crate::node::{Identity, target};
 use crate::rules::{Rule, Rules, Severity};
 
-/// Rows that rules are asked about at once.
-const ROWS_AT_ONCE: usize = 16_384;
-/// … and bytes of arguments and lineages in them.
-const BYTES_AT_ONCE: usize = 64 << 20;
 /// Places with something new in one snapshot.
 const MOST_GROUPS: usize = 1000;
 /// New nodes of one place that are told apart.
@@ -44,93 +43,18 @@ const STDIO: NodeColumn = NodeColumn::named("stdio");
 const FILE_ORIGIN: NodeColumn = NodeColumn::named("file_origin");
 const PATH_RAW: NodeColumn = NodeColumn::named("path_raw");
 const CWD: NodeColumn = NodeColumn::named("cwd");
-const SCRIPT: NodeColumn = NodeColumn::named("script");
 const REMOTE_IPS: NodeColumn = NodeColumn::named("remote_ips");
 
 /// What all snapshots of a run are judged with.
 #[derive(Debug)]
 pub(super) struct Means {
-    /// Rules that look at nothing that differs between snapshots, and the columns that they look at.
-    lasting: RuleGroup,
-    passing: RuleGroup,
+    /// Rules by what decides on them, and the columns that they look at.
+    of_node: RuleGroup,
+    of_activity: RuleGroup,
+    of_snapshot: RuleGroup,
     pub(super) limits: Limits,
     pub(super) most_signals: usize,
     pub(super) detected_at: DateTime<Utc>,
-}
-
-#[derive(Debug, Default)]
-struct RuleGroup {
-    rules: Vec<Arc<Rule>>,
-    columns: BTreeSet<String>,
-}
-
-impl RuleGroup {
-    fn add(&mut self, rule: &Arc<Rule>) {
-        self.columns.extend(rule.predicate.columns().iter().cloned());
-        self.rules.push(Arc::clone(rule));
-    }
-
-    /// Whether any of them may hold for rows of a kind.
-    fn may_hold(&self, kind: &str) -> bool {
-        self.rules.iter().any(|rule| rule.predicate.kinds().is_none_or(|kinds| kinds.contains(kind)))
-    }
-
-    /// The kinds of rows that some of them may hold for.
-    fn kinds(&self) -> Vec<Kind> {
-        Kind::ALL.into_iter().filter(|kind| self.may_hold(kind.as_str())).collect()
-    }
-
-    /// By row: which of the rules hold. A row that a rule cannot be asked about, it does not match; that it could not is told.
-    fn holding(
-        &self,
-        snapshots: &[Shown<'_>],
-        places: &[behaviour::Place],
-        lookup: Option<&mut Lookup<'_>>,
-        failed: &mut BTreeMap<String, String>,
-    ) -> Result<Vec<Vec<usize>>, DataFusionError> {
-        let mut holding = vec![Vec::new(); places.len()];
-        let asks = self.columns.iter().any(|column| is_said(column));
-        let mut lookup = lookup.filter(|_| asks);
-        let mut start = 0;
-        while start < places.len() {
-            let places = &places[start..start + rows_at_once(snapshots, &places[start..])];
-            let said: Vec<Option<Said>> = match lookup.as_deref_mut() {
-                Some(lookup) => places
-                    .iter()
-                    .map(|(at, row)| row.and_then(|row| lookup.said(snapshots[*at].scan, row)))
-                    .collect(),
-                None => Vec::new(),
-            };
-            let rows = Behaviour::of(snapshots, places, &said, &self.columns)?;
-            for (at, rule) in self.rules.iter().enumerate() {
-                let (found, error) = rule.predicate.holds_where_it_can(rows.rows());
-                if let Some(error) = error {
-                    failed.entry(rule.id.clone()).or_insert_with(|| error.strip_backtrace());
-                }
-                found.values().set_indices().for_each(|row| holding[start + row].push(at));
-            }
-            start += places.len();
-        }
-        Ok(holding)
-    }
-}
-
-/// How many rows can be asked about at once: each repeats the arguments and the lineage of its process.
-fn rows_at_once(snapshots: &[Shown<'_>], places: &[behaviour::Place]) -> usize {
-    let mut bytes = 0;
-    for (count, (at, row)) in places.iter().take(ROWS_AT_ONCE).enumerate() {
-        let scan = snapshots[*at].scan;
-        if let Some(process) = row.and_then(|row| process_of(scan, row)) {
-            let text = |column, row| scan.text(column, row).map_or(0, str::len);
-            bytes += scan.texts(ARGS, process).map(str::len).sum::<usize>();
-            bytes += above(scan, process).map(|row| text(EXE, row)).sum::<usize>();
-            bytes += [EXE, CWD, SCRIPT].iter().map(|column| text(*column, process)).sum::<usize>();
-        }
-        if bytes > BYTES_AT_ONCE {
-            return count.max(1);
-        }
-    }
-    places.len().min(ROWS_AT_ONCE)
 }
 
 impl Means {
@@ -140,12 +64,23 @@ impl Means {
         most_signals: usize,
         detected_at: DateTime<Utc>,
     ) -> Self {
-        let (mut lasting, mut passing) = (RuleGroup::default(), RuleGroup::default());
+        let mut means = Self {
+            of_node: RuleGroup::default(),
+            of_activity: RuleGroup::default(),
+            of_snapshot: RuleGroup::default(),
+            limits,
+            most_signals,
+            detected_at,
+        };
         for rule in rules.iter() {
-            let is_lasting = rule.predicate.columns().iter().all(|column| is_lasting(column));
-            if is_lasting { lasting.add(rule) } else { passing.add(rule) }
+            let columns = rule.predicate.columns().iter();
+            match columns.map(|column| DependsOn::of(column)).max() {
+                None | Some(DependsOn::Node) => means.of_node.add(rule),
+                Some(DependsOn::Activity) => means.of_activity.add(rule),
+                Some(DependsOn::Snapshot) => means.of_snapshot.add(rule),
+            }
         }
-        Self { lasting, passing, limits, most_signals, detected_at }
+        means
     }
 }
 
@@ -169,11 +104,13 @@ pub(super) struct Judge<'a> {
     lookup: Option<Lookup<'a>>,
     scanner: Scanner,
     state: foldhash::fast::RandomState,
-    /// Rows that say the same, by (node, what is said of it, what is said of its process).
-    variants: HashMap<(u32, u64, u64), usize, foldhash::fast::RandomState>,
-    /// Where the first row of each variant is.
-    firsts: Vec<behaviour::Place>,
+    /// Of rows that say the same of a node and its process …
+    of_node: Variants,
+    /// … and whose process did as much.
+    of_activity: Variants,
     read: Vec<Read>,
+    /// Bytes of it.
+    held: usize,
     verdicts: Vec<Verdict>,
 }
 
@@ -185,8 +122,18 @@ type Match<'a> = (Option<usize>, &'a Arc<Rule>);
 struct Read {
     candidate: Candidate,
     scan: Scan,
-    /// By row; rows that no lasting rule may hold for have none.
-    variants: Vec<Option<usize>>,
+    /// Empty where no rule asks.
+    activity: Activities,
+    /// Variants by row, of those that rules about nodes, and about activity, may hold for.
+    of_node: Vec<(usize, usize)>,
+    of_activity: Vec<(usize, usize)>,
+}
+
+impl Read {
+    fn memory(&self) -> usize {
+        let variants = self.of_node.len() + self.of_activity.len();
+        self.scan.memory() + self.activity.memory() + variants * size_of::<(usize, usize)>()
+    }
 }
 
 impl<'a> Judge<'a> {
@@ -204,9 +151,10 @@ impl<'a> Judge<'a> {
             lookup: profile.filter(|profile| profile.revision.is_stable).map(Lookup::new),
             scanner: Scanner::default(),
             state: foldhash::fast::RandomState::default(),
-            variants: HashMap::default(),
-            firsts: Vec::new(),
+            of_node: Variants::default(),
+            of_activity: Variants::default(),
             read: Vec::new(),
+            held: 0,
             verdicts: Vec::new(),
         }
     }
@@ -215,8 +163,9 @@ impl<'a> Judge<'a> {
     pub(super) fn add(&mut self, candidate: Candidate, bytes: &Bytes) {
         match self.scan(&candidate, bytes) {
             Ok(scan) => {
-                let variants = self.variants_of(&scan);
-                self.read.push(Read { candidate, scan, variants });
+                let read = self.varied(candidate, scan);
+                self.held += read.memory();
+                self.read.push(read);
             }
             Err(reason) => self.verdicts.push(Verdict::damaged(candidate, self.bucket, reason)),
         }
@@ -231,34 +180,36 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn variants_of(&mut self, scan: &Scan) -> Vec<Option<usize>> {
-        let lasting = &self.means.lasting;
-        let asked = lasting.kinds();
+    /// Finds out which rows say what others said.
+    fn varied(&mut self, candidate: Candidate, scan: Scan) -> Read {
+        let Means { of_node, of_activity, .. } = self.means;
         let snapshot = self.read.len();
-        let said: Vec<u64> = (0..scan.len()).map(|row| scan.fingerprint(row, &self.state)).collect();
-        (0..scan.len())
-            .map(|row| {
-                let kind = scan.kind(row);
-                if !asked.contains(&kind) {
-                    return None;
-                }
-                let owner = match kind {
-                    Kind::Process => 0,
-                    _ => scan.owner(row).map_or(0, |owner| said[owner]),
-                };
-                let next = self.firsts.len();
-                let variant = *self.variants.entry((scan.numbers()[row], said[row], owner)).or_insert(next);
-                if variant == next {
-                    self.firsts.push((snapshot, Some(row)));
-                }
-                Some(variant)
-            })
-            .collect()
+        let own = scan.fingerprints(&self.state);
+        // What is below a process tells of it, too.
+        let said = |row: usize| match (scan.kind(row), scan.owner(row)) {
+            (Kind::Process, _) | (_, None) => own[row],
+            (_, Some(owner)) => self.state.hash_one((own[row], own[owner])),
+        };
+        let asked = |group: &RuleGroup| -> Vec<usize> {
+            (0..scan.len()).filter(|row| group.asks(Some(scan.kind(*row)))).collect()
+        };
+        let rows = asked(of_node);
+        let variant = |row| (row, self.of_node.of(scan.numbers()[row], said(row), (snapshot, Some(row))));
+        let variants = rows.into_iter().map(variant).collect();
+        let activity = if of_activity.is_empty() { Activities::default() } else { activity::of(&scan) };
+        let rows = asked(of_activity);
+        let variant = |row| {
+            let did = process_of(&scan, row).and_then(|process| activity.get(process));
+            let said = self.state.hash_one((said(row), did));
+            (row, self.of_activity.of(scan.numbers()[row], said, (snapshot, Some(row))))
+        };
+        let variants_of_activity = rows.into_iter().map(variant).collect();
+        Read { candidate, of_node: variants, of_activity: variants_of_activity, activity, scan }
     }
 
     /// Memory that it takes, about.
     pub(super) fn memory(&self) -> usize {
-        self.read.iter().map(|read| read.scan.memory()).sum::<usize>() + self.scanner.memory()
+        self.held + self.scanner.memory()
     }
 
     /// Judges what was read; also gives rules that could not be asked about some row, with the first error of each.
@@ -269,38 +220,39 @@ impl<'a> Judge<'a> {
         let shown: Vec<Shown<'_>> = read
             .iter()
             .zip(&contexts)
-            .map(|(read, context)| Shown { scan: &read.scan, context: *context })
+            .map(|(read, context)| Shown { scan: &read.scan, context: *context, activity: &read.activity })
             .collect();
         let means = self.means;
-        let lasting = means.lasting.holding(&shown, &self.firsts, self.lookup.as_mut(), &mut failed)?;
-        let mut wanted = Vec::new();
-        let asked = means.passing.kinds();
-        for (at, read) in read.iter().enumerate() {
-            let is_asked = |row: &usize| asked.contains(&read.scan.kind(*row));
-            wanted.extend((0..read.scan.len()).filter(is_asked).map(|row| (at, Some(row))));
-            if means.passing.may_hold(CONTAINER) {
-                wanted.push((at, None));
+        let Means { of_node, of_activity, of_snapshot, .. } = means;
+        let by_node = of_node.holding(&shown, self.of_node.firsts(), self.lookup.as_mut(), &mut failed)?;
+        let firsts = self.of_activity.firsts();
+        let by_activity = of_activity.holding(&shown, firsts, self.lookup.as_mut(), &mut failed)?;
+        let mut rows = Vec::new();
+        if !of_snapshot.is_empty() {
+            for (at, read) in read.iter().enumerate() {
+                let is_asked = |row: &usize| of_snapshot.asks(Some(read.scan.kind(*row)));
+                rows.extend((0..read.scan.len()).filter(is_asked).map(|row| (at, Some(row))));
             }
         }
-        // A rule about the container as a whole may look at lasting columns only.
-        let whole: Vec<behaviour::Place> = if means.lasting.may_hold(CONTAINER) {
-            (0..read.len()).map(|at| (at, None)).collect()
-        } else {
-            Vec::new()
-        };
-        let passing = means.passing.holding(&shown, &wanted, self.lookup.as_mut(), &mut failed)?;
-        let of_whole = means.lasting.holding(&shown, &whole, None, &mut failed)?;
+        let by_row = of_snapshot.holding(&shown, &rows, self.lookup.as_mut(), &mut failed)?;
         let mut matches: Vec<Vec<Match<'_>>> = vec![Vec::new(); read.len()];
         for (at, read) in read.iter().enumerate() {
-            for (row, variant) in read.variants.iter().enumerate() {
-                let rules = variant.map_or(&[] as &[usize], |variant| &lasting[variant]);
-                matches[at].extend(rules.iter().map(|rule| (Some(row), &means.lasting.rules[*rule])));
+            for (variants, holding, group) in
+                [(&read.of_node, &by_node, of_node), (&read.of_activity, &by_activity, of_activity)]
+            {
+                for (row, variant) in variants {
+                    matches[at].extend(holding[*variant].iter().map(|rule| (Some(*row), group.rule(*rule))));
+                }
             }
         }
-        let groups = [(&wanted, &passing, &means.passing), (&whole, &of_whole, &means.lasting)];
-        for (places, holding, group) in groups {
-            for ((at, row), rules) in places.iter().zip(holding) {
-                matches[*at].extend(rules.iter().map(|rule| (*row, &group.rules[*rule])));
+        for ((at, row), rules) in rows.iter().zip(by_row) {
+            matches[*at].extend(rules.iter().map(|rule| (*row, of_snapshot.rule(*rule))));
+        }
+        // The container as a whole, which any rule may be about.
+        let whole: Vec<behaviour::Place> = (0..read.len()).map(|at| (at, None)).collect();
+        for group in [of_node, of_activity, of_snapshot].into_iter().filter(|group| group.asks(None)) {
+            for (at, rules) in group.holding(&shown, &whole, None, &mut failed)?.into_iter().enumerate() {
+                matches[at].extend(rules.iter().map(|rule| (None, group.rule(*rule))));
             }
         }
         let mut verdicts = std::mem::take(&mut self.verdicts);
@@ -377,7 +329,7 @@ impl<'a> Judge<'a> {
             novelty: *novelty,
             node: id_of(scan, *row),
             kind: scan.kind(*row),
-            target: signal::bounded(&target(&Identity::of(scan, *row)), ATTRIBUTE_BYTES),
+            target: signal::bounded(&target(&Identity::of(scan, *row)), ATTRIBUTE_BYTES).into_owned(),
             first: at(scan, scan.first_seen_ms(*row)),
             last: at(scan, scan.last_seen_ms(*row)),
             events: scan.events(*row),
@@ -531,7 +483,8 @@ impl NewThings {
         if nodes > lines.len() {
             lines.push(format!("and {} more", nodes - lines.len()));
         }
-        signal.attributes.insert("new".to_owned(), signal::bounded(&lines.join("\n"), ATTRIBUTE_BYTES * 4));
+        let lines = signal::bounded(&lines.join("\n"), ATTRIBUTE_BYTES * 4).into_owned();
+        signal.attributes.insert("new".to_owned(), lines);
         let exe = signal.exe.as_deref().unwrap_or_default();
         let what = if stands.kind == Kind::Process {
             stands.target.clone()
@@ -554,7 +507,7 @@ fn attributes(scan: &Scan, row: usize, process: Option<usize>) -> BTreeMap<Strin
     let mut found = BTreeMap::new();
     let mut add = |name: &str, text: String| {
         if !text.is_empty() {
-            found.insert(name.to_owned(), signal::bounded(&text, ATTRIBUTE_BYTES));
+            found.insert(name.to_owned(), signal::bounded(&text, ATTRIBUTE_BYTES).into_owned());
         }
     };
     let list = |column, row| {

@@ -4,6 +4,7 @@
 //! Plan from LIST → load the profiles of a bucket → read and judge, some snapshots of one workload at a time → commit signals, then
 //! what was judged. A snapshot is judged once: after a merge decided on it, since what a profile learns from is not new.
 
+mod ask;
 mod judge;
 mod novelty;
 mod plan;
@@ -15,11 +16,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::Utc;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use object_store::ObjectStoreExt as _;
-use object_store::path::Path;
 use serde::Serialize;
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::keys::SnapshotKey;
@@ -28,6 +26,7 @@ use wsp_schemas::store::Store;
 use wsp_schemas::tables::DETECTIONS;
 
 use super::Progress;
+use super::fetch::{Files, Unfetched};
 use super::merge::{MergeError, Problem};
 use super::retry::Patience;
 use super::suppress;
@@ -136,6 +135,22 @@ impl Report {
     /// Signals raised.
     pub fn raised(&self) -> usize {
         self.signals.values().sum()
+    }
+
+    /// Adds what was written of a part of the snapshots.
+    fn add(&mut self, part: Self) {
+        let counts = [
+            (&mut self.judged, part.judged),
+            (&mut self.looked_up, part.looked_up),
+            (&mut self.suppressed, part.suppressed),
+            (&mut self.dropped, part.dropped),
+        ];
+        counts.into_iter().for_each(|(all, more)| *all += more);
+        part.signals.into_iter().for_each(|(rule, more)| *self.signals.entry(rule).or_default() += more);
+        for (all, more) in [(&mut self.severities, part.severities), (&mut self.contexts, part.contexts)] {
+            more.into_iter().for_each(|(word, more)| *all.entry(word).or_default() += more);
+        }
+        self.damaged.extend(part.damaged);
     }
 
     fn count(&mut self, verdict: &Verdict) {
@@ -290,19 +305,19 @@ async fn attempt(
     let plan = plan::make(store, &tables, &signals, &detections, &revisions, options, report).await?;
     progress.total(plan.work.values().map(|work| work.len() as u64).sum(), "snapshots");
     let means = Arc::new(Means::new(rules, options.limits, options.most_signals, Utc::now()));
-    let rules_hash = rules.hash().to_hex().to_string();
+    let writer = Arc::new(write::Writer {
+        rules: rules.hash().to_hex().to_string(),
+        detected_at: means.detected_at,
+        most_signals: options.most_signals,
+        hides,
+        at_once: options.resources.partitions(),
+    });
 
     let run = Run { store, tables: &tables, revisions: &revisions, options, means: &means, progress };
     for wave in waves(plan.work, options.files_per_batch) {
         progress.stage("judging snapshots");
         let verdicts = run.judge(wave, report).await?;
         progress.stage("committing");
-        let writer = write::Writer {
-            rules: &rules_hash,
-            detected_at: means.detected_at,
-            most_signals: options.most_signals,
-            hides: &hides,
-        };
         (signals, detections) = writer.commit(signals, detections, verdicts, report).await?;
     }
     // What was not there is to be found again.
@@ -361,16 +376,16 @@ impl Run<'_> {
     async fn judge(&self, units: Vec<Unit>, report: &mut Report) -> Result<Vec<Verdict>, DetectError> {
         let profiles = self.profiles(&units).await?;
         let workers = self.options.resources.partitions();
-        let files = match (self.options.concurrency, self.store.url.scheme()) {
-            (0, "file") => 2,
-            (0, _) => 16,
-            (files, _) => files,
+        let files = Files::of(self.store);
+        let ahead = match self.options.concurrency {
+            0 => files.ahead(),
+            ahead => ahead,
         };
         let judged = stream::iter(units).map(|unit| {
             let profile = profiles.get(&unit.workload).cloned();
-            let (store, means) = (self.store.clone(), Arc::clone(self.means));
+            let (files, means) = (files.clone(), Arc::clone(self.means));
             async move {
-                let judged = judge_units(&store, &means, profile, &unit, files).await;
+                let judged = judge_units(&files, &means, profile, &unit, ahead).await;
                 self.progress.done(unit.candidates.len() as u64);
                 judged
             }
@@ -392,10 +407,11 @@ impl Run<'_> {
                 wanted.entry(unit.bucket).or_default().insert(unit.workload, revision.clone());
             }
         }
+        let files = Arc::new(self.tables.nodes.files()?);
         let loaded = stream::iter(wanted).map(|(bucket, wanted)| {
-            let nodes = self.tables.nodes.clone();
+            let (nodes, files) = (self.tables.nodes.clone(), Arc::clone(&files));
             async move {
-                let task = tokio::spawn(async move { profile::load(&nodes, bucket, &wanted).await });
+                let task = tokio::spawn(async move { profile::load(&nodes, &files, bucket, &wanted).await });
                 task.await.map_err(|error| ended(&error))?.map_err(DetectError::from)
             }
         });
@@ -419,15 +435,15 @@ fn ended(error: &tokio::task::JoinError) -> DetectError {
 
 /// Judges a unit; where that ends unexpectedly, each of its snapshots by itself, so that one costs itself only.
 async fn judge_units(
-    store: &Store,
+    files: &Files,
     means: &Arc<Means>,
     profile: Option<Arc<Profile>>,
     unit: &Unit,
-    files: usize,
+    ahead: usize,
 ) -> Result<Judged, DetectError> {
     let judge = |unit: Unit| {
-        let (store, means, profile) = (store.clone(), Arc::clone(means), profile.clone());
-        tokio::spawn(judge_unit(store, means, profile, unit, files))
+        let (files, means, profile) = (files.clone(), Arc::clone(means), profile.clone());
+        tokio::spawn(judge_unit(files, means, profile, unit, ahead))
     };
     if let Ok(judged) = judge(unit.clone()).await {
         return judged;
@@ -452,24 +468,24 @@ async fn judge_units(
 }
 
 async fn judge_unit(
-    store: Store,
+    files: Files,
     means: Arc<Means>,
     profile: Option<Arc<Profile>>,
     unit: Unit,
-    files: usize,
+    ahead: usize,
 ) -> Result<Judged, DetectError> {
     let mut judged = Judged::default();
     let begin = || Judge::new(&means, unit.bucket, unit.workload, profile.as_deref());
     let mut judge = begin();
     let fetched = stream::iter(unit.candidates).map(|candidate| {
-        let store = &store;
+        let files = &files;
         let limit = means.limits.file_bytes;
         async move {
-            let bytes = fetch(store, &candidate, limit).await;
+            let bytes = files.whole(&candidate.object_key, candidate.size, limit).await;
             (candidate, bytes)
         }
     });
-    let mut fetched = fetched.buffered(files);
+    let mut fetched = fetched.buffered(ahead);
     loop {
         let next = fetched.next().await;
         // What is held is bounded, whatever the files hold.
@@ -480,21 +496,15 @@ async fn judge_unit(
         }
         match next {
             Some((candidate, Ok(bytes))) => judge.add(candidate, &bytes),
+            Some((candidate, Err(error @ Unfetched::TooLarge { .. }))) => {
+                judged.verdicts.push(Verdict::damaged(candidate, unit.bucket, error.to_string()));
+            }
             Some((candidate, Err(error))) => {
                 judged.unavailable.push(Problem { object: candidate.object_key, reason: error.to_string() });
             }
             None => return Ok(judged),
         }
     }
-}
-
-async fn fetch(store: &Store, candidate: &Candidate, limit: usize) -> object_store::Result<Bytes> {
-    let path = Path::parse(&candidate.object_key)?;
-    // What is too large is refused by its size, and not read.
-    if usize::try_from(candidate.size).map_or(true, |size| size > limit) {
-        return store.objects.get_range(&path, 0..limit as u64 + 1).await;
-    }
-    store.objects.get(&path).await?.bytes().await
 }
 
 #[cfg(test)]

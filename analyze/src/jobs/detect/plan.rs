@@ -46,31 +46,30 @@ pub(super) async fn make(
     let buckets = tables.ledger.buckets()?;
     let stood = signals.application(DETECT_WATERMARK).await?;
     let from = stood.filter(|_| !options.rescan).and_then(|hour| hour_before(hour, options));
-    let listed = listing::objects(store, from).await.map_err(DetectError::of_listing)?;
+    // Keys begin with the hour of their upload.
+    let first = from.map(keys::snapshots_from).unwrap_or_default();
+    let listed = async { listing::objects(store, from).await.map_err(DetectError::of_listing) };
+    let judged = async { judged(detections, &first).await.map_err(DetectError::from) };
+    let decided = async { decided(&tables.ledger, &first).await.map_err(DetectError::from) };
+    let (listed, judged, decided) = tokio::try_join!(listed, judged, decided)?;
     report.listed = listed.len();
-    let first = listed.first().map(|object| object.location.to_string()).unwrap_or_default();
-    let first = from.map(keys::snapshots_from).unwrap_or_default().min(first);
-    let judged = judged(detections, &first).await?;
-    let decided = decided(&tables.ledger, &first).await?;
     let merged = tables.profiles.application(MERGE_WATERMARK).await?;
 
     let mut plan = Plan::default();
     let hour = |time: DateTime<Utc>| time.timestamp().div_euclid(3600);
     let now = Utc::now();
     // Beyond what merges have seen nothing is settled.
-    let mut reached = None;
+    let keys = listed.iter().rev().filter_map(|object| SnapshotKey::parse(object.location.as_ref()).ok());
+    let reached = keys.map(|key| key.uploaded).find(|uploaded| *uploaded <= now).map(hour);
     let mut waiting = i64::MAX;
     for object in listed {
-        // What has no key of ours, a merge moves to quarantine.
-        let Ok(key) = SnapshotKey::parse(object.location.as_ref()) else { continue };
-        if key.uploaded <= now {
-            reached = reached.max(Some(hour(key.uploaded)));
-        }
-        let object_key = object.location.to_string();
-        if judged.contains(&object_key) {
+        if judged.contains(object.location.as_ref()) {
             report.known += 1;
             continue;
         }
+        // What has no key of ours, a merge moves to quarantine.
+        let Ok(key) = SnapshotKey::parse(object.location.as_ref()) else { continue };
+        let object_key = String::from(object.location);
         let is_late = match decided.get(&object_key) {
             Some(Decided::Admitted | Decided::Kept) => false,
             Some(Decided::Refused) => continue,

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hash};
+use std::sync::OnceLock;
 
-use arrow::array::{Array, AsArray, RecordBatch};
 use regex::Regex;
 use wsp_schemas::identity::{self, Kind, NodeId, RootKind};
 use wsp_schemas::image::WorkloadKey;
@@ -12,10 +12,10 @@ use crate::functions::MemberSet;
 use crate::jobs::merge::fold::{self, Template};
 use crate::node::{Identity, target};
 use crate::rows::Reader;
-use crate::tables::{OpenTable, ProfileTables, Selection, TableError};
+use crate::tables::{DataFile, OpenTable, ProfileTables, Selection, TableError};
 
 /// Columns that are read.
-const COLUMNS: [&str; 31] = [
+const COLUMNS: [&str; 27] = [
     "workload_key",
     "revision",
     "node_id",
@@ -43,10 +43,6 @@ const COLUMNS: [&str; 31] = [
     "overflow",
     "rare",
     "members",
-    "snapshot_count",
-    "first_seen",
-    "status",
-    "bucket",
 ];
 
 /// One revision of a workload's profile, as its row in `profiles` says.
@@ -142,6 +138,8 @@ pub(crate) struct ProfileNode {
     pub(crate) eligible: i32,
     /// Of a row that stands for others: what their names look like.
     pub(crate) pattern: Option<String>,
+    /// The pattern, once it was asked; none where it is none.
+    regex: OnceLock<Option<Box<Regex>>>,
     lineage_complete: bool,
     collapsed_into: Option<NodeId>,
     /// What it hangs from.
@@ -165,10 +163,10 @@ pub(crate) struct Profile {
     nodes: Vec<ProfileNode>,
     // Keys are hashes, or come from containers: seeded at random.
     by_id: HashMap<NodeId, usize, foldhash::fast::RandomState>,
-    patterns: HashMap<Place, Vec<(Regex, usize)>>,
+    patterns: HashMap<Place, Vec<usize>>,
     /// The same whatever process they hang from.
-    loose_patterns: HashMap<(Kind, String, String), Vec<(Regex, usize)>>,
-    by_target: HashMap<u64, Vec<usize>>,
+    loose_patterns: HashMap<(Kind, String, String), Vec<usize>>,
+    by_target: HashMap<u64, Vec<usize>, foldhash::fast::RandomState>,
     /// What names of siblings look like where nearly each container has one of its own, in crowds that are too small to be folded.
     expected: HashMap<Place, Vec<Template>>,
     /// Files and names that one container had, until the crowds among them are known.
@@ -177,7 +175,7 @@ pub(crate) struct Profile {
     overflowed: HashSet<Place>,
     /// Processes by their executables.
     programs: HashMap<String, Vec<usize>>,
-    folders: HashSet<u64>,
+    folders: HashSet<u64, foldhash::fast::RandomState>,
     state: foldhash::fast::RandomState,
 }
 
@@ -197,18 +195,23 @@ impl Profile {
             by_id: HashMap::default(),
             patterns: HashMap::new(),
             loose_patterns: HashMap::new(),
-            by_target: HashMap::new(),
+            by_target: HashMap::default(),
             expected: HashMap::new(),
             rare: HashMap::new(),
             overflowed: HashSet::new(),
             programs: HashMap::new(),
-            folders: HashSet::new(),
+            folders: HashSet::default(),
             state: foldhash::fast::RandomState::default(),
         }
     }
 
-    fn add(&mut self, batch: &RecordBatch, row: usize) {
-        let read = Reader::new(batch);
+    fn reserve(&mut self, rows: usize) {
+        self.nodes.reserve(rows);
+        self.by_id.reserve(rows);
+        self.by_target.reserve(rows);
+    }
+
+    fn add(&mut self, read: &Reader<'_>, row: usize) {
         let id = |name| read.bytes(name, row).and_then(|bytes| bytes.try_into().ok()).map(NodeId::from_bytes);
         let kind = read.text("kind", row).and_then(Kind::parse);
         let (Some(node_id), Some(kind)) = (id("node_id"), kind) else { return };
@@ -225,6 +228,7 @@ impl Profile {
             hosts: read.int32("host_count", row).unwrap_or_default(),
             eligible: read.int32("eligible_containers", row).unwrap_or_default(),
             pattern: text("pattern").map(str::to_owned),
+            regex: OnceLock::new(),
             lineage_complete: read.bool("lineage_complete", row).unwrap_or_default(),
             collapsed_into: id("collapsed_into"),
             parent: id("parent_id"),
@@ -234,29 +238,28 @@ impl Profile {
             root_kind: text("root_kind").and_then(RootKind::parse),
         });
         self.by_id.insert(node_id, at);
-        let place = sibling.place(id("parent_id"));
+        let place = || sibling.place(id("parent_id"));
         if read.int64("overflow", row).is_some()
-            && let Some((place, _)) = &place
+            && let Some((place, _)) = place()
         {
-            self.overflowed.insert(place.clone());
+            self.overflowed.insert(place);
         }
         match text("pattern") {
-            Some(signature) => {
+            Some(_) => {
                 // What is folded below several folded processes is found by its id.
-                let whole = Regex::new(&format!("^(?:{signature})$"));
-                if let (Ok(regex), Some((place, _))) = (whole, place) {
+                if let Some((place, _)) = place() {
                     let loose = (place.0, identity.exe.unwrap_or_default().to_owned(), place.3.clone());
                     let loose = if is_process { (place.0, String::new(), place.3.clone()) } else { loose };
-                    self.loose_patterns.entry(loose).or_default().push((regex.clone(), at));
-                    self.patterns.entry(place).or_default().push((regex, at));
+                    self.loose_patterns.entry(loose).or_default().push(at);
+                    self.patterns.entry(place).or_default().push(at);
                 }
             }
             None => {
                 let is_rare = read.bool("rare", row) == Some(true) && id("collapsed_into").is_none();
-                let members = read.bytes("members", row).map(MemberSet::from_bytes);
-                if let (Some(Ok(members)), Some((place, name))) = (members, place)
+                if is_rare
                     && matches!(kind, Kind::File | Kind::Dns)
-                    && is_rare
+                    && let Some(Ok(members)) = read.bytes("members", row).map(MemberSet::from_bytes)
+                    && let Some((place, name)) = place()
                 {
                     let first = members.iter().next().unwrap_or_default();
                     self.rare.entry(place).or_default().push((name.to_owned(), first));
@@ -326,7 +329,7 @@ impl Profile {
     /// The pattern that a name matches, below a process as it is shown.
     pub(crate) fn by_pattern(&self, sibling: &Sibling<'_>, parent: Option<NodeId>) -> Option<usize> {
         let (place, name) = sibling.place(parent)?;
-        matching(self.patterns.get(&place)?, name)
+        self.matching(self.patterns.get(&place)?, name)
     }
 
     /// Whether the profile does not keep all siblings of a place, so that it says nothing about others.
@@ -356,7 +359,12 @@ impl Profile {
             Kind::Process => String::new(),
             _ => sibling.identity.exe.unwrap_or_default().to_owned(),
         };
-        matching(self.loose_patterns.get(&(place.0, exe, place.3))?, name).filter(may)
+        self.matching(self.loose_patterns.get(&(place.0, exe, place.3))?, name).filter(may)
+    }
+
+    /// The first of some patterns that a name matches.
+    fn matching(&self, patterns: &[usize], name: &str) -> Option<usize> {
+        patterns.iter().copied().find(|at| self.nodes[*at].matches(name))
     }
 
     /// Processes of an executable, with what is above each, the nearest first.
@@ -403,11 +411,13 @@ fn folder_of<'a>(identity: &Identity<'a>) -> Option<&'a str> {
     Some(identity.name?.rsplit_once('/')?.0)
 }
 
-fn matching(patterns: &[(Regex, usize)], name: &str) -> Option<usize> {
-    patterns.iter().find(|(regex, _)| regex.is_match(name)).map(|(_, at)| *at)
-}
-
 impl ProfileNode {
+    /// Whether a name is like those that a pattern stands for.
+    fn matches(&self, name: &str) -> bool {
+        let compile = || Regex::new(&format!("^(?:{})$", self.pattern.as_deref()?)).ok().map(Box::new);
+        self.regex.get_or_init(compile).as_ref().is_some_and(|regex| regex.is_match(name))
+    }
+
     /// Executable of a process.
     pub(crate) fn exe(&self) -> &str {
         self.exe.as_deref().unwrap_or_default()
@@ -422,32 +432,35 @@ impl<'a> Sibling<'a> {
     }
 }
 
-/// The profiles of some workloads of one bucket: the given revisions.
+/// The profiles of some workloads of one bucket: the given revisions. `files` are those of the table.
 pub(crate) async fn load(
     nodes: &OpenTable,
+    files: &[DataFile],
     bucket: i32,
     wanted: &BTreeMap<WorkloadKey, Revision>,
 ) -> Result<HashMap<WorkloadKey, Profile>, TableError> {
     let keys: BTreeSet<String> = wanted.keys().map(ToString::to_string).collect();
     let mut profiles: HashMap<WorkloadKey, Profile> =
         wanted.iter().map(|(key, revision)| (*key, Profile::new(revision.clone()))).collect();
-    let files = nodes.files()?;
     let files =
         files.iter().filter(|file| file.bucket() == Some(bucket) && file.may_hold("workload_key", &keys));
     let select = Selection { columns: Some(&COLUMNS), workloads: Some(&keys) };
     for file in files {
         for batch in nodes.read(file, select).await? {
             let read = Reader::new(&batch);
-            let workloads = batch["workload_key"].as_string_opt::<i32>();
+            let mut rows: HashMap<&str, Vec<usize>> = HashMap::new();
             for row in 0..batch.num_rows() {
-                let key = workloads.filter(|keys| keys.is_valid(row)).map(|keys| keys.value(row));
-                let Some(profile) = key.and_then(WorkloadKey::parse).and_then(|key| profiles.get_mut(&key))
-                else {
+                if let Some(key) = read.text("workload_key", row) {
+                    rows.entry(key).or_default().push(row);
+                }
+            }
+            for (key, mut rows) in rows {
+                let Some(profile) = WorkloadKey::parse(key).and_then(|key| profiles.get_mut(&key)) else {
                     continue;
                 };
-                if read.int32("revision", row) == Some(profile.revision.number) {
-                    profile.add(&batch, row);
-                }
+                rows.retain(|row| read.int32("revision", *row) == Some(profile.revision.number));
+                profile.reserve(rows.len());
+                rows.into_iter().for_each(|row| profile.add(&read, row));
             }
         }
     }
@@ -468,8 +481,9 @@ pub(crate) async fn of_workloads(
         }
     }
     let mut profiles = HashMap::new();
+    let files = tables.nodes.files()?;
     for (bucket, wanted) in wanted {
-        profiles.extend(load(&tables.nodes, bucket, &wanted).await?);
+        profiles.extend(load(&tables.nodes, &files, bucket, &wanted).await?);
     }
     Ok(profiles)
 }

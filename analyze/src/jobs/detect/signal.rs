@@ -1,6 +1,6 @@
 //! One signal, as the table has it.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 
 use arrow::array::{BinaryArray, RecordBatch};
@@ -45,9 +45,9 @@ pub(crate) const ROWS_AT_ONCE: usize = 16_384;
 const TEXT_BYTES: usize = 8192;
 
 /// A text, cut where it is longer than that.
-pub(crate) fn bounded(text: &str, bytes: usize) -> String {
+pub(crate) fn bounded(text: &str, bytes: usize) -> Cow<'_, str> {
     let end = text.floor_char_boundary(bytes);
-    if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
+    if end < text.len() { format!("{}…", &text[..end]).into() } else { text.into() }
 }
 
 /// A row of `signals`.
@@ -114,35 +114,37 @@ pub(crate) fn id(rule: &str, about: &[&[u8]]) -> String {
 pub(crate) fn to_batch<S: Borrow<Signal>>(signals: &[S]) -> Result<RecordBatch, ArrowError> {
     let mut rows = Builder::new(signals.len());
     let all = || signals.iter().map(Borrow::borrow);
-    let text = |get: fn(&Signal) -> Option<String>| all().map(get);
+    let text = |get: fn(&Signal) -> Option<&str>| all().map(get);
     let ids = |get: fn(&Signal) -> Option<NodeId>| -> std::sync::Arc<BinaryArray> {
         let ids = all().map(|signal| get(signal).map(|id| id.as_bytes().to_vec()));
         std::sync::Arc::new(ids.collect::<BinaryArray>())
     };
     rows.int32("bucket", all().map(|signal| Some(signal.bucket)));
-    rows.text("workload_key", text(|signal| signal.workload_key.clone()));
-    rows.text("image_name", text(|signal| signal.workload.as_ref().map(|image| image.name().to_owned())));
-    rows.text("image_tag", text(|signal| signal.workload.as_ref().map(|image| image.tag().to_owned())));
-    rows.text("signal_id", text(|signal| Some(signal.id.clone())));
-    rows.text("rule", text(|signal| Some(signal.rule.clone())));
-    rows.text("severity", text(|signal| Some(signal.severity.as_str().to_owned())));
-    rows.text("source", text(|signal| Some(signal.source.to_owned())));
+    rows.text("workload_key", text(|signal| signal.workload_key.as_deref()));
+    rows.text("image_name", text(|signal| signal.workload.as_ref().map(|image| image.name())));
+    rows.text("image_tag", text(|signal| signal.workload.as_ref().map(|image| image.tag())));
+    rows.text("signal_id", text(|signal| Some(&signal.id)));
+    rows.text("rule", text(|signal| Some(&signal.rule)));
+    rows.text("severity", text(|signal| Some(signal.severity.as_str())));
+    rows.text("source", text(|signal| Some(signal.source)));
     rows.time("time", all().map(|signal| Some(signal.time)));
-    rows.text("snapshot_id", text(|signal| signal.snapshot_id.clone()));
-    rows.text("container_id", text(|signal| signal.container_id.clone()));
-    rows.text("host", text(|signal| signal.host.clone()));
+    rows.text("snapshot_id", text(|signal| signal.snapshot_id.as_deref()));
+    rows.text("container_id", text(|signal| signal.container_id.as_deref()));
+    rows.text("host", text(|signal| signal.host.as_deref()));
     rows.array("node_id", ids(|signal| signal.node_id));
-    let cut = |text: &String| bounded(text, TEXT_BYTES);
-    rows.text_list("lineage", all().map(|signal| signal.lineage.iter().map(cut).collect()));
-    rows.text_list("told", all().map(|signal| signal.told.clone()));
-    rows.text("summary", text(|signal| Some(bounded(&signal.summary, TEXT_BYTES))));
-    rows.text_map("attributes", all().map(|signal| Some(signal.attributes.clone())))?;
-    rows.text("profile_context", text(|signal| Some(signal.context.as_str().to_owned())));
+    fn cut(text: &String) -> Cow<'_, str> {
+        bounded(text, TEXT_BYTES)
+    }
+    rows.text_list("lineage", all().map(|signal| signal.lineage.iter().map(cut)));
+    rows.text_list("told", all().map(|signal| &signal.told));
+    rows.text("summary", all().map(|signal| Some(cut(&signal.summary))));
+    rows.text_map("attributes", all().map(|signal| Some(&signal.attributes)))?;
+    rows.text("profile_context", text(|signal| Some(signal.context.as_str())));
     rows.int32("revision", all().map(|signal| signal.revision));
     rows.float("commonality", all().map(|signal| signal.profile_node.and_then(|node| node.commonality)));
-    rows.text("suppressed_by", text(|signal| signal.suppressed_by.clone()));
+    rows.text("suppressed_by", text(|signal| signal.suppressed_by.as_deref()));
     rows.int64("events", all().map(|signal| Some(signal.events)));
-    rows.text("kind", text(|signal| signal.kind.map(str::to_owned)));
+    rows.text("kind", text(|signal| signal.kind));
     rows.text("exe", all().map(|signal| signal.exe.as_ref().map(cut)));
     rows.text("target", all().map(|signal| signal.target.as_ref().map(cut)));
     rows.array("process_id", ids(|signal| signal.process_id));
@@ -152,15 +154,15 @@ pub(crate) fn to_batch<S: Borrow<Signal>>(signals: &[S]) -> Result<RecordBatch, 
         "process_commonality",
         all().map(|signal| signal.profile_process.and_then(|node| node.commonality)),
     );
-    rows.text("match", text(|signal| signal.profile_node.map(|node| node.how.to_owned())));
-    rows.text("novelty", text(|signal| signal.novelty.map(str::to_owned)));
+    rows.text("match", text(|signal| signal.profile_node.map(|node| node.how)));
+    rows.text("novelty", text(|signal| signal.novelty));
     rows.int32("nodes", all().map(|signal| Some(signal.nodes)));
     rows.time("last_seen", all().map(|signal| signal.last_seen));
     rows.time("window_start", all().map(|signal| signal.window.map(|window| window.0)));
     rows.time("window_end", all().map(|signal| signal.window.map(|window| window.1)));
-    rows.text("container_name", text(|signal| signal.container_name.clone()));
-    rows.text("image_digest", text(|signal| signal.image_digest.clone()));
-    rows.text_map("labels", all().map(|signal| Some(signal.labels.clone())))?;
+    rows.text("container_name", text(|signal| signal.container_name.as_deref()));
+    rows.text("image_digest", text(|signal| signal.image_digest.as_deref()));
+    rows.text_map("labels", all().map(|signal| Some(&signal.labels)))?;
     rows.time("detected_at", all().map(|signal| Some(signal.detected_at)));
     rows.int64("batch", all().map(|signal| signal.batch));
     rows.finish(&SIGNALS)

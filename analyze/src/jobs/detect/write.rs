@@ -5,17 +5,21 @@
 //! is new once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
-use wsp_schemas::tables::DETECTIONS;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use wsp_schemas::tables::{DETECTIONS, SIGNALS};
 
 use super::signal::{self, Signal};
-use super::{DetectError, Report, Verdict};
+use super::{DetectError, Report, Verdict, ended};
 use crate::jobs::suppress;
 use crate::rows::{Builder, Reader};
-use crate::tables::{Change, OpenTable, Selection, TableError, application, partition_value};
+use crate::tables::{
+    Change, Encoded, OpenTable, Selection, TableError, Written, application, partition_value,
+};
 
 /// Application transaction that says at which run of a bucket a table stands.
 fn run_of(bucket: i32) -> String {
@@ -23,19 +27,38 @@ fn run_of(bucket: i32) -> String {
 }
 
 /// What verdicts are written with.
-pub(super) struct Writer<'a> {
+#[derive(Debug)]
+pub(super) struct Writer {
     /// Hash of the rules.
-    pub(super) rules: &'a str,
+    pub(super) rules: String,
     pub(super) detected_at: DateTime<Utc>,
     /// Signals of one snapshot.
     pub(super) most_signals: usize,
-    pub(super) hides: &'a suppress::Current,
+    pub(super) hides: suppress::Current,
+    /// Buckets that are made at once.
+    pub(super) at_once: usize,
 }
 
-impl Writer<'_> {
+/// What is written to a bucket.
+struct Part {
+    bucket: i32,
+    batch: i64,
+    verdicts: Vec<Verdict>,
+}
+
+/// The files of a part, and what is reported of it.
+struct Made<File> {
+    bucket: i32,
+    batch: i64,
+    raised: Vec<File>,
+    judged: File,
+    report: Report,
+}
+
+impl Writer {
     /// Writes; gives both tables at the versions that follow.
     pub(super) async fn commit(
-        &self,
+        self: &Arc<Self>,
         signals: OpenTable,
         detections: OpenTable,
         verdicts: Vec<Verdict>,
@@ -45,40 +68,86 @@ impl Writer<'_> {
         for verdict in verdicts {
             buckets.entry(verdict.bucket).or_default().push(verdict);
         }
+        let parts = stream::iter(buckets).map(|(bucket, verdicts)| {
+            let part = Arc::clone(self).write(signals.clone(), detections.clone(), bucket, verdicts);
+            async { tokio::spawn(part).await.map_err(|error| ended(&error))? }
+        });
+        // While some are written, others are made.
+        let parts: Vec<Made<Written>> = parts.buffered(2 * self.at_once).try_collect().await?;
         let (mut raised, mut judged) = (Change::default(), Change::default());
-        let mut suppressed = 0;
-        for (bucket, verdicts) in &mut buckets {
-            // In the order of windows: what is new is told by the first that shows it.
-            verdicts.sort_by_key(|verdict| (verdict.candidate.key.window_end_ms, verdict.candidate.key.id));
-            let mut standing = Standing::read(&signals, *bucket, verdicts).await?;
-            verdicts.iter_mut().for_each(|verdict| standing.settle(verdict, self.most_signals));
-            let stood = signals.application(&run_of(*bucket)).await?.unwrap_or(0);
-            let done = detections.application(&run_of(*bucket)).await?.unwrap_or(0);
-            let batch = stood.max(done) + 1;
-            let partition = vec![partition_value("bucket", bucket)];
-            for signal in verdicts.iter_mut().flat_map(|verdict| &mut verdict.signals) {
-                signal.batch = Some(batch);
-            }
-            let rows: Vec<&Signal> = verdicts.iter().flat_map(|verdict| &verdict.signals).collect();
-            for rows in rows.chunks(signal::ROWS_AT_ONCE) {
-                let (rows, hidden) = self.hides.mark(&signal::to_batch(rows)?)?;
-                suppressed += hidden;
-                raised.add(&signals, partition.clone(), &rows).await?;
-            }
-            raised.advance(*bucket, application(&run_of(*bucket), batch));
-            judged.add(&detections, partition, &self.to_batch(*bucket, verdicts, batch)?).await?;
-            judged.advance(*bucket, application(&run_of(*bucket), batch));
+        let mut reports = Vec::new();
+        for made in parts {
+            made.raised.into_iter().for_each(|file| raised.add_written(file));
+            raised.advance(made.bucket, application(&run_of(made.bucket), made.batch));
+            judged.add_written(made.judged);
+            judged.advance(made.bucket, application(&run_of(made.bucket), made.batch));
+            reports.push(made.report);
         }
-        if raised.is_empty() {
+        if reports.is_empty() {
             return Ok((signals, detections));
         }
         // Where suppressions change meanwhile, one of the two begins anew.
         raised.set(self.hides.applied());
         let signals = raised.commit(&signals).await?;
         let detections = judged.commit(&detections).await?;
-        report.suppressed += suppressed;
-        buckets.values().flatten().for_each(|verdict| report.count(verdict));
+        reports.into_iter().for_each(|part| report.add(part));
         Ok((signals, detections))
+    }
+
+    /// Writes the files of a bucket.
+    async fn write(
+        self: Arc<Self>,
+        signals: OpenTable,
+        detections: OpenTable,
+        bucket: i32,
+        verdicts: Vec<Verdict>,
+    ) -> Result<Made<Written>, DetectError> {
+        let part = self.settled(&signals, &detections, bucket, verdicts).await?;
+        let made = tokio::task::spawn_blocking(move || self.made(part)).await;
+        let Made { bucket, batch, raised, judged, report } = made.map_err(|error| ended(&error))??;
+        let mut written = Vec::with_capacity(raised.len());
+        for file in raised {
+            written.push(file.write(&signals).await?);
+        }
+        Ok(Made { bucket, batch, raised: written, judged: judged.write(&detections).await?, report })
+    }
+
+    /// Leaves of the verdicts on a bucket's snapshots what is to be told.
+    async fn settled(
+        &self,
+        signals: &OpenTable,
+        detections: &OpenTable,
+        bucket: i32,
+        mut verdicts: Vec<Verdict>,
+    ) -> Result<Part, DetectError> {
+        // In the order of windows: what is new is told by the first that shows it.
+        verdicts.sort_by_key(|verdict| (verdict.candidate.key.window_end_ms, verdict.candidate.key.id));
+        let mut standing = Standing::read(signals, bucket, &verdicts).await?;
+        verdicts.iter_mut().for_each(|verdict| standing.settle(verdict, self.most_signals));
+        let stood = signals.application(&run_of(bucket)).await?.unwrap_or(0);
+        let done = detections.application(&run_of(bucket)).await?.unwrap_or(0);
+        let batch = stood.max(done) + 1;
+        for signal in verdicts.iter_mut().flat_map(|verdict| &mut verdict.signals) {
+            signal.batch = Some(batch);
+        }
+        Ok(Part { bucket, batch, verdicts })
+    }
+
+    /// Encodes what is written of a part.
+    fn made(&self, part: Part) -> Result<Made<Encoded>, DetectError> {
+        let Part { bucket, batch, verdicts } = part;
+        let partition = vec![partition_value("bucket", &bucket)];
+        let mut report = Report::default();
+        let rows: Vec<&Signal> = verdicts.iter().flat_map(|verdict| &verdict.signals).collect();
+        let mut raised = Vec::new();
+        for rows in rows.chunks(signal::ROWS_AT_ONCE) {
+            let (rows, hidden) = self.hides.mark(&signal::to_batch(rows)?)?;
+            report.suppressed += hidden;
+            raised.push(Encoded::of(&SIGNALS, partition.clone(), &rows)?);
+        }
+        let judged = Encoded::of(&DETECTIONS, partition, &self.to_batch(bucket, &verdicts, batch)?)?;
+        verdicts.iter().for_each(|verdict| report.count(verdict));
+        Ok(Made { bucket, batch, raised, judged, report })
     }
 
     fn to_batch(&self, bucket: i32, verdicts: &[Verdict], batch: i64) -> Result<RecordBatch, ArrowError> {
@@ -112,7 +181,7 @@ impl Writer<'_> {
         rows.int32("novel_nodes", count(|verdict| verdict.novel_nodes));
         rows.int32("signals", count(|verdict| verdict.signals.len() + verdict.standing));
         rows.int32("signals_dropped", count(|verdict| verdict.dropped));
-        rows.text("rules", all().map(|_| Some(self.rules.to_owned())));
+        rows.text("rules", all().map(|_| Some(self.rules.clone())));
         rows.int64("batch", all().map(|_| Some(batch)));
         rows.time("detected_at", all().map(|_| Some(self.detected_at)));
         rows.finish(&DETECTIONS)

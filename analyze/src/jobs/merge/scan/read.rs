@@ -1,7 +1,6 @@
 //! Reads one unit: learned rows first, then candidates in their order.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::io::Read as _;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -12,7 +11,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::path::Path;
-use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::sync::mpsc::Sender;
 use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot::{Limits, Scan, renew};
@@ -22,6 +21,7 @@ use super::collect::{Collector, report_row};
 use super::source::Counter;
 use super::spec::{About, Candidate, Finding, Known, ScanSpec, Unit, UnitReport};
 use crate::functions::MAX_ORDINAL;
+use crate::jobs::fetch::{Files, Unfetched};
 use crate::jobs::judgement::{describe, disagreement};
 use crate::jobs::merge::admit::{Admission, Applicant};
 use crate::jobs::merge::ledger::Seen;
@@ -113,7 +113,8 @@ impl UnitReader<'_> {
             while under_way.len() < self.spec.concurrency.max(1) && next < candidates.len() {
                 let candidate = &candidates[next];
                 if self.is_wanted(candidate) {
-                    let fetch = fetch(Arc::clone(objects), candidate.clone(), self.limits);
+                    let files = Files::through(Arc::clone(objects));
+                    let fetch = fetch(files, candidate.clone(), self.limits);
                     under_way.push_back((next, tokio_spawned(fetch)));
                 } else {
                     self.pass(candidate, counter);
@@ -284,30 +285,15 @@ fn for_known(candidate: &Candidate, finding: Finding) -> Finding {
     }
 }
 
-async fn fetch(objects: Arc<dyn ObjectStore>, candidate: Candidate, limits: Limits) -> Fetched {
-    let unavailable = |error: object_store::Error| Box::new(Finding::Unavailable(error.to_string()));
-    if usize::try_from(candidate.size).map_or(true, |size| size > limits.file_bytes) {
-        let reason = format!("{} bytes are more than the limit of {}", candidate.size, limits.file_bytes);
-        return Err(Box::new(Finding::Damaged { reason, content_hash: None }));
-    }
-    let path =
-        Path::parse(&candidate.key).map_err(|error| Box::new(Finding::Unavailable(error.to_string())))?;
-    let object = objects.get(&path).await.map_err(unavailable)?;
-    // It may not be the object that was listed.
-    if object.meta.size != candidate.size {
-        let reason = format!("it has {} bytes now, and had {}", object.meta.size, candidate.size);
-        return Err(Box::new(Finding::Unavailable(reason)));
-    }
-    match object.payload {
-        // A file of ours is small: reading it here is faster than having another thread do it.
-        GetResultPayload::File(mut file, _) => {
-            let mut bytes = Vec::with_capacity(usize::try_from(candidate.size).unwrap_or_default());
-            file.read_to_end(&mut bytes)
-                .map_err(|error| Box::new(Finding::Unavailable(error.to_string())))?;
-            Ok(bytes.into())
-        }
-        GetResultPayload::Stream(_) => object.bytes().await.map_err(unavailable),
-    }
+async fn fetch(files: Files, candidate: Candidate, limits: Limits) -> Fetched {
+    let fetched = files.whole(&candidate.key, candidate.size, limits.file_bytes).await;
+    fetched.map_err(|error| {
+        let reason = error.to_string();
+        Box::new(match error {
+            Unfetched::TooLarge { .. } => Finding::Damaged { reason, content_hash: None },
+            Unfetched::Changed { .. } | Unfetched::Unavailable(_) => Finding::Unavailable(reason),
+        })
+    })
 }
 
 fn about(scan: &Scan) -> About {

@@ -3,6 +3,8 @@
 //! A predicate is parsed against the columns of one schema, checked node by node against what is allowed, and bounded in
 //! size before anything of it is evaluated: it reads no table, and calls no function that could make much out of little.
 
+mod pattern;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -70,6 +72,8 @@ const WITH_PATTERNS: [&str; 5] = ["any_like", "any_match", "array_to_string", "i
 pub struct Predicate {
     text: String,
     expression: Arc<dyn PhysicalExpr>,
+    /// Of the columns that it looks at, in the schema.
+    places: Vec<usize>,
     columns: BTreeSet<String>,
     kinds: Option<BTreeSet<String>>,
 }
@@ -122,7 +126,8 @@ impl Predicate {
             DFSchema::try_from(schema.as_ref().clone()).map_err(|error| PredicateError::sql(&error))?;
         let parsed = context.parse_sql_expr(text, &named).map_err(|error| PredicateError::sql(&error))?;
         check(&parsed)?;
-        let columns = parsed.column_refs().iter().map(|column| column.name.clone()).collect();
+        let columns: BTreeSet<String> =
+            parsed.column_refs().iter().map(|column| column.name.clone()).collect();
         let kinds = kinds_of(&parsed);
         let kind = parsed.get_type(&named).map_err(|error| PredicateError::sql(&error))?;
         if !matches!(kind, DataType::Boolean | DataType::Null) {
@@ -135,9 +140,14 @@ impl Predicate {
         let simplifier = ExprSimplifier::new(simplify);
         let simple = simplifier.coerce(parsed, &named).and_then(|parsed| simplifier.simplify(parsed));
         let simple = simple.map_err(|error| PredicateError::sql(&error))?;
-        let expression =
-            context.create_physical_expr(simple, &named).map_err(|error| PredicateError::sql(&error))?;
-        let predicate = Self { text: text.trim().to_owned(), expression, columns, kinds };
+        // Only what it looks at: a conjunction copies all columns of the rows that its first part left.
+        let looked_at = schema.fields().iter().map(|field| columns.contains(field.name()));
+        let places: Vec<usize> = looked_at.enumerate().filter_map(|(at, is)| is.then_some(at)).collect();
+        let seen = schema.project(&places).map_err(|error| PredicateError::sql(&error.into()))?;
+        let seen = DFSchema::try_from(seen).map_err(|error| PredicateError::sql(&error))?;
+        let expression = context.create_physical_expr(simple, &seen).and_then(pattern::compiled);
+        let expression = expression.map_err(|error| PredicateError::sql(&error))?;
+        let predicate = Self { text: text.trim().to_owned(), expression, places, columns, kinds };
         // What is wrong with a literal, a regular expression for one, shows when it is first evaluated.
         predicate
             .holds(&RecordBatch::new_empty(Arc::clone(schema)))
@@ -164,7 +174,7 @@ impl Predicate {
     /// The rows for which it is true, not false or null.
     pub fn holds(&self, rows: &RecordBatch) -> Result<BooleanArray, DataFusionError> {
         let count = rows.num_rows();
-        let found = match self.expression.evaluate(rows)? {
+        let found = match self.expression.evaluate(&rows.project(&self.places)?)? {
             ColumnarValue::Array(found) => found,
             ColumnarValue::Scalar(ScalarValue::Null) => return Ok(BooleanArray::from(vec![false; count])),
             ColumnarValue::Scalar(found) => found.to_array_of_size(count)?,
