@@ -25,46 +25,43 @@ const PORT: NodeColumn = NodeColumn::named("port");
 /// What all processes of a snapshot did.
 #[derive(Debug, Default)]
 pub(crate) struct Activities {
-    /// By row: the place in `counts`; of what is no process, the last one.
-    places: Vec<usize>,
+    /// By row: the place in `counts`; none of what is no process.
+    places: Vec<Option<u32>>,
     counts: Vec<Activity>,
 }
 
 impl Activities {
     /// What the process of a row did; none of what is no process.
     pub(crate) fn get(&self, row: usize) -> Option<&Activity> {
-        let (_, counts) = self.counts.split_last()?;
-        counts.get(*self.places.get(row)?)
+        self.counts.get((*self.places.get(row)?)? as usize)
     }
 
-    fn at(&mut self, process: usize) -> &mut Activity {
-        &mut self.counts[self.places[process]]
+    fn get_mut(&mut self, row: usize) -> Option<&mut Activity> {
+        self.counts.get_mut((*self.places.get(row)?)? as usize)
     }
 
     /// Memory that it takes, about.
     pub(crate) fn memory(&self) -> usize {
-        self.places.len() * size_of::<usize>() + self.counts.len() * size_of::<Activity>()
+        self.places.len() * size_of::<Option<u32>>() + self.counts.len() * size_of::<Activity>()
     }
 }
 
 /// Counts what the processes did.
 pub(crate) fn of(scan: &Scan) -> Activities {
-    let is_process = |row: &usize| scan.kind(*row) == Kind::Process;
-    let processes = (0..scan.len()).filter(is_process).count();
-    let mut next = 0..processes;
-    let place = |row| if is_process(&row) { next.next() } else { None };
-    let mut activity = Activities {
-        places: (0..scan.len()).map(place).map(|place| place.unwrap_or(processes)).collect(),
-        counts: vec![Activity::default(); processes + 1],
-    };
+    let mut processes = 0..;
+    let place = |row| if scan.kind(row) == Kind::Process { processes.next() } else { None };
+    let places: Vec<Option<u32>> = (0..scan.len()).map(place).collect();
+    let counts = vec![Activity::default(); places.iter().flatten().count()];
+    let mut activity = Activities { places, counts };
     let mut names: Vec<(usize, &str)> = Vec::new();
     let mut peers: Vec<(usize, &str)> = Vec::new();
     let mut ports: Vec<(usize, i32)> = Vec::new();
     for row in 0..scan.len() {
         let Some(owner) = scan.owner(row) else { continue };
+        let Some(counts) = activity.get_mut(owner) else { continue };
         match scan.kind(row) {
-            Kind::Process => activity.at(owner).children += 1,
-            Kind::File => activity.at(owner).add_file(scan.texts(ACCESS, row)),
+            Kind::Process => counts.children += 1,
+            Kind::File => counts.add_file(scan.texts(ACCESS, row)),
             Kind::Dns => names.extend(scan.text(DNS_NAME, row).map(|name| (owner, name))),
             Kind::Connect => {
                 peers.extend(scan.text(ADDRESS, row).map(|address| (owner, address)));
@@ -73,8 +70,8 @@ pub(crate) fn of(scan: &Scan) -> Activities {
             Kind::Listen | Kind::Syscall | Kind::Capability => {}
         }
     }
-    for names in of_each_owner(&mut names) {
-        let counts = activity.at(names[0].0);
+    for (owner, names) in of_each_owner(&mut names) {
+        let Some(counts) = activity.get_mut(owner) else { continue };
         counts.dns_names = count(names.len());
         let labels = names.iter().flat_map(|(_, name)| name.split('.'));
         counts.dns_longest_label = count(labels.map(str::len).max().unwrap_or_default());
@@ -83,16 +80,20 @@ pub(crate) fn of(scan: &Scan) -> Activities {
         let most = below.chunk_by(|a, b| a == b).map(<[_]>::len).max();
         counts.dns_most_below = count(most.unwrap_or_default());
     }
-    of_each_owner(&mut peers).for_each(|peers| activity.at(peers[0].0).peers = count(peers.len()));
-    of_each_owner(&mut ports).for_each(|ports| activity.at(ports[0].0).peer_ports = count(ports.len()));
+    for (owner, peers) in of_each_owner(&mut peers) {
+        activity.get_mut(owner).into_iter().for_each(|counts| counts.peers = count(peers.len()));
+    }
+    for (owner, ports) in of_each_owner(&mut ports) {
+        activity.get_mut(owner).into_iter().for_each(|counts| counts.peer_ports = count(ports.len()));
+    }
     activity
 }
 
-/// What is different of each owner; no owner has nothing.
-fn of_each_owner<T: Ord>(all: &mut Vec<(usize, T)>) -> impl Iterator<Item = &[(usize, T)]> {
+/// What is different of each owner.
+fn of_each_owner<T: Ord>(all: &mut Vec<(usize, T)>) -> impl Iterator<Item = (usize, &[(usize, T)])> {
     all.sort_unstable();
     all.dedup();
-    all.chunk_by(|a, b| a.0 == b.0)
+    all.chunk_by(|a, b| a.0 == b.0).filter_map(|all| Some((all.first()?.0, all)))
 }
 
 fn last_two_labels(name: &str) -> &str {
@@ -102,6 +103,7 @@ fn last_two_labels(name: &str) -> &str {
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
 impl Activity {
     fn add_file<'a>(&mut self, access: impl Iterator<Item = &'a str>) {
         let (mut read, mut written, mut deleted) = (false, false, false);

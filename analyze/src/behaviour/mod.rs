@@ -41,6 +41,23 @@ const OF_SNAPSHOT: [&str; 9] = [
     "container_started",
 ];
 
+/// Columns of the snapshot file that a row takes from the process.
+const OF_PROCESS: [&str; 13] = [
+    "exec_from",
+    "script",
+    "argv0",
+    "args",
+    "comm",
+    "cwd",
+    "uids",
+    "gids",
+    "cred_change",
+    "tty",
+    "stdio",
+    "ns_changed",
+    "written_in_window",
+];
+
 /// The kind of the row that stands for a snapshot as a whole.
 pub const CONTAINER: &str = "container";
 
@@ -100,6 +117,66 @@ pub(crate) struct Shown<'a> {
 
 /// A row of a snapshot; none for the snapshot as a whole.
 pub(crate) type Place = (usize, Option<usize>);
+
+/// Where what a row has in a column comes from: rows repeat what is said of their process and snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// The row itself.
+    Own(NodeColumn),
+    /// Its name among its siblings, whatever its kind calls that.
+    Target,
+    /// Its process.
+    Process(NodeColumn),
+    /// What is above that.
+    Ancestors,
+    /// The snapshot.
+    Snapshot,
+}
+
+impl Source {
+    /// Of a column; none where it is a number or a word.
+    pub(crate) fn of(column: &str) -> Option<Self> {
+        match column {
+            "target" => Some(Self::Target),
+            "exe_name" => Some(Self::Process(EXE)),
+            "parent_exe" | "ancestors" => Some(Self::Ancestors),
+            _ if OF_SNAPSHOT.contains(&column) => Some(Self::Snapshot),
+            "image_name" | "image_tag" => Some(Self::Snapshot),
+            _ if OF_PROCESS.contains(&column) => NodeColumn::find(column).map(Self::Process),
+            _ => NodeColumn::find(column).map(Self::Own),
+        }
+    }
+
+    /// Whether all rows of a process have the same of it.
+    pub(crate) fn is_shared(self) -> bool {
+        !matches!(self, Self::Own(_) | Self::Target)
+    }
+
+    /// Bytes that it adds to a row, about.
+    pub(crate) fn size(self, scan: &Scan, row: usize) -> usize {
+        const NAMES: [NodeColumn; 5] = [
+            EXE,
+            NodeColumn::named("path"),
+            NodeColumn::named("dns_name"),
+            NodeColumn::named("address"),
+            NodeColumn::named("name"),
+        ];
+        let process = process_of(scan, row);
+        match self {
+            Self::Own(column) => scan.size(column, row),
+            Self::Target => NAMES.iter().map(|column| scan.size(*column, row)).sum(),
+            Self::Process(column) => process.map_or(0, |process| scan.size(column, process)),
+            Self::Ancestors => {
+                process.map_or(0, |process| above(scan, process).map(|row| scan.size(EXE, row)).sum())
+            }
+            Self::Snapshot => {
+                let meta = &scan.meta;
+                let labels = meta.container.labels.iter().map(|(key, value)| key.len() + value.len());
+                labels.sum::<usize>() + meta.host.len() + meta.container.name.as_ref().map_or(0, String::len)
+            }
+        }
+    }
+}
 
 /// Rows of behaviour.
 #[derive(Debug)]
@@ -246,10 +323,6 @@ impl<'a> View<'a> {
                 out.text(name, process(&|scan, row| owned(scan.text(EXE, scan.owner(row)?))).into_iter());
             }
             "ancestors" => out.array(name, self.ancestors()),
-            "exec_from" | "script" | "argv0" | "args" | "comm" | "cwd" | "uids" | "gids" | "cred_change"
-            | "tty" | "stdio" | "ns_changed" | "written_in_window" => {
-                out.array(name, self.gather(name, &self.processes)?);
-            }
             "events" => {
                 out.int64(name, self.places.iter().map(|(at, row)| self.scan(*at).int64(EVENTS, (*row)?)));
             }
@@ -259,6 +332,7 @@ impl<'a> View<'a> {
                     .iter()
                     .map(|place| place.and_then(|(at, row)| self.scan(at).int64(PROCESSES, row))),
             ),
+            _ if OF_PROCESS.contains(&name) => out.array(name, self.gather(name, &self.processes)?),
             _ if ACTIVITY.contains(&name) => out.int64(
                 name,
                 self.processes.iter().map(|place| {

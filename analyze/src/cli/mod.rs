@@ -93,7 +93,7 @@ impl StoreArgs {
 /// What reads many snapshots at once.
 #[derive(Debug, clap::Args)]
 struct Workers {
-    /// Files that each core fetches at the same time [default: 2 from a folder, 16 from an object store]
+    /// Files that each core fetches at the same time [default: 1 or 2 from a folder, 16 from an object store]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: Option<u16>,
     /// Cores that work at the same time [default: all]
@@ -134,7 +134,7 @@ pub fn main() -> ExitCode {
     let ended = tokio::runtime::Runtime::new().map(|runtime| {
         let run = std::panic::AssertUnwindSafe(|| runtime.block_on(run(cli.command)));
         let ended = std::panic::catch_unwind(run);
-        // A command waits for all that it began: its threads are idle, and end with the process.
+        // A command that succeeds has waited for all that it began; what one that failed left behind is of no use.
         runtime.shutdown_background();
         ended
     });

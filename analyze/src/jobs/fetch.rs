@@ -1,4 +1,4 @@
-//! Fetches snapshot files.
+//! Fetches snapshot files, each at once and whole: none is larger than the limit.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -22,7 +22,7 @@ pub(super) enum Unfetched {
         limit: usize,
     },
     /// It is another one than the one that was listed.
-    #[error("it has {found} bytes now or more, and had {listed}")]
+    #[error("it has {found} bytes now, and had {listed}")]
     Changed {
         /// Bytes that it has.
         found: u64,
@@ -44,20 +44,16 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Those of a store.
-    pub(super) fn of(store: &Store) -> Self {
-        let folder = if store.url.scheme() == "file" { store.url.to_file_path().ok() } else { None };
+    /// Those of a store. What is to be fetched at the same time as others goes through the store.
+    pub(super) fn of(store: &Store, at_once: usize) -> Self {
+        let is_folder = store.url.scheme() == "file" && at_once <= 1;
+        let folder = if is_folder { store.url.to_file_path().ok() } else { None };
         Self { objects: Arc::clone(&store.objects), folder }
     }
 
     /// Those of an object store that may be any.
     pub(super) fn through(objects: Arc<dyn ObjectStore>) -> Self {
         Self { objects, folder: None }
-    }
-
-    /// How many are worth fetching at once, by one who works on them.
-    pub(super) fn ahead(&self) -> usize {
-        if self.folder.is_some() { 1 } else { 16 }
     }
 
     /// All of a file that was listed with a size.
@@ -70,20 +66,24 @@ impl Files {
             let reason = format!("`{key}` cannot be read: {source}");
             object_store::Error::Generic { store: "LocalFileSystem", source: reason.into() }
         };
-        let content = match &self.folder {
-            Some(folder) => File::open(folder.join(key.as_ref()))
-                .and_then(|file| read(file, expected))
-                .map_err(unreadable)?,
-            None => {
-                let object = self.objects.get(&key).await?;
-                match object.payload {
-                    GetResultPayload::File(file, _) => read(file, expected).map_err(unreadable)?,
-                    GetResultPayload::Stream(_) => object.bytes().await?,
-                }
+        let changed =
+            |found| if found == size { Ok(()) } else { Err(Unfetched::Changed { found, listed: size }) };
+        if let Some(folder) = &self.folder {
+            let path = folder.join(key.as_ref());
+            let content = File::open(&path).and_then(|file| read(file, expected)).map_err(unreadable)?;
+            if content.len() != expected {
+                changed(std::fs::metadata(&path).map_err(unreadable)?.len())?;
             }
+            return Ok(content);
+        }
+        let object = self.objects.get(&key).await?;
+        changed(object.meta.size)?;
+        let content = match object.payload {
+            GetResultPayload::File(file, _) => read(file, expected).map_err(unreadable)?,
+            GetResultPayload::Stream(_) => object.bytes().await?,
         };
-        let found = content.len() as u64;
-        if found == size { Ok(content) } else { Err(Unfetched::Changed { found, listed: size }) }
+        changed(content.len() as u64)?;
+        Ok(content)
     }
 }
 
@@ -102,4 +102,50 @@ fn read(mut file: File, expected: usize) -> std::io::Result<Bytes> {
     }
     content.truncate(filled);
     Ok(content.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use wsp_schemas::store::{Missing, open};
+
+    use super::*;
+
+    /// By the disk, and through the store.
+    async fn fetched(folder: &std::path::Path, key: &str, size: u64) -> [Result<Bytes, String>; 2] {
+        let store = open(&folder.display().to_string(), Missing::Refuse).unwrap();
+        let mut found = Vec::new();
+        for at_once in [1, 2] {
+            let files = Files::of(&store, at_once);
+            assert_eq!(files.folder.is_some(), at_once == 1);
+            found.push(files.whole(key, size, 10).await.map_err(|error| error.to_string()));
+        }
+        found.try_into().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_what_was_listed_or_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("store")).unwrap();
+        std::fs::write(folder.path().join("secret"), "12345").unwrap();
+        let store = folder.path().join("store");
+        std::fs::write(store.join("a"), "12345").unwrap();
+        std::fs::write(store.join("empty"), "").unwrap();
+        for (key, size, expected) in [
+            ("a", 5, Ok("12345")),
+            ("empty", 0, Ok("")),
+            ("a", 4, Err("and had 4")),
+            ("a", 6, Err("it has 5 bytes now")),
+            ("a", 11, Err("11 bytes are more than the limit of 10")),
+            ("b", 5, Err("b")),
+            ("../secret", 5, Err("..")),
+        ] {
+            for found in fetched(&store, key, size).await {
+                match (&found, expected) {
+                    (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+                    (Err(error), Err(reason)) => assert!(error.contains(reason), "{key} {size}: {error}"),
+                    _ => panic!("{key} {size}: {found:?}"),
+                }
+            }
+        }
+    }
 }

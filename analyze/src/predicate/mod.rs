@@ -145,8 +145,14 @@ impl Predicate {
         let places: Vec<usize> = looked_at.enumerate().filter_map(|(at, is)| is.then_some(at)).collect();
         let seen = schema.project(&places).map_err(|error| PredicateError::sql(&error.into()))?;
         let seen = DFSchema::try_from(seen).map_err(|error| PredicateError::sql(&error))?;
-        let expression = context.create_physical_expr(simple, &seen).and_then(pattern::compiled);
-        let expression = expression.map_err(|error| PredicateError::sql(&error))?;
+        let expression =
+            context.create_physical_expr(simple, &seen).map_err(|error| PredicateError::sql(&error))?;
+        let patterns = pattern::count(&expression).map_err(|error| PredicateError::sql(&error))?;
+        if patterns > pattern::MOST_PATTERNS {
+            let (unit, limit) = ("patterns", pattern::MOST_PATTERNS);
+            return Err(PredicateError::TooLarge { found: patterns, unit, limit });
+        }
+        let expression = pattern::compiled(expression).map_err(|error| PredicateError::sql(&error))?;
         let predicate = Self { text: text.trim().to_owned(), expression, places, columns, kinds };
         // What is wrong with a literal, a regular expression for one, shows when it is first evaluated.
         predicate

@@ -17,17 +17,26 @@ use regex::{Regex, RegexBuilder};
 
 use crate::functions::any_of;
 
-/// Bytes that the compiled patterns of one expression may take together.
-const MOST_BYTES: usize = 10 << 20;
+/// Patterns of one expression. They are kept, and each may take memory of its own.
+pub(super) const MOST_PATTERNS: usize = 100;
+/// Bytes that the compiled patterns of one expression share …
+const BYTES: usize = 10 << 20;
+/// … of which one may take so many in any case.
+const BYTES_OF_ONE: usize = 256 << 10;
 
-/// Compiles the patterns of an expression.
-pub(super) fn compiled(expression: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+/// How many patterns an expression has.
+pub(super) fn count(expression: &Arc<dyn PhysicalExpr>) -> Result<usize> {
     let mut patterns = 0;
     expression.apply(|node| {
         patterns += Asked::of(node).map_or(0, |asked| asked.patterns.len());
         Ok(TreeNodeRecursion::Continue)
     })?;
-    let bytes = MOST_BYTES / patterns.max(1);
+    Ok(patterns)
+}
+
+/// Compiles the patterns of an expression.
+pub(super) fn compiled(expression: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+    let bytes = (BYTES / count(&expression)?.max(1)).max(BYTES_OF_ONE);
     let compile = |node: Arc<dyn PhysicalExpr>| match Asked::of(&node) {
         Some(asked) => {
             let compiled: Arc<dyn PhysicalExpr> = Arc::new(asked.compile(bytes)?);
@@ -80,7 +89,11 @@ impl Asked {
         let Self { operand, patterns, form } = self;
         let ignores_case = matches!(form, Form::Text { ignores_case: true, .. });
         let compile = |pattern: &String| {
-            let regex = RegexBuilder::new(pattern).case_insensitive(ignores_case).size_limit(bytes).build();
+            let regex = RegexBuilder::new(pattern)
+                .case_insensitive(ignores_case)
+                .size_limit(bytes)
+                .dfa_size_limit(BYTES_OF_ONE)
+                .build();
             regex.map_err(|error| DataFusionError::Execution(format!("`{pattern}`: {error}")))
         };
         Ok(Matches { operand, regexes: patterns.iter().map(compile).collect::<Result<_>>()?, form })
@@ -233,7 +246,7 @@ mod tests {
             "path !~ 'x$'",
             "path !~* 'X$'",
             "lower(path) ~ '^/etc/(x|y)$'",
-            "coalesce(path, 'none') ~ 'n.n' OR NOT path ~ '[[:ascii:]]'",
+            "CASE WHEN path IS NULL THEN 'none' ELSE path END ~ 'n.n' OR NOT path ~ '[[:ascii:]]'",
             "path ~ '(?s)^.+.$' AND (path ~ 'é') IS NOT TRUE",
             "any_match(args, '^i.$')",
             "any_match(args, 'nothing', 'b[cd]') IS NULL",
@@ -259,8 +272,15 @@ mod tests {
         let context = crate::session::new(&crate::session::Resources::default()).unwrap();
         crate::predicate::Predicate::parse(&context, &schema, "path ~ '[a-z]{2000}'").unwrap();
         // Different ones, so that nothing is left out as being the same.
-        let many: Vec<String> = (0..100).map(|at| format!("path ~ '[a-z]{{{}}}'", 2000 + at)).collect();
-        let error = crate::predicate::Predicate::parse(&context, &schema, &many.join(" OR ")).unwrap_err();
-        assert!(error.to_string().contains("size limit"), "{error}");
+        let many = |count: usize, least: usize| -> String {
+            let all = (0..count).map(|at| format!("path ~ '[a-z]{{{}}}'", least + at));
+            all.collect::<Vec<_>>().join(" OR ")
+        };
+        let parse = |text: &str| crate::predicate::Predicate::parse(&context, &schema, text);
+        parse(&many(100, 10)).unwrap();
+        let error = parse(&many(100, 5000)).unwrap_err().to_string();
+        assert!(error.contains("size limit"), "{error}");
+        let error = parse(&many(101, 10)).unwrap_err().to_string();
+        assert!(error.contains("101 patterns, more than the limit of 100"), "{error}");
     }
 }

@@ -96,17 +96,26 @@ stop_tracer() {
 }
 
 ticks_of() { awk '{print $14 + $15}' "/proc/$1/stat"; }
+# Nanoseconds that nginx was running.
+web_ns() {
+    local pids pid
+    mapfile -t pids < <(pgrep -P "$web"; echo "$web")
+    for pid in "${pids[@]}"; do cat "/proc/$pid/schedstat"; done | awk '{sum += $1} END {print sum}'
+}
 
 # measure MODE PAIR: all figures once.
 measure() {
-    local mode=$1 pair=$2 name value before started
+    local mode=$1 pair=$2 name value before started ran
     figure() { printf '%s %s %s %s\n' "$1" "$2" "$mode" "$pair" >>"$work/figures"; }
     start_tracer "$mode"
     if [[ $mode == wsp-* ]]; then
         before=$(ticks_of "$tracer") started=$EPOCHREALTIME
     fi
-    value=$(wrk -t1 -c16 -d4s http://127.0.0.1:8080/ | awk '/Requests\/sec/ {print $2}')
-    figure requests_per_second "$value"
+    ran=$(web_ns)
+    wrk -t1 -c16 -d4s http://127.0.0.1:8080/ >"$work/wrk"
+    ran=$(($(web_ns) - ran))
+    figure requests_per_second "$(awk '/Requests\/sec/ {print $2}' "$work/wrk")"
+    figure nginx_ns_a_request "$(awk -v ran="$ran" '/ requests in / {print ran / $1}' "$work/wrk")"
     for _ in 1 2 3; do
         podman run --rm --name wsp-bench-cc --network none -v "$here/compile.sh:/compile.sh:ro" "${limits[@]}" localhost/demo/tools:1 /compile.sh
     done | sort -k2n | awk 'NR == 2 {print $2}' >"$work/compiled"

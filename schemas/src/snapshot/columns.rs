@@ -240,8 +240,8 @@ impl Column {
         self.keys.get(row).map(|key| key == 1)
     }
 
-    /// Adds a hash of the value, and of which column it is, to those of some rows; of a null, nothing. Each different value is
-    /// hashed once.
+    /// Adds a hash of the value, and of which column it is, to those of some rows; of a row without a value, nothing. Each
+    /// different value is hashed once.
     pub(super) fn add_hashes(
         &self,
         number: usize,
@@ -267,10 +267,9 @@ impl Column {
             (Some(_), _) => rows.for_each(|(row, sum)| {
                 if let Some(elements) = self.elements(row) {
                     let empty = state.hash_one((number, elements.len()));
-                    // The order counts.
-                    let hash = elements.fold(empty, |hash, at| {
-                        hash.rotate_left(5) ^ self.keys.get(at).map_or(u64::MAX, of_key)
-                    });
+                    // The order counts, and so do nulls.
+                    let hash = elements
+                        .fold(empty, |hash, at| state.hash_one((hash, self.keys.get(at).map(of_key))));
                     *sum = sum.wrapping_add(hash);
                 }
             }),

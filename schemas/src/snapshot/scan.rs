@@ -28,13 +28,19 @@ pub struct Scan {
 }
 
 /// A node column of a snapshot, by its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeColumn(usize);
 
 impl NodeColumn {
     /// The column of this name. A name that no node column has fails to compile where this is a constant.
     pub const fn named(name: &str) -> Self {
         Self(place(name))
+    }
+
+    /// The column of this name, if there is one.
+    pub fn find(name: &str) -> Option<Self> {
+        let at = SNAPSHOT.columns.iter().position(|column| column.name == name)?;
+        at.checked_sub(CONSTANT_COLUMNS.len()).map(Self)
     }
 }
 
@@ -227,6 +233,17 @@ impl Scan {
         column.elements(row).into_iter().flatten().filter_map(|at| column.text(at))
     }
 
+    /// Bytes of a value, of a list those of its elements, about.
+    pub fn size(&self, column: NodeColumn, row: usize) -> usize {
+        let column = &self.columns.columns[column.0];
+        let one = |at: usize| column.text(at).map_or(size_of::<i64>(), str::len);
+        if column.ends.is_some() {
+            column.elements(row).into_iter().flatten().map(one).sum()
+        } else {
+            one(row)
+        }
+    }
+
     /// By row: a hash of what is said beside its identity, its times and its counts. Rows of one node and one hash say the
     /// same, but for these. Comparable within one `state`.
     pub fn fingerprints(&self, state: &impl BuildHasher) -> Vec<u64> {
@@ -299,11 +316,7 @@ impl Scan {
     /// A node column at (snapshot, row) places, as the profile tables have it: ids are plain bytes. None where no node
     /// column has that name.
     pub fn gather(name: &str, scans: &[&Self], places: &[(usize, usize)]) -> Option<ArrayRef> {
-        let at = SNAPSHOT
-            .columns
-            .iter()
-            .position(|column| column.name == name)?
-            .checked_sub(CONSTANT_COLUMNS.len())?;
+        let NodeColumn(at) = NodeColumn::find(name)?;
         let columns: Vec<&Columns> = scans.iter().map(|scan| &scan.columns).collect();
         Some(gather(at, &columns, places))
     }
@@ -325,10 +338,9 @@ mod tests {
     use crate::keys::SnapshotId;
     use crate::snapshot::{Container, Fact, Image, Node, Phase, Process, SeenBy, encode};
 
-    #[test]
-    fn files_of_this_version_take_the_short_way() {
+    fn meta() -> SnapshotMeta {
         let start = DateTime::from_timestamp(1_795_489_200, 0).unwrap();
-        let meta = SnapshotMeta {
+        SnapshotMeta {
             id: SnapshotId::new(Uuid::from_u128(7)),
             image: Image::default(),
             container: Container {
@@ -346,20 +358,68 @@ mod tests {
             completeness: BTreeMap::new(),
             lost: Vec::new(),
             limits_hit: Vec::new(),
-        };
-        let process =
-            Process { root_kind: Some(RootKind::Init), args: vec!["sh".into()], ..Process::default() };
-        let root = Node {
+        }
+    }
+
+    fn node(exe: &str, args: &[&str]) -> Node {
+        let args = args.iter().map(|text| (*text).into()).collect();
+        let process = Process { root_kind: Some(RootKind::Init), args, ..Process::default() };
+        Node {
             fact: Fact::Process(Box::new(process)),
             parent: None,
-            exe: Some("/bin/sh".into()),
+            exe: Some(exe.into()),
             phase: Phase::Startup,
             seen_by: SeenBy::Runtime,
             lineage_complete: true,
             events: 1,
             first_seen_ms: 0,
             last_seen_ms: 5,
+        }
+    }
+
+    #[test]
+    fn rows_have_one_fingerprint_where_the_same_is_said_of_them() {
+        let state = foldhash::fast::RandomState::default();
+        let long = |first: &'static str, last: &'static str| [&[first][..], &["x"; 63], &[last]].concat();
+        let all = [
+            long("a", "a"),
+            long("b", "b"),
+            long("a", "b"),
+            long("b", "a"),
+            vec!["a", "x"],
+            vec!["x", "a"],
+            vec![],
+        ];
+        let mut fingerprints = Vec::new();
+        for args in &all {
+            // Another node, in another file, with other texts before it: what counts is what is said.
+            let other = node("/bin/other", args);
+            let nodes = [node("/bin/sh", args), other, node("/bin/third", &["b", "a", "y"])];
+            for nodes in [&nodes[..1], &nodes[1..]] {
+                let file = Bytes::from(encode(&meta(), nodes).unwrap());
+                let scan = Scanner::default().scan(&file, &Limits::default()).unwrap();
+                let row = (0..scan.len())
+                    .find(|row| scan.text(NodeColumn::named("exe"), *row) != Some("/bin/third"));
+                fingerprints.push(scan.fingerprints(&state)[row.unwrap()]);
+            }
+        }
+        assert!(fingerprints.chunks(2).all(|of_one| of_one[0] == of_one[1]));
+        let different: std::collections::BTreeSet<u64> = fingerprints.iter().copied().collect();
+        assert_eq!(different.len(), all.len());
+        // Times and counts do not count, the phase does.
+        let of = |node: Node| {
+            let file = Bytes::from(encode(&meta(), &[node]).unwrap());
+            Scanner::default().scan(&file, &Limits::default()).unwrap().fingerprints(&state)[0]
         };
+        let base = node("/bin/sh", &[]);
+        assert_eq!(of(base.clone()), of(Node { events: 9, last_seen_ms: 7, ..base.clone() }));
+        assert_ne!(of(base.clone()), of(Node { phase: Phase::Steady, ..base }));
+    }
+
+    #[test]
+    fn files_of_this_version_take_the_short_way() {
+        let meta = meta();
+        let root = node("/bin/sh", &["sh"]);
         let syscall = Node { parent: Some(root.id()), fact: Fact::Syscall("read".into()), ..root.clone() };
         assert_eq!(syscall.fact.kind(), Kind::Syscall);
         for nodes in [vec![], vec![root.clone()], vec![syscall, root]] {

@@ -5,12 +5,13 @@
 //! upload comes a second time.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use chrono::TimeDelta;
 use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot;
 use wsp_schemas::store::Store;
@@ -18,6 +19,7 @@ use wsp_schemas::tables::ACTIVITY;
 
 use super::judge::{Judge, Verdict};
 use super::{CONFLICTS, CompactError, Left, Options, Patience, Problem, Progress, Report, listing, rows};
+use crate::jobs::fetch::{Files, Unfetched};
 use crate::jobs::judgement::{describe, disagreement};
 use crate::rows::Reader;
 use crate::tables::{
@@ -277,18 +279,13 @@ async fn read(store: &Store, candidate: Candidate, options: &Options) -> (Candid
 }
 
 async fn try_read(store: &Store, candidate: &Candidate, options: &Options) -> Result<Read, Read> {
-    let unavailable = |error: object_store::Error| Read::Unavailable(error.to_string());
     let limits = options.limits;
-    if usize::try_from(candidate.size).map_or(true, |size| size > limits.file_bytes) {
-        let reason = format!("{} bytes are more than the limit of {}", candidate.size, limits.file_bytes);
-        return Err(Read::Damaged(reason));
-    }
-    let object = store.objects.get(&candidate.path).await.map_err(unavailable)?;
-    if object.meta.size != candidate.size {
-        let reason = format!("it has {} bytes now, and had {}", object.meta.size, candidate.size);
-        return Err(Read::Unavailable(reason));
-    }
-    let bytes = object.bytes().await.map_err(unavailable)?;
+    let files = Files::through(Arc::clone(&store.objects));
+    let fetched = files.whole(candidate.path.as_ref(), candidate.size, limits.file_bytes).await;
+    let bytes = fetched.map_err(|error| match error {
+        Unfetched::TooLarge { .. } => Read::Damaged(error.to_string()),
+        Unfetched::Changed { .. } | Unfetched::Unavailable(_) => Read::Unavailable(error.to_string()),
+    })?;
     let (key, bucket, known) = (candidate.key, candidate.bucket, candidate.content_hash.clone());
     let decoded = tokio::task::spawn_blocking(move || {
         let verified = snapshot::decode(bytes, &limits).map_err(|error| describe(&error))?;

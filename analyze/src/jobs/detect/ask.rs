@@ -1,25 +1,19 @@
 //! Asking rules about rows: about each that says something new, and only where they may hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
 use wsp_schemas::identity::Kind;
-use wsp_schemas::snapshot::NodeColumn;
 
 use super::novelty::Lookup;
-use crate::behaviour::{Behaviour, CONTAINER, Place, Said, Shown, above, is_said, process_of};
+use crate::behaviour::{Behaviour, CONTAINER, DependsOn, Place, Said, Shown, Source, is_said, process_of};
 use crate::rules::Rule;
 
 /// Rows that rules are asked about at once.
 const ROWS_AT_ONCE: usize = 16_384;
-/// … and bytes of arguments and lineages in them.
+/// … and bytes of texts in them.
 const BYTES_AT_ONCE: usize = 64 << 20;
-
-const EXE: NodeColumn = NodeColumn::named("exe");
-const ARGS: NodeColumn = NodeColumn::named("args");
-const CWD: NodeColumn = NodeColumn::named("cwd");
-const SCRIPT: NodeColumn = NodeColumn::named("script");
 
 /// Rules that are asked about the same rows.
 #[derive(Debug, Default)]
@@ -36,6 +30,8 @@ struct Asked {
     rules: Vec<usize>,
     /// What they look at.
     columns: BTreeSet<String>,
+    /// Where that comes from, of what may be long.
+    sources: BTreeSet<Source>,
 }
 
 impl RuleGroup {
@@ -46,9 +42,16 @@ impl RuleGroup {
             if kinds.is_none_or(|kinds| kinds.contains(word)) {
                 asked.rules.push(self.rules.len());
                 asked.columns.extend(rule.predicate.columns().iter().cloned());
+                asked.sources.extend(rule.predicate.columns().iter().filter_map(|column| Source::of(column)));
             }
         }
         self.rules.push(Arc::clone(rule));
+    }
+
+    /// Whether any of them looks at what a process did in all.
+    pub(super) fn asks_activity(&self) -> bool {
+        let columns = self.of_kind.iter().flat_map(|asked| &asked.columns);
+        columns.into_iter().any(|column| DependsOn::of(column) == DependsOn::Activity)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -120,27 +123,24 @@ impl Asked {
         places.iter().map(said).collect()
     }
 
-    /// How many rows can be asked about at once: each repeats what is asked of its process.
+    /// How many rows can be asked about at once: each repeats what is asked of its process and its snapshot.
     fn rows_at_once(&self, snapshots: &[Shown<'_>], places: &[Place], rows: &[usize]) -> usize {
-        let asks = |column: &str| self.columns.contains(column);
-        let (args, ancestors, cwd) = (asks("args"), asks("ancestors"), asks("cwd"));
         let mut bytes = 0;
+        // Rows of one process mostly stand together.
+        let mut shared = (None, 0);
         for (count, at) in rows.iter().take(ROWS_AT_ONCE).enumerate() {
             let (snapshot, row) = places[*at];
+            let Some(row) = row else { continue };
             let scan = snapshots[snapshot].scan;
-            if let Some(process) = row.and_then(|row| process_of(scan, row)) {
-                let text = |column, row| scan.text(column, row).map_or(0, str::len);
-                bytes += text(EXE, process) + text(SCRIPT, process);
-                if args {
-                    bytes += scan.texts(ARGS, process).map(str::len).sum::<usize>();
-                }
-                if ancestors {
-                    bytes += above(scan, process).map(|row| text(EXE, row)).sum::<usize>();
-                }
-                if cwd {
-                    bytes += text(CWD, process);
-                }
+            let size = |is_shared: bool| -> usize {
+                let sources = self.sources.iter().filter(|source| source.is_shared() == is_shared);
+                sources.map(|source| source.size(scan, row)).sum()
+            };
+            let process = Some((snapshot, process_of(scan, row)));
+            if shared.0 != process {
+                shared = (process, size(true));
             }
+            bytes += shared.1 + size(false);
             if bytes > BYTES_AT_ONCE {
                 return count.max(1);
             }
@@ -152,29 +152,63 @@ impl Asked {
 /// Rows that a group of rules says the same of.
 #[derive(Debug, Default)]
 pub(super) struct Variants {
-    /// By the number of a node: what is said of it, and the variant. A file has a node once, so that there are few.
-    of_node: Vec<Vec<(u64, usize)>>,
+    /// By the number of a node and what is said of it.
+    known: HashMap<(u32, u64), usize, foldhash::fast::RandomState>,
     firsts: Vec<Place>,
 }
 
 impl Variants {
     /// The variant of a row: that of an earlier one of the same node of which the same is said, or a new one.
     pub(super) fn of(&mut self, node: u32, said: u64, place: Place) -> usize {
-        let node = node as usize;
-        if self.of_node.len() <= node {
-            self.of_node.resize_with(node + 1, Vec::new);
+        let next = self.firsts.len();
+        let variant = *self.known.entry((node, said)).or_insert(next);
+        if variant == next {
+            self.firsts.push(place);
         }
-        let known = &mut self.of_node[node];
-        if let Some((_, variant)) = known.iter().find(|(other, _)| *other == said) {
-            return *variant;
-        }
-        known.push((said, self.firsts.len()));
-        self.firsts.push(place);
-        self.firsts.len() - 1
+        variant
     }
 
     /// Where the first row of each is.
     pub(super) fn firsts(&self) -> &[Place] {
         &self.firsts
+    }
+
+    /// Memory that they take, about.
+    pub(super) fn memory(&self) -> usize {
+        self.known.capacity() * size_of::<((u32, u64), usize)>() + self.firsts.len() * size_of::<Place>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use wsp_schemas::snapshot::{Limits, Scanner};
+
+    use super::*;
+    use crate::behaviour::activity::Activities;
+    use crate::behaviour::{Context, Place};
+    use crate::jobs::detect::fixture::{app, late, rule};
+
+    #[test]
+    fn what_rows_repeat_is_bounded() {
+        let paths: Vec<String> = (0..1000).map(|at| format!("/srv/file{at}x")).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let shot = late(10, &[app().args(&"x".repeat(1 << 20)).reads(&paths)]);
+        let scan = Scanner::default().scan(&Bytes::from(shot.bytes()), &Limits::default()).unwrap();
+        let activity = Activities::default();
+        let shown = [Shown { scan: &scan, context: Context::default(), activity: &activity }];
+        let files: Vec<Place> = (0..scan.len()).map(|row| (0, Some(row))).collect();
+        let all: Vec<usize> = (0..files.len()).collect();
+        for (predicate, most) in [
+            // A row has all the arguments of its process.
+            ("kind = 'file' AND any_like(args, '%y%')", BYTES_AT_ONCE >> 20),
+            ("kind = 'file' AND path = '/srv/y'", scan.len()),
+        ] {
+            let mut group = RuleGroup::default();
+            group.add(&Arc::new(rule("r", "low", predicate)));
+            let at_once = group.asked(Some(Kind::File)).rows_at_once(&shown, &files, &all);
+            assert!((most - 2..=most).contains(&at_once), "{predicate}: {at_once}");
+            assert!(!group.asks(Some(Kind::Dns)) && !group.asks(None));
+        }
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Means {
     of_node: RuleGroup,
     of_activity: RuleGroup,
     of_snapshot: RuleGroup,
+    /// Some rule looks at what a process did in all.
+    asks_activity: bool,
     pub(super) limits: Limits,
     pub(super) most_signals: usize,
     pub(super) detected_at: DateTime<Utc>,
@@ -68,6 +70,7 @@ impl Means {
             of_node: RuleGroup::default(),
             of_activity: RuleGroup::default(),
             of_snapshot: RuleGroup::default(),
+            asks_activity: false,
             limits,
             most_signals,
             detected_at,
@@ -80,6 +83,7 @@ impl Means {
                 Some(DependsOn::Snapshot) => means.of_snapshot.add(rule),
             }
         }
+        means.asks_activity = means.of_activity.asks_activity() || means.of_snapshot.asks_activity();
         means
     }
 }
@@ -196,7 +200,7 @@ impl<'a> Judge<'a> {
         let rows = asked(of_node);
         let variant = |row| (row, self.of_node.of(scan.numbers()[row], said(row), (snapshot, Some(row))));
         let variants = rows.into_iter().map(variant).collect();
-        let activity = if of_activity.is_empty() { Activities::default() } else { activity::of(&scan) };
+        let activity = if self.means.asks_activity { activity::of(&scan) } else { Activities::default() };
         let rows = asked(of_activity);
         let variant = |row| {
             let did = process_of(&scan, row).and_then(|process| activity.get(process));
@@ -209,7 +213,7 @@ impl<'a> Judge<'a> {
 
     /// Memory that it takes, about.
     pub(super) fn memory(&self) -> usize {
-        self.held + self.scanner.memory()
+        self.held + self.scanner.memory() + self.of_node.memory() + self.of_activity.memory()
     }
 
     /// Judges what was read; also gives rules that could not be asked about some row, with the first error of each.

@@ -376,11 +376,12 @@ impl Run<'_> {
     async fn judge(&self, units: Vec<Unit>, report: &mut Report) -> Result<Vec<Verdict>, DetectError> {
         let profiles = self.profiles(&units).await?;
         let workers = self.options.resources.partitions();
-        let files = Files::of(self.store);
-        let ahead = match self.options.concurrency {
-            0 => files.ahead(),
-            ahead => ahead,
+        let ahead = match (self.options.concurrency, self.store.url.scheme()) {
+            (0, "file") => 1,
+            (0, _) => 16,
+            (ahead, _) => ahead,
         };
+        let files = Files::of(self.store, ahead);
         let judged = stream::iter(units).map(|unit| {
             let profile = profiles.get(&unit.workload).cloned();
             let (files, means) = (files.clone(), Arc::clone(self.means));

@@ -132,10 +132,10 @@ pub(crate) fn to_batch<S: Borrow<Signal>>(signals: &[S]) -> Result<RecordBatch, 
     rows.text("container_id", text(|signal| signal.container_id.as_deref()));
     rows.text("host", text(|signal| signal.host.as_deref()));
     rows.array("node_id", ids(|signal| signal.node_id));
-    fn cut(text: &String) -> Cow<'_, str> {
+    fn cut(text: &str) -> Cow<'_, str> {
         bounded(text, TEXT_BYTES)
     }
-    rows.text_list("lineage", all().map(|signal| signal.lineage.iter().map(cut)));
+    rows.text_list("lineage", all().map(|signal| signal.lineage.iter().map(|exe| cut(exe))));
     rows.text_list("told", all().map(|signal| &signal.told));
     rows.text("summary", all().map(|signal| Some(cut(&signal.summary))));
     rows.text_map("attributes", all().map(|signal| Some(&signal.attributes)))?;
@@ -145,8 +145,8 @@ pub(crate) fn to_batch<S: Borrow<Signal>>(signals: &[S]) -> Result<RecordBatch, 
     rows.text("suppressed_by", text(|signal| signal.suppressed_by.as_deref()));
     rows.int64("events", all().map(|signal| Some(signal.events)));
     rows.text("kind", text(|signal| signal.kind));
-    rows.text("exe", all().map(|signal| signal.exe.as_ref().map(cut)));
-    rows.text("target", all().map(|signal| signal.target.as_ref().map(cut)));
+    rows.text("exe", all().map(|signal| signal.exe.as_deref().map(cut)));
+    rows.text("target", all().map(|signal| signal.target.as_deref().map(cut)));
     rows.array("process_id", ids(|signal| signal.process_id));
     rows.array("profile_node_id", ids(|signal| signal.profile_node.map(|node| node.id)));
     rows.array("profile_process_id", ids(|signal| signal.profile_process.map(|node| node.id)));

@@ -302,6 +302,11 @@ async fn counts_are_those_of_each_snapshot() {
     let four = late(11, &[app().asks(&["a.example.com", "b.example.com", "c.example.com", "d.example.com"])]);
     for shots in [[two.clone(), four.clone()], [four, two]] {
         assert_eq!(found_in(&shots, "kind = 'process' AND dns_names > 3").await, ["c11"]);
+        // Counts beside what the snapshot says.
+        assert_eq!(
+            found_in(&shots, "kind = 'process' AND dns_names > 1 AND host = 'host-11'").await,
+            ["c11"]
+        );
     }
 }
 

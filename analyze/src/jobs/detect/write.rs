@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
+use datafusion::common::runtime::SpawnedTask;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use wsp_schemas::tables::{DETECTIONS, SIGNALS};
 
@@ -70,9 +71,10 @@ impl Writer {
         }
         let parts = stream::iter(buckets).map(|(bucket, verdicts)| {
             let part = Arc::clone(self).write(signals.clone(), detections.clone(), bucket, verdicts);
-            async { tokio::spawn(part).await.map_err(|error| ended(&error))? }
+            // It ends with the others, where one fails.
+            async { SpawnedTask::spawn(part).join().await.map_err(|error| ended(&error))? }
         });
-        // While some are written, others are made.
+        // While some are written, others are made: what is held are the files, and what stood before, of so many buckets.
         let parts: Vec<Made<Written>> = parts.buffered(2 * self.at_once).try_collect().await?;
         let (mut raised, mut judged) = (Change::default(), Change::default());
         let mut reports = Vec::new();
