@@ -12,6 +12,9 @@ use crate::table::Type;
 use crate::tables::{CONSTANT_COLUMNS, SNAPSHOT};
 use crate::text::{UnescapeError, unescape_cow};
 
+/// What hashes of elements are mixed with: 2⁶⁴ divided by the golden ratio.
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Key of a null.
 pub(super) const NULL: u32 = u32::MAX;
 
@@ -268,8 +271,10 @@ impl Column {
                 if let Some(elements) = self.elements(row) {
                     let empty = state.hash_one((number, elements.len()));
                     // The order counts, and so do nulls.
-                    let hash = elements
-                        .fold(empty, |hash, at| state.hash_one((hash, self.keys.get(at).map(of_key))));
+                    let hash = elements.fold(empty, |hash, at| {
+                        let element = self.keys.get(at).map_or(u64::MAX, of_key);
+                        (hash ^ element).wrapping_mul(ODD)
+                    });
                     *sum = sum.wrapping_add(hash);
                 }
             }),

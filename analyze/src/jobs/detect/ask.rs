@@ -154,17 +154,27 @@ impl Asked {
 pub(super) struct Variants {
     /// By the number of a node and what is said of it.
     known: HashMap<(u32, u64), usize, foldhash::fast::RandomState>,
+    /// By the number of a node: what was said last, which mostly is what is said again, and its variant.
+    last: Vec<Option<(u64, usize)>>,
     firsts: Vec<Place>,
 }
 
 impl Variants {
     /// The variant of a row: that of an earlier one of the same node of which the same is said, or a new one.
     pub(super) fn of(&mut self, node: u32, said: u64, place: Place) -> usize {
+        let at = node as usize;
+        if self.last.len() <= at {
+            self.last.resize(at + 1, None);
+        }
+        if let Some((_, variant)) = self.last[at].filter(|(last, _)| *last == said) {
+            return variant;
+        }
         let next = self.firsts.len();
         let variant = *self.known.entry((node, said)).or_insert(next);
         if variant == next {
             self.firsts.push(place);
         }
+        self.last[at] = Some((said, variant));
         variant
     }
 
@@ -175,7 +185,9 @@ impl Variants {
 
     /// Memory that they take, about.
     pub(super) fn memory(&self) -> usize {
-        self.known.capacity() * size_of::<((u32, u64), usize)>() + self.firsts.len() * size_of::<Place>()
+        self.known.capacity() * size_of::<((u32, u64), usize)>()
+            + self.last.len() * size_of::<Option<(u64, usize)>>()
+            + self.firsts.len() * size_of::<Place>()
     }
 }
 
