@@ -96,7 +96,8 @@ fn what_is_known_is_suggested_accepted_and_taken_back() {
     assert!(rows(run(&of_one)).iter().all(|signal| signal["container_id"] == container));
     let shown = run(&["signals", "show", open[0]["signal"].as_str().unwrap()]).ok();
     assert!(
-        shown.contains("known: containers of the image do this") && shown.contains("commonality 1.00"),
+        shown.contains("known: the stable profile has it, as common as this")
+            && shown.contains("commonality 1.00"),
         "{shown}"
     );
     fails(&run(&["signals", "show", "nothing"]), 1, "there is no signal `nothing`");
@@ -134,8 +135,14 @@ fn what_is_known_is_suggested_accepted_and_taken_back() {
         1,
         "--expires 2026-01-01T00:00:00Z is past",
     );
-    let accepted = run(&["suppress", "accept", id, "--author", "me", "--reason", "health probe"]).ok();
-    assert!(accepted.contains("is accepted"), "{accepted}");
+    let accepted =
+        run(&["suppress", "accept", id, "--author", "me", "--reason", "health", "--expires", "2099-01-01"])
+            .ok();
+    assert!(accepted.contains("is accepted until 2099-01-01"), "{accepted}");
+    // Once more, to say why: the end stays.
+    let accepted = run(&["suppress", "accept", id, "--reason", "health probe"]).ok();
+    assert!(accepted.contains("is accepted until 2099-01-01"), "{accepted}");
+    fails(&run(&["suppress", "reject", id]), 1, "`wsp suppress remove` takes it back");
     let hidden = probe("suppressed");
     assert!(!hidden.is_empty() && hidden.iter().all(|signal| signal["suppressed_by"] == id));
     let listed = rows(run(&["suppress", "list", "--json", "--state", "accepted"]));

@@ -92,7 +92,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
 /// The report for people.
 pub(super) fn text(report: &Report, dry_run: bool) -> String {
     let mut text = if report.judged == 0 && report.damaged.is_empty() {
-        "no snapshots are new to judge".to_owned()
+        "no snapshots are new to judge; rules judge what comes after them".to_owned()
     } else {
         let done = if dry_run { "would be raised; nothing was written" } else { "raised" };
         format!(

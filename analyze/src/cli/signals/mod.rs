@@ -13,7 +13,12 @@ use crate::rules::Severity;
 use crate::views;
 
 #[derive(Debug, clap::Args)]
-#[command(subcommand_negates_reqs = true)]
+#[command(
+    subcommand_negates_reqs = true,
+    after_help = "What the profile of the image says of it (--context): unseen, the stable profile does not have it; known, it has it, in the \
+                  share of its containers that the commonality tells: what one of many did is rare, and it may have been an attack that was learned; \
+                  learning, it is not stable yet; no_profile. A weak match is by executable and target alone, since the lineage is not known for certain."
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Option<Command>,

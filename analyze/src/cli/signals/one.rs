@@ -114,7 +114,7 @@ impl Signal<'_> {
 
 async fn profile(context: &SessionContext, signal: &Signal<'_>) -> Result<String, Failure> {
     let verdict = match signal.text("profile_context").as_str() {
-        "known" => "known: containers of the image do this",
+        "known" => "known: the stable profile has it, as common as this",
         "unseen" => "unseen: the stable profile does not have it",
         "learning" => "learning: the profile is not stable yet, so that it says nothing",
         _ => "no profile of the image",

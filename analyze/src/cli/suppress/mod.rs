@@ -38,7 +38,7 @@ enum Command {
     List(ListArgs),
     /// Show one, with its evidence
     Show(OneArgs),
-    /// Accept a suggestion: its signals are marked, those that stand and those to come
+    /// Accept a suggestion: its signals are marked, those that stand and those to come. Again, to say another end, author or reason
     Accept(AcceptArgs),
     /// Say no to a suggestion: it is not proposed again
     Reject(DecideArgs),
@@ -132,7 +132,7 @@ struct AcceptArgs {
     who: Who,
     #[command(flatten)]
     rules: RuleArgs,
-    /// Signals that are raised from then on are not hidden
+    /// Signals that are raised from then on are not hidden; those before stay so
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     expires: Option<DateTime<Utc>>,
 }
@@ -180,7 +180,7 @@ struct AddArgs {
     predicate: String,
     #[command(flatten)]
     who: Who,
-    /// Signals that are raised from then on are not hidden
+    /// Signals that are raised from then on are not hidden; those before stay so
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     expires: Option<DateTime<Utc>>,
     /// Do it; without, only what it would hide is told
@@ -287,8 +287,15 @@ impl OneArgs {
 async fn accept(args: AcceptArgs) -> Result<Ending, Failure> {
     let (store, one) = args.one.find().await?;
     may_be_hidden(&args.rules.load(Some(&store)).await?, &one.rule)?;
-    not_past(args.expires, Utc::now())?;
-    decide(&store, one, args.who, State::Accepted, args.expires).await
+    let now = Utc::now();
+    not_past(args.expires, now)?;
+    // Of one that is accepted already, what is not said anew stays: an end is not taken away in silence.
+    let (mut who, mut expires) = (args.who, args.expires);
+    if one.state == State::Accepted {
+        who = Who { author: who.author.or(one.author.clone()), reason: who.reason.or(one.reason.clone()) };
+        expires = expires.or(one.expires_at.filter(|end| *end > now));
+    }
+    decide(&store, one, who, State::Accepted, expires).await
 }
 
 async fn decide(
@@ -303,7 +310,7 @@ async fn decide(
     let context = session::new(&Resources::default())?;
     let decisions = [Decision { suppression, to }];
     let changed = suppress::decide(store, &context, &decisions, Utc::now()).await?;
-    say(&done(&id, to, changed))?;
+    say(&done(&id, to, expires_at, changed))?;
     Ok(Ending::Done)
 }
 
@@ -326,8 +333,11 @@ fn not_past(expires: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), Fa
     }
 }
 
-fn done(id: &str, to: State, changed: Changed) -> String {
+fn done(id: &str, to: State, expires_at: Option<DateTime<Utc>>, changed: Changed) -> String {
     let mut text = format!("{id} is {}", to.as_str());
+    if let Some(end) = expires_at {
+        text += &format!(" until {}", wsp_schemas::keys::show_time(end));
+    }
     if changed.hidden > 0 {
         text += &format!("; {} signals are hidden by it now", changed.hidden);
     }
@@ -411,6 +421,9 @@ impl From<SuppressError> for Failure {
             SuppressError::Table(error) => error.into(),
             SuppressError::Engine(error) => error.into(),
             SuppressError::Rows(error) => error.into(),
+            error @ SuppressError::State { state: "accepted", to: "rejected", .. } => {
+                Self::new(error).hint("`wsp suppress remove` takes it back")
+            }
             error @ (SuppressError::Unknown { .. } | SuppressError::Ambiguous { .. }) => {
                 Self::new(error).hint("`wsp suppress list` lists them")
             }

@@ -7,7 +7,7 @@ use wsp_schemas::keys::show_time;
 use wsp_schemas::text::for_display;
 
 use crate::cli::output::rows;
-use crate::jobs::suppress::{Common, Evidence, Scope, Suggested, Suppression};
+use crate::jobs::suppress::{Common, Evidence, Scope, State, Suggested, Suppression};
 
 /// Refusals that are told one by one.
 const REFUSALS: usize = 30;
@@ -109,7 +109,7 @@ pub(super) fn list(all: &[Suppression]) -> String {
             };
             [
                 one.id.clone(),
-                one.state.as_str().to_owned(),
+                state(one).to_owned(),
                 one.rule.clone(),
                 one.scope.to_string(),
                 what,
@@ -122,6 +122,12 @@ pub(super) fn list(all: &[Suppression]) -> String {
     )
 }
 
+/// What has become of it; it is expired where it hides nothing more.
+fn state(one: &Suppression) -> &'static str {
+    let is_over = one.expires_at.is_some_and(|end| end <= chrono::Utc::now());
+    if one.state == State::Accepted && is_over { "expired" } else { one.state.as_str() }
+}
+
 pub(super) fn one(one: &Suppression) -> String {
     let evidence: Value = serde_json::from_str(&one.evidence).unwrap_or_default();
     let evidence = serde_json::to_string_pretty(&evidence).unwrap_or_default();
@@ -129,7 +135,7 @@ pub(super) fn one(one: &Suppression) -> String {
     let mut text = format!(
         "{}  {}\nrule       {}\nscope      {}",
         one.id,
-        one.state.as_str(),
+        state(one),
         for_display(&one.rule),
         for_display(&one.scope.to_string())
     );
@@ -171,6 +177,9 @@ pub(super) fn preview(rule: &str, scope: &Scope, hidden: &BTreeMap<String, usize
     );
     for (image, count) in hidden {
         text += &format!("\n  {count:>6}  {}", for_display(image));
+    }
+    if total == 0 {
+        text += "\n  `wsp signals --each --format json` has what can stand in a predicate";
     }
     text
 }
