@@ -23,6 +23,8 @@ pub(super) const MOST_PATTERNS: usize = 100;
 const BYTES: usize = 10 << 20;
 /// … of which one may take so many in any case.
 const BYTES_OF_ONE: usize = 256 << 10;
+/// Bytes that one may keep of what it met, for each thread.
+const BYTES_OF_CACHE: usize = 1 << 20;
 
 /// How many patterns an expression has.
 pub(super) fn count(expression: &Arc<dyn PhysicalExpr>) -> Result<usize> {
@@ -92,7 +94,7 @@ impl Asked {
             let regex = RegexBuilder::new(pattern)
                 .case_insensitive(ignores_case)
                 .size_limit(bytes)
-                .dfa_size_limit(BYTES_OF_ONE)
+                .dfa_size_limit(BYTES_OF_CACHE)
                 .build();
             regex.map_err(|error| DataFusionError::Execution(format!("`{pattern}`: {error}")))
         };
