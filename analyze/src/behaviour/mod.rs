@@ -140,8 +140,11 @@ impl Source {
             "target" => Some(Self::Target),
             "exe_name" => Some(Self::Process(EXE)),
             "parent_exe" | "ancestors" => Some(Self::Ancestors),
-            _ if OF_SNAPSHOT.contains(&column) => Some(Self::Snapshot),
-            "image_name" | "image_tag" => Some(Self::Snapshot),
+            "image_name" | "image_tag" | "image_digest" | "container_name" | "host" | "labels" => {
+                Some(Self::Snapshot)
+            }
+            // Counts, flags and times.
+            _ if OF_SNAPSHOT.contains(&column) => None,
             _ if OF_PROCESS.contains(&column) => NodeColumn::find(column).map(Self::Process),
             _ => NodeColumn::find(column).map(Self::Own),
         }
@@ -152,8 +155,8 @@ impl Source {
         !matches!(self, Self::Own(_) | Self::Target)
     }
 
-    /// Bytes that it adds to a row, about.
-    pub(crate) fn size(self, scan: &Scan, row: usize) -> usize {
+    /// Bytes that it adds to a row, or to that of the snapshot as a whole, about.
+    pub(crate) fn size(self, scan: &Scan, row: Option<usize>) -> usize {
         const NAMES: [NodeColumn; 5] = [
             EXE,
             NodeColumn::named("path"),
@@ -161,11 +164,12 @@ impl Source {
             NodeColumn::named("address"),
             NodeColumn::named("name"),
         ];
-        let process = process_of(scan, row);
+        let size = |column, row: Option<usize>| row.map_or(0, |row| scan.size(column, row));
+        let process = row.and_then(|row| process_of(scan, row));
         match self {
-            Self::Own(column) => scan.size(column, row),
-            Self::Target => NAMES.iter().map(|column| scan.size(*column, row)).sum(),
-            Self::Process(column) => process.map_or(0, |process| scan.size(column, process)),
+            Self::Own(column) => size(column, row),
+            Self::Target => NAMES.iter().map(|column| size(*column, row)).sum(),
+            Self::Process(column) => size(column, process),
             Self::Ancestors => {
                 process.map_or(0, |process| above(scan, process).map(|row| scan.size(EXE, row)).sum())
             }

@@ -34,6 +34,15 @@ pub(super) enum Unfetched {
     Unavailable(#[from] object_store::Error),
 }
 
+/// Files that are fetched at the same time by one who works on them: as many as were asked for; if none were, what suits the store.
+pub(super) fn at_once(store: &Store, asked: usize, of_folder: usize) -> usize {
+    match (asked, store.url.scheme()) {
+        (0, "file") => of_folder,
+        (0, _) => 16,
+        (asked, _) => asked,
+    }
+}
+
 /// Where snapshot files are.
 #[derive(Debug, Clone)]
 pub(super) struct Files {

@@ -130,13 +130,12 @@ impl Asked {
         let mut shared = (None, 0);
         for (count, at) in rows.iter().take(ROWS_AT_ONCE).enumerate() {
             let (snapshot, row) = places[*at];
-            let Some(row) = row else { continue };
             let scan = snapshots[snapshot].scan;
             let size = |is_shared: bool| -> usize {
                 let sources = self.sources.iter().filter(|source| source.is_shared() == is_shared);
                 sources.map(|source| source.size(scan, row)).sum()
             };
-            let process = Some((snapshot, process_of(scan, row)));
+            let process = Some((snapshot, row.and_then(|row| process_of(scan, row))));
             if shared.0 != process {
                 shared = (process, size(true));
             }

@@ -26,7 +26,7 @@ use wsp_schemas::store::Store;
 use wsp_schemas::tables::DETECTIONS;
 
 use super::Progress;
-use super::fetch::{Files, Unfetched};
+use super::fetch::{self, Files, Unfetched};
 use super::merge::{MergeError, Problem};
 use super::retry::Patience;
 use super::suppress;
@@ -376,11 +376,7 @@ impl Run<'_> {
     async fn judge(&self, units: Vec<Unit>, report: &mut Report) -> Result<Vec<Verdict>, DetectError> {
         let profiles = self.profiles(&units).await?;
         let workers = self.options.resources.partitions();
-        let ahead = match (self.options.concurrency, self.store.url.scheme()) {
-            (0, "file") => 1,
-            (0, _) => 16,
-            (ahead, _) => ahead,
-        };
+        let ahead = fetch::at_once(self.store, self.options.concurrency, 1);
         let files = Files::of(self.store, ahead);
         let judged = stream::iter(units).map(|unit| {
             let profile = profiles.get(&unit.workload).cloned();

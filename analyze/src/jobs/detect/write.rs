@@ -19,7 +19,7 @@ use super::{DetectError, Report, Verdict, ended};
 use crate::jobs::suppress;
 use crate::rows::{Builder, Reader};
 use crate::tables::{
-    Change, Encoded, OpenTable, Selection, TableError, Written, application, partition_value,
+    Change, DataFile, Encoded, OpenTable, Selection, TableError, Written, application, partition_value,
 };
 
 /// Application transaction that says at which run of a bucket a table stands.
@@ -40,14 +40,7 @@ pub(super) struct Writer {
     pub(super) at_once: usize,
 }
 
-/// What is written to a bucket.
-struct Part {
-    bucket: i32,
-    batch: i64,
-    verdicts: Vec<Verdict>,
-}
-
-/// The files of a part, and what is reported of it.
+/// The files of a bucket, and what is reported of it.
 struct Made<File> {
     bucket: i32,
     batch: i64,
@@ -69,8 +62,10 @@ impl Writer {
         for verdict in verdicts {
             buckets.entry(verdict.bucket).or_default().push(verdict);
         }
+        let files = Arc::new(signals.files()?);
         let parts = stream::iter(buckets).map(|(bucket, verdicts)| {
-            let part = Arc::clone(self).write(signals.clone(), detections.clone(), bucket, verdicts);
+            let tables = (signals.clone(), Arc::clone(&files), detections.clone());
+            let part = Arc::clone(self).write(tables, bucket, verdicts);
             // It ends with the others, where one fails.
             async { SpawnedTask::spawn(part).join().await.map_err(|error| ended(&error))? }
         });
@@ -96,35 +91,16 @@ impl Writer {
         Ok((signals, detections))
     }
 
-    /// Writes the files of a bucket.
+    /// Writes the files of a bucket. Beside `signals` are its present files.
     async fn write(
         self: Arc<Self>,
-        signals: OpenTable,
-        detections: OpenTable,
-        bucket: i32,
-        verdicts: Vec<Verdict>,
-    ) -> Result<Made<Written>, DetectError> {
-        let part = self.settled(&signals, &detections, bucket, verdicts).await?;
-        let made = tokio::task::spawn_blocking(move || self.made(part)).await;
-        let Made { bucket, batch, raised, judged, report } = made.map_err(|error| ended(&error))??;
-        let mut written = Vec::with_capacity(raised.len());
-        for file in raised {
-            written.push(file.write(&signals).await?);
-        }
-        Ok(Made { bucket, batch, raised: written, judged: judged.write(&detections).await?, report })
-    }
-
-    /// Leaves of the verdicts on a bucket's snapshots what is to be told.
-    async fn settled(
-        &self,
-        signals: &OpenTable,
-        detections: &OpenTable,
+        (signals, files, detections): (OpenTable, Arc<Vec<DataFile>>, OpenTable),
         bucket: i32,
         mut verdicts: Vec<Verdict>,
-    ) -> Result<Part, DetectError> {
+    ) -> Result<Made<Written>, DetectError> {
         // In the order of windows: what is new is told by the first that shows it.
         verdicts.sort_by_key(|verdict| (verdict.candidate.key.window_end_ms, verdict.candidate.key.id));
-        let mut standing = Standing::read(signals, bucket, &verdicts).await?;
+        let mut standing = Standing::read(&signals, &files, bucket, &verdicts).await?;
         verdicts.iter_mut().for_each(|verdict| standing.settle(verdict, self.most_signals));
         let stood = signals.application(&run_of(bucket)).await?.unwrap_or(0);
         let done = detections.application(&run_of(bucket)).await?.unwrap_or(0);
@@ -132,12 +108,17 @@ impl Writer {
         for signal in verdicts.iter_mut().flat_map(|verdict| &mut verdict.signals) {
             signal.batch = Some(batch);
         }
-        Ok(Part { bucket, batch, verdicts })
+        let made = tokio::task::spawn_blocking(move || self.made(bucket, batch, &verdicts)).await;
+        let Made { raised, judged, report, .. } = made.map_err(|error| ended(&error))??;
+        let mut written = Vec::with_capacity(raised.len());
+        for file in raised {
+            written.push(file.write(&signals).await?);
+        }
+        Ok(Made { bucket, batch, raised: written, judged: judged.write(&detections).await?, report })
     }
 
-    /// Encodes what is written of a part.
-    fn made(&self, part: Part) -> Result<Made<Encoded>, DetectError> {
-        let Part { bucket, batch, verdicts } = part;
+    /// Encodes what is written to a bucket.
+    fn made(&self, bucket: i32, batch: i64, verdicts: &[Verdict]) -> Result<Made<Encoded>, DetectError> {
         let partition = vec![partition_value("bucket", &bucket)];
         let mut report = Report::default();
         let rows: Vec<&Signal> = verdicts.iter().flat_map(|verdict| &verdict.signals).collect();
@@ -147,7 +128,7 @@ impl Writer {
             report.suppressed += hidden;
             raised.push(Encoded::of(&SIGNALS, partition.clone(), &rows)?);
         }
-        let judged = Encoded::of(&DETECTIONS, partition, &self.to_batch(bucket, &verdicts, batch)?)?;
+        let judged = Encoded::of(&DETECTIONS, partition, &self.to_batch(bucket, verdicts, batch)?)?;
         verdicts.iter().for_each(|verdict| report.count(verdict));
         Ok(Made { bucket, batch, raised, judged, report })
     }
@@ -200,7 +181,12 @@ struct Standing {
 }
 
 impl Standing {
-    async fn read(signals: &OpenTable, bucket: i32, verdicts: &[Verdict]) -> Result<Self, TableError> {
+    async fn read(
+        signals: &OpenTable,
+        files: &[DataFile],
+        bucket: i32,
+        verdicts: &[Verdict],
+    ) -> Result<Self, TableError> {
         let raises = |verdict: &&Verdict| !verdict.signals.is_empty() || !verdict.novelties.is_empty();
         let workload = |verdict: &Verdict| verdict.candidate.key.workload.to_string();
         let workloads: BTreeSet<String> = verdicts.iter().filter(raises).map(workload).collect();
@@ -211,7 +197,7 @@ impl Standing {
         let columns = ["signal_id", "snapshot_id", "container_id", "workload_key", "told"];
         let select = Selection { columns: Some(&columns), workloads: Some(&workloads) };
         let mut standing = Self::default();
-        for file in signals.files()?.iter().filter(|file| file.bucket() == Some(bucket)) {
+        for file in files.iter().filter(|file| file.bucket() == Some(bucket)) {
             // Ids of snapshots begin with their time: older files have none of these.
             if !file.may_hold("snapshot_id", &snapshots) && !file.may_hold("workload_key", &news) {
                 continue;

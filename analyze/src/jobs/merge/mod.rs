@@ -37,6 +37,7 @@ use ledger::{Ledger, LedgerRow, Outcome};
 
 pub(crate) use ledger::makes_eligible;
 
+use super::fetch;
 use super::retry::Patience;
 pub use super::{Progress, Silent};
 pub use fold::Folding;
@@ -115,11 +116,7 @@ impl Default for Options {
 impl Options {
     /// Files fetched at the same time: a folder answers at once, and more tasks only get in each other's way.
     fn concurrency_at(&self, store: &Store) -> usize {
-        match (self.concurrency, store.url.scheme()) {
-            (0, "file") => 2,
-            (0, _) => 16,
-            (files, _) => files,
-        }
+        fetch::at_once(store, self.concurrency, 2)
     }
 
     /// The rules of admission among them.
