@@ -100,7 +100,7 @@ ticks_of() { awk '{print $14 + $15}' "/proc/$1/stat"; }
 web_ns() {
     local pids pid
     mapfile -t pids < <(pgrep -P "$web"; echo "$web")
-    for pid in "${pids[@]}"; do cat "/proc/$pid/schedstat"; done | awk '{sum += $1} END {print sum}'
+    for pid in "${pids[@]}"; do cat "/proc/$pid/schedstat"; done | awk '{sum += $1} END {printf "%.0f", sum}'
 }
 
 # measure MODE PAIR: all figures once.
