@@ -67,7 +67,8 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let store = args.store.open()?;
-    let rules = args.rules.load(Some(&store)).await?;
+    let (rules, of) = (args.rules, store.clone());
+    let rules = async move { rules.load(Some(&of)).await };
     let options = Options {
         most_signals: usize::try_from(args.max_signals).unwrap_or(usize::MAX),
         look_back: args.look_back,
@@ -78,8 +79,8 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
         ..Options::default()
     };
     let bar = Bar::new();
-    let report = detect::run(&store, &rules, &options, &bar).await;
-    let report = report.map_err(|error| Failure::from(error).on(&store))?;
+    let report = detect::run(&store, rules, &options, &bar).await;
+    let report = report.map_err(|failure: Failure| failure.on(&store))?;
     drop(bar);
     if args.json {
         print_json(&report)?;

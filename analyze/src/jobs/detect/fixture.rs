@@ -319,7 +319,16 @@ pub(in crate::jobs) fn rule_set(rules: &[(&str, &str)]) -> Rules {
 }
 
 pub(in crate::jobs) async fn detect(store: &Store, rules: &Rules) -> detect::Report {
-    detect::run(store, rules, &detect::Options::default(), &Silent).await.unwrap()
+    detect_with(store, rules, &detect::Options::default()).await
+}
+
+pub(in crate::jobs) async fn detect_with(
+    store: &Store,
+    rules: &Rules,
+    options: &detect::Options,
+) -> detect::Report {
+    let rules = std::future::ready(Ok::<_, detect::DetectError>(rules.clone()));
+    detect::run(store, rules, options, &Silent).await.unwrap()
 }
 
 /// The rows of a query as text, columns separated by a bar.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
+use datafusion::common::runtime::SpawnedTask;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use wsp_schemas::image::WorkloadKey;
@@ -231,7 +232,6 @@ impl DetectError {
 #[derive(Debug)]
 struct Verdict {
     candidate: Candidate,
-    bucket: i32,
     /// Number, and whether it is stable.
     revision: Option<(i32, bool)>,
     nodes: usize,
@@ -246,10 +246,9 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn damaged(candidate: Candidate, bucket: i32, reason: String) -> Self {
+    fn damaged(candidate: Candidate, reason: String) -> Self {
         Self {
             candidate,
-            bucket,
             revision: None,
             nodes: 0,
             novel_nodes: 0,
@@ -262,75 +261,105 @@ impl Verdict {
     }
 }
 
-/// Runs a detection.
-pub async fn run(
+/// Runs a detection by the rules that `rules` gives: they are read while it is found out what there is to judge.
+pub async fn run<E: From<DetectError> + Send + 'static>(
     store: &Store,
-    rules: &Rules,
+    rules: impl Future<Output = Result<Rules, E>> + Send + 'static,
     options: &Options,
     progress: &dyn Progress,
-) -> Result<Report, DetectError> {
+) -> Result<Report, E> {
+    let rules = SpawnedTask::spawn(rules);
     // What a trial writes, it writes in memory.
     let unreadable = |source| DetectError::List { store: store.to_string(), source };
     let store = &overlay::upon(store, options.dry_run).map_err(unreadable)?;
     let mut report = Report::default();
     let mut patience = Patience::new(CONFLICTS);
-    while let Err(error) = attempt(store, rules, options, progress, &mut report).await {
+    let mut prepared = Prepared::of(store, options, progress, &mut report).await;
+    let rules = rules.join().await.map_err(|error| ended(&error))??;
+    loop {
+        let done = match prepared {
+            Ok(prepared) => prepared.detect(store, &rules, options, progress, &mut report).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = done else { return Ok(report) };
         patience.wait(error, DetectError::table).await?;
         progress.stage("another detection was faster: beginning anew");
         report.retries += 1;
         (report.listed, report.known, report.waiting) = (0, 0, 0);
         report.unavailable.clear();
         report.failed_rules.clear();
+        prepared = Prepared::of(store, options, progress, &mut report).await;
     }
-    Ok(report)
 }
 
-async fn attempt(
-    store: &Store,
-    rules: &Rules,
-    options: &Options,
-    progress: &dyn Progress,
-    report: &mut Report,
-) -> Result<(), DetectError> {
-    progress.stage("listing snapshots");
-    let tables = ProfileTables::open(store).await?;
-    let buckets = tables.ledger.buckets()?;
-    let context = session::new(&options.resources)?;
-    let (mut signals, hides) = suppress::open_signals(store, &context, buckets).await?;
-    for (id, error) in &hides.active.broken {
-        tracing::warn!("the suppression {id} hides nothing: {error}");
-    }
-    let mut detections = OpenTable::open_or_create(store, &DETECTIONS, buckets).await?;
-    let revisions = profile::revisions(&tables).await?;
-    let plan = plan::make(store, &tables, &signals, &detections, &revisions, options, report).await?;
-    progress.total(plan.work.values().map(|work| work.len() as u64).sum(), "snapshots");
-    let means = Arc::new(Means::new(rules, options.limits, options.most_signals, Utc::now()));
-    let writer = Arc::new(write::Writer {
-        rules: rules.hash().to_hex().to_string(),
-        detected_at: means.detected_at,
-        most_signals: options.most_signals,
-        hides,
-        at_once: options.resources.partitions(),
-    });
+/// The tables as they stand, and what there is to judge.
+struct Prepared {
+    tables: ProfileTables,
+    revisions: HashMap<WorkloadKey, profile::Revision>,
+    signals: OpenTable,
+    hides: suppress::Current,
+    detections: OpenTable,
+    plan: plan::Plan,
+}
 
-    let run = Run { store, tables: &tables, revisions: &revisions, options, means: &means, progress };
-    for wave in waves(plan.work, options.files_per_batch) {
-        progress.stage("judging snapshots");
-        let verdicts = run.judge(wave, report).await?;
-        progress.stage("committing");
-        (signals, detections) = writer.commit(signals, detections, verdicts, report).await?;
+impl Prepared {
+    async fn of(
+        store: &Store,
+        options: &Options,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<Self, DetectError> {
+        progress.stage("listing snapshots");
+        let tables = ProfileTables::open(store).await?;
+        let buckets = tables.ledger.buckets()?;
+        let context = session::new(&options.resources)?;
+        let (signals, hides) = suppress::open_signals(store, &context, buckets).await?;
+        for (id, error) in &hides.active.broken {
+            tracing::warn!("the suppression {id} hides nothing: {error}");
+        }
+        let detections = OpenTable::open_or_create(store, &DETECTIONS, buckets).await?;
+        let revisions = profile::revisions(&tables).await?;
+        let plan = plan::make(store, &tables, &signals, &detections, &revisions, options, report).await?;
+        Ok(Self { tables, revisions, signals, hides, detections, plan })
     }
-    // What was not there is to be found again.
-    let held = report.unavailable.iter().filter_map(|problem| SnapshotKey::parse(&problem.object).ok());
-    let held = held.map(|key| key.uploaded.timestamp().div_euclid(3600)).min().unwrap_or(i64::MAX);
-    let stood = signals.application(DETECT_WATERMARK).await?;
-    let reached = plan.watermark.map(|hour| hour.min(held));
-    if let Some(hour) = reached.filter(|hour| stood.is_none_or(|stood| *hour > stood)) {
-        let mut change = Change::default();
-        change.set(application(DETECT_WATERMARK, hour));
-        change.commit(&signals).await?;
+
+    async fn detect(
+        self,
+        store: &Store,
+        rules: &Rules,
+        options: &Options,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<(), DetectError> {
+        let Self { tables, revisions, mut signals, hides, mut detections, plan } = self;
+        progress.total(plan.work.values().map(|work| work.len() as u64).sum(), "snapshots");
+        let means = Arc::new(Means::new(rules, options.limits, options.most_signals, Utc::now()));
+        let writer = Arc::new(write::Writer {
+            rules: rules.hash().to_hex().to_string(),
+            detected_at: means.detected_at,
+            most_signals: options.most_signals,
+            hides,
+        });
+        let run = Run { store, tables: &tables, revisions: &revisions, options, means: &means, progress };
+        for wave in waves(plan.work, options.files_per_batch) {
+            progress.stage("judging snapshots");
+            let mut written = writer.begin(&signals, &detections)?;
+            run.judge(wave, &mut written, report).await?;
+            progress.stage("committing");
+            (signals, detections) = written.commit(report).await?;
+        }
+        // What was not there is to be found again.
+        let held = report.unavailable.iter().filter_map(|problem| SnapshotKey::parse(&problem.object).ok());
+        let held = held.map(|key| key.uploaded.timestamp().div_euclid(3600)).min().unwrap_or(i64::MAX);
+        let stood = signals.application(DETECT_WATERMARK).await?;
+        let reached = plan.watermark.map(|hour| hour.min(held));
+        if let Some(hour) = reached.filter(|hour| stood.is_none_or(|stood| *hour > stood)) {
+            let mut change = Change::default();
+            change.set(application(DETECT_WATERMARK, hour));
+            change.commit(&signals).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Snapshots of one workload that are judged together.
@@ -372,29 +401,44 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Judges units, some at the same time.
-    async fn judge(&self, units: Vec<Unit>, report: &mut Report) -> Result<Vec<Verdict>, DetectError> {
+    /// Judges units, some at the same time. What is written of a bucket is made as soon as all of it is judged.
+    async fn judge(
+        &self,
+        units: Vec<Unit>,
+        written: &mut write::Writing,
+        report: &mut Report,
+    ) -> Result<(), DetectError> {
         let profiles = self.profiles(&units).await?;
         let workers = self.options.resources.partitions();
         let ahead = fetch::at_once(self.store, self.options.concurrency, 1);
         let files = Files::of(self.store, ahead);
-        let judged = stream::iter(units).map(|unit| {
-            let profile = profiles.get(&unit.workload).cloned();
+        let mut left: HashMap<i32, usize> = HashMap::new();
+        units.iter().for_each(|unit| *left.entry(unit.bucket).or_default() += 1);
+        // A profile is let go with the last unit of its workload.
+        let with_profile = |unit: Unit| (profiles.get(&unit.workload).cloned(), unit);
+        let units: Vec<_> = units.into_iter().map(with_profile).collect();
+        drop(profiles);
+        let judged = stream::iter(units).map(|(profile, unit)| {
             let (files, means) = (files.clone(), Arc::clone(self.means));
             async move {
                 let judged = judge_units(&files, &means, profile, &unit, ahead).await;
                 self.progress.done(unit.candidates.len() as u64);
-                judged
+                judged.map(|judged| (unit.bucket, judged))
             }
         });
         let mut judged = judged.buffer_unordered(workers);
-        let mut verdicts = Vec::new();
-        while let Some(found) = judged.try_next().await? {
-            verdicts.extend(found.verdicts);
+        let mut verdicts: HashMap<i32, Vec<Verdict>> = HashMap::new();
+        while let Some((bucket, found)) = judged.try_next().await? {
+            verdicts.entry(bucket).or_default().extend(found.verdicts);
             report.unavailable.extend(found.unavailable);
             report.failed_rules.extend(found.failed_rules);
+            let left = left.entry(bucket).or_default();
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                written.write(bucket, verdicts.remove(&bucket).unwrap_or_default());
+            }
         }
-        Ok(verdicts)
+        Ok(())
     }
 
     async fn profiles(&self, units: &[Unit]) -> Result<HashMap<WorkloadKey, Arc<Profile>>, DetectError> {
@@ -457,7 +501,7 @@ async fn judge_units(
             }
             Err(_) => {
                 let reason = "it makes the detection end unexpectedly; -vv tells where".to_owned();
-                all.verdicts.push(Verdict::damaged(candidate.clone(), unit.bucket, reason));
+                all.verdicts.push(Verdict::damaged(candidate.clone(), reason));
             }
         }
     }
@@ -494,7 +538,7 @@ async fn judge_unit(
         match next {
             Some((candidate, Ok(bytes))) => judge.add(candidate, &bytes),
             Some((candidate, Err(error @ Unfetched::TooLarge { .. }))) => {
-                judged.verdicts.push(Verdict::damaged(candidate, unit.bucket, error.to_string()));
+                judged.verdicts.push(Verdict::damaged(candidate, error.to_string()));
             }
             Some((candidate, Err(error))) => {
                 judged.unavailable.push(Problem { object: candidate.object_key, reason: error.to_string() });

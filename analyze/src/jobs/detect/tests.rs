@@ -1,9 +1,8 @@
+use super::Options;
 use super::fixture::{
-    Shot, app, detect, epoch, late, learned, learned_from, merge_at, program, put, rows, rule, rule_set,
-    shot, store, used,
+    Shot, app, detect, detect_with, epoch, late, learned, learned_from, merge_at, program, put, rows, rule,
+    rule_set, shot, store, used,
 };
-use super::{Options, run};
-use crate::jobs::Silent;
 use crate::rules::{self, Rules};
 
 use wsp_schemas::identity::Kind;
@@ -191,10 +190,10 @@ async fn what_waits_long_is_still_judged() {
     // Much later ones are seen by a merge of their own hours only.
     late(100, &[app()]).put(&store).await;
     let short = Options { look_back: std::time::Duration::from_secs(3600), ..Options::default() };
-    let report = run(&store, &rules, &short, &Silent).await.unwrap();
+    let report = detect_with(&store, &rules, &short).await;
     assert_eq!(report.waiting, 2);
     merge_at(&store, 100).await;
-    let report = run(&store, &rules, &short, &Silent).await.unwrap();
+    let report = detect_with(&store, &rules, &short).await;
     assert_eq!((report.waiting, report.judged), (0, 2));
 }
 
@@ -239,7 +238,7 @@ async fn of_too_many_signals_the_least_severe_are_dropped_and_counted() {
     // Two files for four rules, and one novelty of both.
     late(10, &[app().reads(&["/srv/a", "/srv/b"])]).put(&store).await;
     let few = Options { most_signals: 5, ..Options::default() };
-    let report = run(&store, &rules, &few, &Silent).await.unwrap();
+    let report = detect_with(&store, &rules, &few).await;
     assert_eq!((report.raised(), report.dropped), (5, 4));
     assert!(!report.is_clean());
     let found = rows(&store, "select severity, count(*) from signals group by 1 order by 1").await;
@@ -283,7 +282,7 @@ async fn an_object_that_is_too_large_is_damaged() {
     late(10, &[app()]).put(&store).await;
     let mut options = Options::default();
     options.limits.file_bytes = 100;
-    let report = run(&store, &Rules::default(), &options, &Silent).await.unwrap();
+    let report = detect_with(&store, &Rules::default(), &options).await;
     assert_eq!((report.judged, report.damaged.len()), (0, 7));
 }
 
@@ -371,7 +370,7 @@ async fn a_trial_writes_nothing() {
     late(10, &[app().reads(&["/etc/x"])]).put(&store).await;
     let before = super::fixture::saved(&store, "").await;
     let trial = Options { dry_run: true, ..Options::default() };
-    let report = run(&store, &Rules::default(), &trial, &Silent).await.unwrap();
+    let report = detect_with(&store, &Rules::default(), &trial).await;
     assert_eq!(report.judged, 7);
     assert_eq!(report.raised(), 1);
     assert_eq!(super::fixture::saved(&store, "").await, before);

@@ -4,10 +4,10 @@ use chrono::TimeDelta;
 use wsp_schemas::store::Store;
 
 use super::super::fixture::{
-    Shot, app, copied, detect, epoch, late, learned, program, put, restore, rows, rule_set, saved, shot,
-    store,
+    Shot, app, copied, detect, detect_with, epoch, late, learned, program, put, restore, rows, rule_set,
+    saved, shot, store,
 };
-use super::super::{Options, Report, run};
+use super::super::{Options, Report};
 use super::novel;
 use crate::jobs::{Silent, merge};
 use crate::rules::Rules;
@@ -46,7 +46,7 @@ async fn looking_at_everything_again_raises_nothing() {
     late(10, &[app().reads(&["/etc/x"])]).put(&store).await;
     detect(&store, &rules()).await;
     let rescan = Options { rescan: true, ..Options::default() };
-    let report = run(&store, &rules(), &rescan, &Silent).await.unwrap();
+    let report = detect_with(&store, &rules(), &rescan).await;
     assert_eq!((report.listed, report.known, report.judged, report.raised()), (7, 7, 0, 0));
 }
 
@@ -62,7 +62,7 @@ async fn uploads_before_the_look_back_are_found_by_a_rescan() {
     late(10, &[app().reads(&["/etc/x"])]).put(&store).await;
     assert_eq!(detect(&store, &Rules::default()).await.judged, 0);
     let rescan = Options { rescan: true, ..Options::default() };
-    let report = run(&store, &Rules::default(), &rescan, &Silent).await.unwrap();
+    let report = detect_with(&store, &Rules::default(), &rescan).await;
     assert_eq!((report.judged, report.raised()), (1, 1));
 }
 
@@ -113,10 +113,10 @@ async fn what_stands_already_takes_no_other_signals_place() {
     let few = Options { most_signals: 2, ..Options::default() };
     let tree = |names: &[&str]| names.iter().fold(app(), |app, name| app.child(program(name)));
     shot("app:1", 10, 600, &[tree(&["/bin/a", "/bin/b"])]).put(&store).await;
-    let report = run(&store, &Rules::default(), &few, &Silent).await.unwrap();
+    let report = detect_with(&store, &Rules::default(), &few).await;
     assert_eq!((report.raised(), report.dropped), (2, 0));
     shot("app:1", 10, 630, &[tree(&["/bin/a", "/bin/b", "/bin/c"])]).put(&store).await;
-    let report = run(&store, &Rules::default(), &few, &Silent).await.unwrap();
+    let report = detect_with(&store, &Rules::default(), &few).await;
     assert_eq!((report.raised(), report.dropped), (1, 0));
 }
 
@@ -185,7 +185,7 @@ async fn a_stopped_run_is_finished_by_one_that_cuts_its_batches_otherwise() {
     merge::run(&store, &options, &Silent).await.unwrap();
     stopped(&store, &rules()).await;
     let small = Options { files_per_batch: 1, ..Options::default() };
-    let report = run(&store, &rules(), &small, &Silent).await.unwrap();
+    let report = detect_with(&store, &rules(), &small).await;
     assert_eq!((report.judged, report.raised()), (4, 0));
     assert_eq!(twins(&store).await, Vec::<String>::new());
 }

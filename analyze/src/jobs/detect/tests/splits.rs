@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use wsp_schemas::store::Store;
 
-use super::super::fixture::{Program, Shot, app, copied, late, learned, program, rows, rule_set, shot};
-use super::super::{Options, run};
-use crate::jobs::Silent;
+use super::super::Options;
+use super::super::fixture::{
+    Program, Shot, app, copied, detect_with, late, learned, program, rows, rule_set, shot,
+};
 use crate::rules::Rules;
 use crate::session::Resources;
 
@@ -84,7 +85,7 @@ fn the_signals_do_not_depend_on_how_the_work_is_cut() {
     let base = runtime.block_on(async {
         let store = learned(&vec![vec![app()]; 6]).await;
         // What makes the tables is the same for all.
-        run(&store, &rules(), &Options::default(), &Silent).await.unwrap();
+        detect_with(&store, &rules(), &Options::default()).await;
         store
     });
     proptest!(ProptestConfig::with_cases(16), |(split in split())| {
@@ -99,13 +100,13 @@ fn the_signals_do_not_depend_on_how_the_work_is_cut() {
             };
             for (at, shot) in split.shots().into_iter().enumerate() {
                 if split.runs.contains(&at) {
-                    run(&cut, &rules(), &other, &Silent).await.unwrap();
+                    detect_with(&cut, &rules(), &other).await;
                 }
                 shot.put(&whole).await;
                 shot.put(&cut).await;
             }
-            run(&whole, &rules(), &one, &Silent).await.unwrap();
-            run(&cut, &rules(), &other, &Silent).await.unwrap();
+            detect_with(&whole, &rules(), &one).await;
+            detect_with(&cut, &rules(), &other).await;
             (signals(&whole).await, signals(&cut).await)
         });
         prop_assert_eq!(whole, cut);
@@ -122,8 +123,8 @@ async fn many_snapshots_of_one_workload_give_what_few_at_a_time_give() {
             .await;
     }
     let by_ten = copied(&store).await;
-    run(&store, &rules(), &Options::default(), &Silent).await.unwrap();
+    detect_with(&store, &rules(), &Options::default()).await;
     let ten = Options { files_per_batch: 10, ..Options::default() };
-    run(&by_ten, &rules(), &ten, &Silent).await.unwrap();
+    detect_with(&by_ten, &rules(), &ten).await;
     assert_eq!(signals(&store).await, signals(&by_ten).await);
 }
