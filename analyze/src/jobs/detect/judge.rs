@@ -171,7 +171,7 @@ impl<'a> Judge<'a> {
                 self.held += read.memory();
                 self.read.push(read);
             }
-            Err(reason) => self.verdicts.push(Verdict::damaged(candidate, reason)),
+            Err(reason) => self.verdicts.push(Verdict::damaged(candidate, self.bucket, reason)),
         }
     }
 
@@ -302,6 +302,7 @@ impl<'a> Judge<'a> {
             novelties,
             standing: 0,
             candidate: candidate.clone(),
+            bucket: self.bucket,
             revision: self.profile.map(|profile| (profile.revision.number, profile.revision.is_stable)),
             nodes: scan.len(),
             novel_nodes,

@@ -232,6 +232,7 @@ impl DetectError {
 #[derive(Debug)]
 struct Verdict {
     candidate: Candidate,
+    bucket: i32,
     /// Number, and whether it is stable.
     revision: Option<(i32, bool)>,
     nodes: usize,
@@ -246,9 +247,10 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn damaged(candidate: Candidate, reason: String) -> Self {
+    fn damaged(candidate: Candidate, bucket: i32, reason: String) -> Self {
         Self {
             candidate,
+            bucket,
             revision: None,
             nodes: 0,
             novel_nodes: 0,
@@ -339,14 +341,14 @@ impl Prepared {
             detected_at: means.detected_at,
             most_signals: options.most_signals,
             hides,
+            at_once: options.resources.partitions(),
         });
         let run = Run { store, tables: &tables, revisions: &revisions, options, means: &means, progress };
         for wave in waves(plan.work, options.files_per_batch) {
             progress.stage("judging snapshots");
-            let mut written = writer.begin(&signals, &detections)?;
-            run.judge(wave, &mut written, report).await?;
+            let verdicts = run.judge(wave, report).await?;
             progress.stage("committing");
-            (signals, detections) = written.commit(report).await?;
+            (signals, detections) = writer.commit(signals, detections, verdicts, report).await?;
         }
         // What was not there is to be found again.
         let held = report.unavailable.iter().filter_map(|problem| SnapshotKey::parse(&problem.object).ok());
@@ -401,19 +403,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Judges units, some at the same time. What is written of a bucket is made as soon as all of it is judged.
-    async fn judge(
-        &self,
-        units: Vec<Unit>,
-        written: &mut write::Writing,
-        report: &mut Report,
-    ) -> Result<(), DetectError> {
+    /// Judges units, some at the same time.
+    async fn judge(&self, units: Vec<Unit>, report: &mut Report) -> Result<Vec<Verdict>, DetectError> {
         let profiles = self.profiles(&units).await?;
         let workers = self.options.resources.partitions();
         let ahead = fetch::at_once(self.store, self.options.concurrency, 1);
         let files = Files::of(self.store, ahead);
-        let mut left: HashMap<i32, usize> = HashMap::new();
-        units.iter().for_each(|unit| *left.entry(unit.bucket).or_default() += 1);
         // A profile is let go with the last unit of its workload.
         let with_profile = |unit: Unit| (profiles.get(&unit.workload).cloned(), unit);
         let units: Vec<_> = units.into_iter().map(with_profile).collect();
@@ -423,22 +418,17 @@ impl Run<'_> {
             async move {
                 let judged = judge_units(&files, &means, profile, &unit, ahead).await;
                 self.progress.done(unit.candidates.len() as u64);
-                judged.map(|judged| (unit.bucket, judged))
+                judged
             }
         });
         let mut judged = judged.buffer_unordered(workers);
-        let mut verdicts: HashMap<i32, Vec<Verdict>> = HashMap::new();
-        while let Some((bucket, found)) = judged.try_next().await? {
-            verdicts.entry(bucket).or_default().extend(found.verdicts);
+        let mut verdicts = Vec::new();
+        while let Some(found) = judged.try_next().await? {
+            verdicts.extend(found.verdicts);
             report.unavailable.extend(found.unavailable);
             report.failed_rules.extend(found.failed_rules);
-            let left = left.entry(bucket).or_default();
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                written.write(bucket, verdicts.remove(&bucket).unwrap_or_default());
-            }
         }
-        Ok(())
+        Ok(verdicts)
     }
 
     async fn profiles(&self, units: &[Unit]) -> Result<HashMap<WorkloadKey, Arc<Profile>>, DetectError> {
@@ -501,7 +491,7 @@ async fn judge_units(
             }
             Err(_) => {
                 let reason = "it makes the detection end unexpectedly; -vv tells where".to_owned();
-                all.verdicts.push(Verdict::damaged(candidate.clone(), reason));
+                all.verdicts.push(Verdict::damaged(candidate.clone(), unit.bucket, reason));
             }
         }
     }
@@ -538,7 +528,7 @@ async fn judge_unit(
         match next {
             Some((candidate, Ok(bytes))) => judge.add(candidate, &bytes),
             Some((candidate, Err(error @ Unfetched::TooLarge { .. }))) => {
-                judged.verdicts.push(Verdict::damaged(candidate, error.to_string()));
+                judged.verdicts.push(Verdict::damaged(candidate, unit.bucket, error.to_string()));
             }
             Some((candidate, Err(error))) => {
                 judged.unavailable.push(Problem { object: candidate.object_key, reason: error.to_string() });

@@ -4,13 +4,14 @@
 //! leaves out signals that stand already: their ids follow from what they are about. So is what a container goes on doing: that
 //! is new once.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
 use datafusion::common::runtime::SpawnedTask;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use wsp_schemas::tables::{DETECTIONS, SIGNALS};
 
 use super::signal::{self, Signal};
@@ -35,6 +36,8 @@ pub(super) struct Writer {
     /// Signals of one snapshot.
     pub(super) most_signals: usize,
     pub(super) hides: suppress::Current,
+    /// Buckets that are made at once.
+    pub(super) at_once: usize,
 }
 
 /// The files of a bucket, and what is reported of it.
@@ -47,15 +50,45 @@ struct Made<File> {
 }
 
 impl Writer {
-    /// Begins a commit of what is judged next, to tables as they stand.
-    pub(super) fn begin(
+    /// Writes; gives both tables at the versions that follow.
+    pub(super) async fn commit(
         self: &Arc<Self>,
-        signals: &OpenTable,
-        detections: &OpenTable,
-    ) -> Result<Writing, DetectError> {
-        let (signals, detections) = (signals.clone(), detections.clone());
+        signals: OpenTable,
+        detections: OpenTable,
+        verdicts: Vec<Verdict>,
+        report: &mut Report,
+    ) -> Result<(OpenTable, OpenTable), DetectError> {
+        let mut buckets: BTreeMap<i32, Vec<Verdict>> = BTreeMap::new();
+        for verdict in verdicts {
+            buckets.entry(verdict.bucket).or_default().push(verdict);
+        }
         let files = Arc::new(signals.files()?);
-        Ok(Writing { writer: Arc::clone(self), signals, files, detections, parts: Vec::new() })
+        let parts = stream::iter(buckets).map(|(bucket, verdicts)| {
+            let tables = (signals.clone(), Arc::clone(&files), detections.clone());
+            let part = Arc::clone(self).write(tables, bucket, verdicts);
+            // It ends with the others, where one fails.
+            async { SpawnedTask::spawn(part).join().await.map_err(|error| ended(&error))? }
+        });
+        // While some are written, others are made: what is held are the files, and what stood before, of so many buckets.
+        let parts: Vec<Made<Written>> = parts.buffered(2 * self.at_once).try_collect().await?;
+        let (mut raised, mut judged) = (Change::default(), Change::default());
+        let mut reports = Vec::new();
+        for made in parts {
+            made.raised.into_iter().for_each(|file| raised.add_written(file));
+            raised.advance(made.bucket, application(&run_of(made.bucket), made.batch));
+            judged.add_written(made.judged);
+            judged.advance(made.bucket, application(&run_of(made.bucket), made.batch));
+            reports.push(made.report);
+        }
+        if reports.is_empty() {
+            return Ok((signals, detections));
+        }
+        // Where suppressions change meanwhile, one of the two begins anew.
+        raised.set(self.hides.applied());
+        let signals = raised.commit(&signals).await?;
+        let detections = judged.commit(&detections).await?;
+        reports.into_iter().for_each(|part| report.add(part));
+        Ok((signals, detections))
     }
 
     /// Writes the files of a bucket. Beside `signals` are its present files.
@@ -135,51 +168,6 @@ impl Writer {
         rows.int64("batch", all().map(|_| Some(batch)));
         rows.time("detected_at", all().map(|_| Some(self.detected_at)));
         rows.finish(&DETECTIONS)
-    }
-}
-
-/// What is judged together, on its way into the tables: files of a bucket are written beside the judging of the next ones, and
-/// count with the commit. It ends with its parts, where one fails.
-pub(super) struct Writing {
-    writer: Arc<Writer>,
-    signals: OpenTable,
-    /// The present files of `signals`.
-    files: Arc<Vec<DataFile>>,
-    detections: OpenTable,
-    parts: Vec<SpawnedTask<Result<Made<Written>, DetectError>>>,
-}
-
-impl Writing {
-    /// Writes all that was found out about a bucket.
-    pub(super) fn write(&mut self, bucket: i32, verdicts: Vec<Verdict>) {
-        if verdicts.is_empty() {
-            return;
-        }
-        let tables = (self.signals.clone(), Arc::clone(&self.files), self.detections.clone());
-        self.parts.push(SpawnedTask::spawn(Arc::clone(&self.writer).write(tables, bucket, verdicts)));
-    }
-
-    /// Commits; gives both tables at the versions that follow.
-    pub(super) async fn commit(self, report: &mut Report) -> Result<(OpenTable, OpenTable), DetectError> {
-        let (mut raised, mut judged) = (Change::default(), Change::default());
-        let mut reports = Vec::new();
-        for part in self.parts {
-            let made = part.join().await.map_err(|error| ended(&error))??;
-            made.raised.into_iter().for_each(|file| raised.add_written(file));
-            raised.advance(made.bucket, application(&run_of(made.bucket), made.batch));
-            judged.add_written(made.judged);
-            judged.advance(made.bucket, application(&run_of(made.bucket), made.batch));
-            reports.push(made.report);
-        }
-        if reports.is_empty() {
-            return Ok((self.signals, self.detections));
-        }
-        // Where suppressions change meanwhile, one of the two begins anew.
-        raised.set(self.writer.hides.applied());
-        let signals = raised.commit(&self.signals).await?;
-        let detections = judged.commit(&self.detections).await?;
-        reports.into_iter().for_each(|part| report.add(part));
-        Ok((signals, detections))
     }
 }
 
