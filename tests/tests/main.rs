@@ -21,6 +21,7 @@ mod merge;
 mod options;
 mod reference;
 mod s3;
+mod serve;
 mod signals;
 mod sql;
 mod store;

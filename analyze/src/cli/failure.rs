@@ -14,6 +14,7 @@ use crate::jobs::merge::MergeError;
 use crate::rules::LoadError;
 use crate::tables::TableError;
 use crate::views::QueryError;
+use crate::views::guard::Refused;
 
 /// A command that did not do its work.
 #[derive(Debug)]
@@ -228,12 +229,36 @@ impl From<QueryError> for Failure {
     }
 }
 
+#[cfg(feature = "serve")]
+impl From<crate::serve::ServeError> for Failure {
+    fn from(error: crate::serve::ServeError) -> Self {
+        use crate::serve::ServeError;
+        match error {
+            ServeError::Query(error) => error.into(),
+            error @ ServeError::Listen { .. } => {
+                Self::new(error).hint("another address or port: --listen; port 0 takes a free one")
+            }
+            error @ ServeError::Tls(_) => Self::new(error).hint("nothing is served without the encryption that was asked for"),
+            error @ ServeError::Password { .. } => Self::new(error).hint("the first line of --password-file is the password"),
+        }
+    }
+}
+
 impl From<DataFusionError> for Failure {
     fn from(error: DataFusionError) -> Self {
+        // What a statement may not be is no matter of the engine.
+        if let Some(refused) = refused_statement(&error) {
+            return Self::new(refused);
+        }
         let internal = matches!(error.find_root(), DataFusionError::Internal(_));
         let failure = Self::new(error.strip_backtrace());
         if internal { Self { code: OUR_BUG, ..failure } } else { failure }
     }
+}
+
+fn refused_statement(error: &DataFusionError) -> Option<String> {
+    let DataFusionError::External(error) = error.find_root() else { return None };
+    error.downcast_ref::<Refused>().map(ToString::to_string)
 }
 
 impl From<arrow::error::ArrowError> for Failure {

@@ -13,6 +13,8 @@ mod profile;
 mod profiles;
 mod progress;
 mod rules;
+#[cfg(feature = "serve")]
+mod serve;
 mod show;
 mod signals;
 mod sql;
@@ -68,6 +70,9 @@ enum Command {
     Backtest(backtest::Args),
     /// Query profiles with SQL: views `profiles`, `nodes`, `snapshots`, `signals`, …
     Sql(sql::Args),
+    /// Serve the views to psql, Grafana, DBeaver and whatever speaks the PostgreSQL wire protocol; read-only
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     /// Move old snapshots into the table `activity`, put small table files together, delete what nobody needs
     Compact(compact::Args),
     /// Check a store before it is used, and what is stored afterwards
@@ -165,6 +170,8 @@ async fn run(command: Command) -> Result<Ending, Failure> {
         Command::Diff(args) => diff::run(args).await,
         Command::Backtest(args) => backtest::run(args).await,
         Command::Sql(args) => sql::run(args).await,
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args).await,
         Command::Compact(args) => compact::run(args).await,
         Command::Store(args) => store::run(args).await,
     }

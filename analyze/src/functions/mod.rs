@@ -2,11 +2,16 @@
 
 mod addresses;
 mod arg_min;
+mod bounded;
+mod json;
 mod lists;
 mod members;
+mod nodes;
 
 pub use addresses::{in_network, is_public};
 pub use arg_min::arg_min;
+pub use bounded::bound;
+pub use json::to_json;
 pub(crate) use lists::any_of;
 pub use lists::{any_like, any_match};
 pub use members::{MAX_ORDINAL, MemberSet, MemberSetError, members_union};
@@ -18,7 +23,8 @@ use datafusion::execution::FunctionRegistry;
 pub fn register(registry: &mut dyn FunctionRegistry) -> datafusion::error::Result<()> {
     registry.register_udaf(members_union())?;
     registry.register_udaf(arg_min())?;
-    for function in [any_like(), any_match(), is_public(), in_network()] {
+    let functions = [any_like(), any_match(), is_public(), in_network(), to_json()];
+    for function in functions.into_iter().chain(nodes::about_nodes()) {
         registry.register_udf(function)?;
     }
     Ok(())

@@ -1,0 +1,181 @@
+//! The session that statements run in, made anew when the tables are looked at again.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::{LogicalPlanBuilder, ident};
+use datafusion::prelude::SessionContext;
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::{PgCatalogContextProvider, Role};
+use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
+use datafusion_postgres::hooks::cursor::CursorStatementHook;
+use datafusion_postgres::hooks::set_show::SetShowHook;
+use datafusion_postgres::hooks::transactions::TransactionStatementHook;
+use datafusion_postgres::{DfSessionService, QueryHook};
+use tokio::sync::Mutex;
+use wsp_schemas::store::Store;
+
+use super::guard::{Guard, Reader};
+use super::{Options, error};
+use crate::functions::to_json;
+use crate::session::{self, Resources};
+use crate::views::{self, QueryError};
+
+/// The catalog that clients see as their database.
+const DATABASE: &str = "datafusion";
+
+/// What runs statements.
+pub(super) struct Sessions {
+    store: Store,
+    resources: Resources,
+    /// One for all, so that all share its limits.
+    runtime: Arc<RuntimeEnv>,
+    refresh: std::time::Duration,
+    roles: Roles,
+    now: RwLock<Opened>,
+    /// Held by whoever looks at the tables.
+    looking: Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Opened {
+    service: Arc<DfSessionService>,
+    at: Instant,
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Sessions {
+    pub(super) async fn open(store: &Store, options: &Options) -> Result<Self, QueryError> {
+        let resources =
+            Resources { memory: Some(options.memory), spill: Some(options.spill), ..Resources::default() };
+        let runtime = session::runtime(&resources)?;
+        let roles = Roles(options.login.as_ref().map_or_else(|| "wsp".to_owned(), |login| login.user.clone()));
+        let service = service(store, &resources, &runtime, &roles).await?;
+        Ok(Self {
+            store: store.clone(),
+            resources,
+            runtime,
+            refresh: options.refresh,
+            roles,
+            now: RwLock::new(Opened { service, at: Instant::now() }),
+            looking: Mutex::new(()),
+        })
+    }
+
+    /// Bytes that statements hold.
+    pub(super) fn memory(&self) -> usize {
+        self.runtime.memory_pool.reserved()
+    }
+
+    fn now(&self) -> Opened {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The newest session that there is.
+    pub(super) fn latest(&self) -> Arc<DfSessionService> {
+        self.now().service
+    }
+
+    /// The session for a statement: of now, or nearly. Where the store does not answer, the one before.
+    pub(super) async fn current(&self) -> Arc<DfSessionService> {
+        let now = self.now();
+        if now.at.elapsed() < self.refresh {
+            return now.service;
+        }
+        // One looks, the others go on with what there is.
+        let Ok(_looking) = self.looking.try_lock() else { return now.service };
+        let opened = service(&self.store, &self.resources, &self.runtime, &self.roles).await;
+        let service = opened.unwrap_or_else(|error| {
+            tracing::warn!(
+                "the tables could not be looked at, and are shown as they were: {}",
+                error::chain(&error)
+            );
+            Arc::clone(&now.service)
+        });
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Opened { service: Arc::clone(&service), at: Instant::now() };
+        service
+    }
+}
+
+async fn service(
+    store: &Store,
+    resources: &Resources,
+    runtime: &Arc<RuntimeEnv>,
+    roles: &Roles,
+) -> Result<Arc<DfSessionService>, QueryError> {
+    let context = session::within(resources, Arc::clone(runtime))?;
+    views::fill(&context, store).await?;
+    maps_as_json(&context).await?;
+    setup_pg_catalog(&context, DATABASE, roles.clone()).map_err(|error| *error)?;
+    let hooks: Vec<Arc<dyn QueryHook>> = vec![
+        Arc::new(Guard),
+        Arc::new(CursorStatementHook),
+        Arc::new(SetShowHook),
+        Arc::new(TransactionStatementHook),
+        Arc::new(Reader),
+    ];
+    Ok(Arc::new(DfSessionService::new_with_hooks(Arc::new(context), hooks)))
+}
+
+/// PostgreSQL has no maps: they are shown as JSON.
+async fn maps_as_json(context: &SessionContext) -> Result<(), QueryError> {
+    let Some(catalog) = context.catalog(DATABASE) else { return Ok(()) };
+    for schema_name in catalog.schema_names() {
+        let Some(schema) = catalog.schema(&schema_name) else { continue };
+        for name in schema.table_names() {
+            let Some(table) = schema.table(&name).await? else { continue };
+            let is_map = |field: &arrow::datatypes::FieldRef| {
+                matches!(field.data_type(), arrow::datatypes::DataType::Map(..))
+            };
+            if !table.schema().fields().iter().any(is_map) {
+                continue;
+            }
+            let columns: Vec<_> = table
+                .schema()
+                .fields()
+                .iter()
+                .map(|field| match is_map(field) {
+                    true => to_json().call(vec![ident(field.name())]).alias(field.name()),
+                    false => ident(field.name()),
+                })
+                .collect();
+            let plan =
+                LogicalPlanBuilder::scan(name.as_str(), provider_as_source(table), None)?.project(columns)?.build()?;
+            let view = datafusion::catalog::view::ViewTable::new(plan, None);
+            schema.deregister_table(&name)?;
+            schema.register_table(name, Arc::new(view))?;
+        }
+    }
+    Ok(())
+}
+
+/// The only role: it reads.
+#[derive(Debug, Clone)]
+struct Roles(String);
+
+#[async_trait::async_trait]
+impl PgCatalogContextProvider for Roles {
+    async fn roles(&self) -> Vec<String> {
+        vec![self.0.clone()]
+    }
+
+    async fn role(&self, name: &str) -> Option<Role> {
+        (name == self.0).then(|| Role {
+            name: self.0.clone(),
+            is_superuser: false,
+            can_login: true,
+            can_create_db: false,
+            can_create_role: false,
+            can_create_user: false,
+            can_replication: false,
+            grants: Vec::new(),
+            inherited_roles: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,222 @@
+//! What a statement may be: it reads, it is of some size, and it does not grow beyond it when it is planned.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement as Planned;
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, SetExpr, Statement, Visit as _, Visitor};
+
+/// Bytes of a statement.
+pub const MOST_BYTES: usize = 64 << 10;
+/// Tables that a statement may name, with its common table expressions written out: the planner writes them out, and each can
+/// name the one before it many times.
+pub const MOST_TABLES: u64 = 256;
+
+/// Why a statement is not run.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refused {
+    /// It does something else than reading.
+    #[error("{what} is not allowed: profiles can only be read here")]
+    NotReading {
+        /// What it does.
+        what: String,
+    },
+    /// It is too long.
+    #[error("the statement has {bytes} bytes; at most {MOST_BYTES} are planned")]
+    TooLong {
+        /// How long.
+        bytes: usize,
+    },
+    /// It grows.
+    #[error(
+        "the statement names {tables} tables when its common table expressions are written out; at most {MOST_TABLES} are planned"
+    )]
+    TooManyTables {
+        /// How many.
+        tables: u64,
+    },
+}
+
+/// Whether a text may be parsed.
+pub fn check_text(sql: &str) -> Result<(), Refused> {
+    if sql.len() > MOST_BYTES { Err(Refused::TooLong { bytes: sql.len() }) } else { Ok(()) }
+}
+
+/// Whether a query, or a statement about one, may be planned.
+pub fn check(statement: &Statement) -> Result<(), Refused> {
+    let reads = match statement {
+        Statement::Query(_)
+        | Statement::ExplainTable { .. }
+        | Statement::ShowTables { .. }
+        | Statement::ShowColumns { .. } => true,
+        Statement::Explain { statement, .. } => matches!(statement.as_ref(), Statement::Query(_)),
+        _ => false,
+    };
+    if !reads {
+        return Err(Refused::NotReading { what: name(statement) });
+    }
+    let mut tables = Tables::default();
+    if let ControlFlow::Break(refused) = statement.visit(&mut tables) {
+        return Err(refused);
+    }
+    match tables.all {
+        tables if tables > MOST_TABLES => Err(Refused::TooManyTables { tables }),
+        _ => Ok(()),
+    }
+}
+
+/// As [`check`], for what the engine's own parser gives.
+pub fn check_planned(statement: &Planned) -> Result<(), Refused> {
+    match statement {
+        Planned::Statement(statement) => check(statement),
+        Planned::Explain(explain) => check_planned(&explain.statement),
+        statement => {
+            let text = statement.to_string();
+            let what = text.split_ascii_whitespace().take(1).collect::<Vec<_>>().join(" ");
+            Err(Refused::NotReading { what })
+        }
+    }
+}
+
+/// The words that a statement begins with, for people.
+pub fn name(statement: &Statement) -> String {
+    let text = statement.to_string();
+    let words: Vec<&str> = text.split_ascii_whitespace().take(2).collect();
+    let is_word = |word: &&str| word.bytes().all(|byte| byte.is_ascii_uppercase());
+    let words: Vec<&str> = words.into_iter().take_while(is_word).collect();
+    if words.is_empty() { "this statement".to_owned() } else { words.join(" ") }
+}
+
+/// Counts tables.
+#[derive(Debug, Default)]
+struct Tables {
+    all: u64,
+    open: Vec<Scope>,
+}
+
+/// A query that is being looked at.
+#[derive(Debug, Default)]
+struct Scope {
+    /// Tables so far.
+    tables: u64,
+    /// Its common table expressions, by where they stand.
+    names: HashMap<*const Query, String>,
+    /// How many tables each stands for.
+    sizes: HashMap<String, u64>,
+}
+
+impl Tables {
+    fn add(&mut self, tables: u64) {
+        let all = self.open.last_mut().map_or(&mut self.all, |scope| &mut scope.tables);
+        *all = all.saturating_add(tables);
+    }
+}
+
+impl Visitor for Tables {
+    type Break = Refused;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Refused> {
+        if let Some(what) = writes(&query.body) {
+            return ControlFlow::Break(Refused::NotReading { what: what.to_owned() });
+        }
+        let expressions = query.with.iter().flat_map(|with| &with.cte_tables);
+        let names =
+            expressions.map(|cte| (&raw const *cte.query, cte.alias.name.value.to_lowercase())).collect();
+        self.open.push(Scope { names, ..Scope::default() });
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Refused> {
+        let Some(closed) = self.open.pop() else { return ControlFlow::Continue(()) };
+        let name = self.open.last().and_then(|outer| outer.names.get(&(&raw const *query)).cloned());
+        match (name, self.open.last_mut()) {
+            (Some(name), Some(outer)) => {
+                outer.sizes.insert(name, closed.tables);
+            }
+            _ => self.add(closed.tables),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Refused> {
+        let name = relation.to_string().to_lowercase();
+        let size = self.open.iter().rev().find_map(|scope| scope.sizes.get(&name)).copied();
+        self.add(size.unwrap_or(1).max(1));
+        ControlFlow::Continue(())
+    }
+}
+
+/// What the body of a query does beside reading.
+fn writes(body: &SetExpr) -> Option<&'static str> {
+    match body {
+        SetExpr::Select(select) if select.into.is_some() => Some("SELECT INTO"),
+        SetExpr::Insert(_) => Some("INSERT"),
+        SetExpr::Update(_) => Some("UPDATE"),
+        SetExpr::Delete(_) => Some("DELETE"),
+        SetExpr::Merge(_) => Some("MERGE"),
+        SetExpr::SetOperation { left, right, .. } => writes(left).or_else(|| writes(right)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    fn checked(sql: &str) -> Result<(), Refused> {
+        check(&Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap()[0])
+    }
+
+    #[test]
+    fn what_reads_may_run() {
+        for sql in [
+            "SELECT 1",
+            "WITH a AS (SELECT * FROM nodes) SELECT count(*) FROM a JOIN a AS b USING (node_id)",
+            "EXPLAIN ANALYZE SELECT * FROM nodes",
+            "(SELECT 1) UNION ALL (SELECT 2)",
+            "VALUES (1), (2)",
+            "SHOW TABLES",
+        ] {
+            assert_eq!(checked(sql), Ok(()), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_writes_may_not_wherever_it_stands() {
+        for (sql, what) in [
+            ("INSERT INTO nodes VALUES (1)", "INSERT INTO"),
+            ("SELECT 1 INTO x", "SELECT INTO"),
+            ("WITH a AS (DELETE FROM nodes RETURNING *) SELECT * FROM a", "DELETE"),
+            ("WITH a AS (INSERT INTO nodes VALUES (1) RETURNING *) SELECT * FROM a", "INSERT"),
+            ("EXPLAIN INSERT INTO nodes VALUES (1)", "EXPLAIN INSERT"),
+            ("EXPLAIN ANALYZE DELETE FROM nodes", "EXPLAIN ANALYZE"),
+            ("COPY nodes TO '/tmp/x'", "COPY"),
+            ("DROP TABLE nodes", "DROP TABLE"),
+        ] {
+            assert_eq!(checked(sql), Err(Refused::NotReading { what: what.to_owned() }), "{sql}");
+        }
+    }
+
+    #[test]
+    fn common_table_expressions_count_as_often_as_they_are_named() {
+        let mut sql = "WITH a0 AS (SELECT 1 AS x)".to_owned();
+        for n in 1..30 {
+            sql += &format!(", a{n} AS (SELECT p.x FROM a{} AS p CROSS JOIN a{} AS q)", n - 1, n - 1);
+        }
+        let doubled = checked(&format!("{sql} SELECT count(*) FROM a29"));
+        assert!(matches!(doubled, Err(Refused::TooManyTables { tables }) if tables >= 1 << 28), "{doubled:?}");
+        assert_eq!(checked("WITH a AS (SELECT 1), b AS (SELECT * FROM a, a c) SELECT * FROM b, b d"), Ok(()));
+    }
+
+    #[test]
+    fn a_name_is_that_of_the_nearest_query() {
+        // The inner `a` is one table, whatever the outer one stands for.
+        let inner = "(WITH a AS (SELECT * FROM nodes) SELECT * FROM a)";
+        let many = (0..200).map(|n| format!("nodes n{n}")).collect::<Vec<_>>().join(", ");
+        let sql = format!("WITH a AS (SELECT 1 FROM {many}) SELECT * FROM {inner} x, {inner} y");
+        assert_eq!(checked(&sql), Ok(()));
+    }
+}
