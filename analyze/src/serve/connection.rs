@@ -1,5 +1,6 @@
 //! One client: how it gets in, and what it may ask.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -303,6 +304,15 @@ impl ErrorHandler for Errors {
     }
 }
 
+/// A statement as the engine can run it. `typinput` is text here, as PostgreSQL shows it; the JDBC driver compares it with an id.
+fn runnable(sql: &str) -> Cow<'_, str> {
+    if sql.contains("::regproc") {
+        Cow::Owned(sql.replace("typinput='pg_catalog.array_in'::regproc", "typinput='array_in'"))
+    } else {
+        Cow::Borrowed(sql)
+    }
+}
+
 /// Its statements.
 struct Statements(Arc<Connection>);
 
@@ -318,7 +328,8 @@ impl SimpleQueryHandler for Statements {
         check_text(query).map_err(|refused| error::refused(&refused))?;
         let limits = self.0.begin(client).await?;
         let service = self.0.service(client.transaction_status()).await;
-        let run = SimpleQueryHandler::do_query(service.as_ref(), client, query);
+        let query = runnable(query);
+        let run = SimpleQueryHandler::do_query(service.as_ref(), client, &query);
         let mut responses = Vec::new();
         for response in limits.within(run).await? {
             responses.push(match response {
@@ -408,7 +419,8 @@ impl QueryParser for Planner {
         check_text(sql).map_err(|refused| error::refused(&refused))?;
         let service = self.connection.service(client.transaction_status()).await;
         let parser = service.query_parser();
-        let parsed = parser.parse_sql(client, sql, types);
+        let sql = runnable(sql);
+        let parsed = parser.parse_sql(client, &sql, types);
         let time = self.connection.server.options.statement_timeout;
         tokio::time::timeout(time, parsed).await.unwrap_or_else(|_| Err(super::limits::timed_out()))
     }

@@ -5,6 +5,7 @@ use std::error::Error;
 use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError};
 use wsp_schemas::text::for_display;
 
@@ -30,7 +31,7 @@ fn info(severity: &str, code: &str, message: String, hint: Option<String>) -> Pg
 pub(super) fn refused(refused: &Refused) -> PgWireError {
     let code = match refused {
         Refused::NotReading { .. } => "42501",
-        Refused::TooLong { .. } | Refused::TooManyTables { .. } => "54001",
+        Refused::TooLong { .. } | Refused::TooDeep { .. } | Refused::TooManyTables { .. } => "54001",
     };
     error(code, refused.to_string())
 }
@@ -54,17 +55,34 @@ pub(super) fn of_login(error: PgWireError) -> PgWireError {
 /// Gives an error of the engine its code, and says it in one message.
 pub(super) fn translate(error: &mut PgWireError) {
     let PgWireError::ApiError(cause) = &*error else { return };
-    let Some(cause) = cause.downcast_ref::<DataFusionError>() else { return };
-    let found = cause.find_root();
+    *error = if let Some(cause) = cause.downcast_ref::<DataFusionError>() {
+        of_engine(cause.find_root())
+    } else if let Some(cause) = cause.downcast_ref::<ParserError>() {
+        self::error("42601", for_display(&cause.to_string()))
+    } else {
+        return;
+    };
+}
+
+fn of_engine(found: &DataFusionError) -> PgWireError {
+    if let DataFusionError::External(cause) = found
+        && let Some(cause) = cause.downcast_ref::<Refused>()
+    {
+        return refused(cause);
+    }
     let (code, hint) = code(found);
     let mut message = for_display(&found.strip_backtrace()).into_owned();
+    if matches!(found, DataFusionError::ResourcesExhausted(_)) {
+        tracing::debug!("{message}");
+        message = "out of memory: the statements of all clients hold what they may".to_owned();
+    }
     // What the engine says of itself in front is of no use to a client.
     for prefix in ["SQL error: ", "Error during planning: ", "Schema error: ", "Execution error: "] {
         if let Some(rest) = message.strip_prefix(prefix) {
             message = rest.to_owned();
         }
     }
-    *error = info("ERROR", code, message, hint);
+    info("ERROR", code, message, hint)
 }
 
 fn code(error: &DataFusionError) -> (&'static str, Option<String>) {

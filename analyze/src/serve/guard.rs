@@ -1,12 +1,14 @@
 //! Which statements a client may send, and how they are planned: a hook before those of `datafusion-postgres`, which would run
 //! anything, and would set options of the session that all share.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use async_trait::async_trait;
-use datafusion::common::ParamValues;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::{DFSchema, ParamValues};
+use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::Statement as Planned;
-use datafusion::sql::sqlparser::ast::{Set, Statement};
+use datafusion::sql::sqlparser::ast::{CloseCursor, Set, Statement};
 use datafusion_postgres::QueryHook;
 use datafusion_postgres::arrow_pg::datatypes::df;
 use datafusion_postgres::hooks::HookClient;
@@ -17,7 +19,7 @@ use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::types::format::FormatOptions;
 
 use super::error;
-use crate::views::{self, Rights, guard};
+use crate::views::{self, guard};
 
 /// Settings that a client may have an opinion on; each is its own connection's.
 const SETTINGS: [&str; 12] = [
@@ -99,17 +101,59 @@ fn setting(set: &Set) -> PgWireResult<Fate> {
     })
 }
 
+/// Plans what reads. The compatibility layer changes statements in ways that count only once they are parsed again; what comes of
+/// that is looked at again, too.
 async fn plan(statement: &Statement, context: &SessionContext) -> PgWireResult<LogicalPlan> {
-    let statement = Planned::Statement(Box::new(statement.clone()));
-    let frame = views::run(context, statement, Rights::Read).await;
+    let frame = views::query(context, &statement.to_string()).await;
     Ok(frame.map_err(|error| PgWireError::ApiError(Box::new(error)))?.into_unoptimized_plan())
 }
 
+/// Cursors that a client may have.
+const MOST_CURSORS: usize = 64;
+
+/// What the cursors of a connection give.
+#[derive(Debug, Default)]
+struct Cursors(Mutex<HashMap<String, LogicalPlan>>);
+
+impl Cursors {
+    fn of(client: &(impl ClientInfo + ?Sized)) -> Arc<Self> {
+        client.session_extensions().get_or_insert_with(Self::default)
+    }
+
+    fn map(&self) -> MutexGuard<'_, HashMap<String, LogicalPlan>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what is declared, lets go of what is closed.
+    async fn follow(&self, statement: &Statement, context: &SessionContext) -> PgWireResult<()> {
+        match statement {
+            Statement::Declare { stmts } => {
+                for declared in stmts {
+                    let (Some(name), Some(query)) = (declared.names.first(), &declared.for_query) else { continue };
+                    let plan = plan(&Statement::Query(query.clone()), context).await?;
+                    let mut cursors = self.map();
+                    if cursors.len() >= MOST_CURSORS && !cursors.contains_key(&name.value) {
+                        return Err(error::error("53400", format!("at most {MOST_CURSORS} cursors can be open")));
+                    }
+                    cursors.insert(name.value.clone(), plan);
+                }
+            }
+            Statement::Close { cursor: CloseCursor::All } => self.map().clear(),
+            Statement::Close { cursor: CloseCursor::Specific { name } } => drop(self.map().remove(&name.value)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A plan with the columns of a cursor, and no rows.
+    fn columns(&self, name: &str) -> Option<LogicalPlan> {
+        let schema = Arc::clone(self.map().get(name)?.schema());
+        Some(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema }))
+    }
+}
+
 fn nothing() -> LogicalPlan {
-    LogicalPlan::EmptyRelation(datafusion::logical_expr::EmptyRelation {
-        produce_one_row: false,
-        schema: std::sync::Arc::new(datafusion::common::DFSchema::empty()),
-    })
+    LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema: Arc::new(DFSchema::empty()) })
 }
 
 #[async_trait]
@@ -117,11 +161,12 @@ impl QueryHook for Guard {
     async fn handle_simple_query(
         &self,
         statement: &Statement,
-        _context: &SessionContext,
-        _client: &mut dyn HookClient,
+        context: &SessionContext,
+        client: &mut dyn HookClient,
     ) -> Option<PgWireResult<Response>> {
         match fate(statement) {
-            Ok(Fate::Query | Fate::Hook) => None,
+            Ok(Fate::Query) => None,
+            Ok(Fate::Hook) => Cursors::of(client).follow(statement, context).await.err().map(Err),
             Ok(Fate::Nothing(tag)) => Some(Ok(Response::Execution(Tag::new(tag)))),
             Err(error) => Some(Err(error)),
         }
@@ -131,13 +176,15 @@ impl QueryHook for Guard {
         &self,
         statement: &Statement,
         context: &SessionContext,
-        _client: &(dyn ClientInfo + Send + Sync),
+        client: &(dyn ClientInfo + Send + Sync),
     ) -> Option<PgWireResult<LogicalPlan>> {
-        match fate(statement) {
-            Ok(Fate::Query) => Some(plan(statement, context).await),
-            Ok(Fate::Hook) => None,
-            Ok(Fate::Nothing(_)) => Some(Ok(nothing())),
-            Err(error) => Some(Err(error)),
+        match (fate(statement), statement) {
+            (Ok(Fate::Query), _) => Some(plan(statement, context).await),
+            // Clients ask what columns there are before they fetch.
+            (Ok(Fate::Hook), Statement::Fetch { name, .. }) => Cursors::of(client).columns(&name.value).map(Ok),
+            (Ok(Fate::Hook), _) => None,
+            (Ok(Fate::Nothing(_)), _) => Some(Ok(nothing())),
+            (Err(error), _) => Some(Err(error)),
         }
     }
 

@@ -35,6 +35,8 @@ use sessions::Sessions;
 pub use connection::Login;
 pub use tls::TlsError;
 
+/// Connections beyond those that are let in: each is told that there are too many.
+const TURNED_AWAY: usize = 512;
 /// How long connections have to end when the server stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -165,8 +167,7 @@ impl Listening {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                // Each gets an answer, but not without end.
-                Ok((socket, peer)) if tasks.len() <= 2 * self.server.options.max_connections => {
+                Ok((socket, peer)) if tasks.len() < self.server.options.max_connections + TURNED_AWAY => {
                     let connection = Connection::new(Arc::clone(&self.server), stop.child_token());
                     tasks.spawn(talk(socket, peer, self.tls.clone(), connection));
                 }

@@ -3,9 +3,11 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::logical_expr::{LogicalPlanBuilder, ident};
+use datafusion::logical_expr::{ColumnarValue, LogicalPlanBuilder, ScalarUDF, Volatility, create_udf, ident};
 use datafusion::prelude::SessionContext;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::{PgCatalogContextProvider, Role};
 use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
@@ -113,6 +115,7 @@ async fn service(
     views::fill(&context, store).await?;
     maps_as_json(&context).await?;
     setup_pg_catalog(&context, DATABASE, roles.clone()).map_err(|error| *error)?;
+    context.register_udf(version());
     let hooks: Vec<Arc<dyn QueryHook>> = vec![
         Arc::new(Guard),
         Arc::new(CursorStatementHook),
@@ -123,6 +126,13 @@ async fn service(
     Ok(Arc::new(DfSessionService::new_with_hooks(Arc::new(context), hooks)))
 }
 
+/// Clients look for the version of the PostgreSQL that they talk to.
+fn version() -> ScalarUDF {
+    let text = concat!("PostgreSQL 16.6 (wsp ", env!("CARGO_PKG_VERSION"), ", read-only)");
+    let answer = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from(text)));
+    create_udf("version", Vec::new(), DataType::Utf8, Volatility::Immutable, Arc::new(answer))
+}
+
 /// PostgreSQL has no maps: they are shown as JSON.
 async fn maps_as_json(context: &SessionContext) -> Result<(), QueryError> {
     let Some(catalog) = context.catalog(DATABASE) else { return Ok(()) };
@@ -131,7 +141,7 @@ async fn maps_as_json(context: &SessionContext) -> Result<(), QueryError> {
         for name in schema.table_names() {
             let Some(table) = schema.table(&name).await? else { continue };
             let is_map = |field: &arrow::datatypes::FieldRef| {
-                matches!(field.data_type(), arrow::datatypes::DataType::Map(..))
+                matches!(field.data_type(), DataType::Map(..))
             };
             if !table.schema().fields().iter().any(is_map) {
                 continue;

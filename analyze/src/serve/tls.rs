@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion_postgres::pgwire::tokio::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A certificate or key that cannot be used.
@@ -21,7 +21,7 @@ pub enum TlsError {
         what: &'static str,
         /// Why.
         #[source]
-        source: tokio_rustls::rustls::pki_types::pem::Error,
+        source: pem::Error,
     },
     /// The two together.
     #[error("the certificate `{certificate}` and the key `{key}` cannot be used together")]
@@ -44,6 +44,7 @@ pub(super) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, Tl
     };
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(|chain| chain.collect::<Result<Vec<_>, _>>())
+        .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
         .map_err(failed(certificate, "certificate"))?;
     let secret = PrivateKeyDer::from_pem_file(key).map_err(failed(key, "private key"))?;
     let pair = |source| TlsError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), source };

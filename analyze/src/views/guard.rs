@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as Planned;
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, SetExpr, Statement, Visit as _, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statement, Visit as _, Visitor};
 
 /// Bytes of a statement.
 pub const MOST_BYTES: usize = 64 << 10;
 /// Tables that a statement may name, with its common table expressions written out: the planner writes them out, and each can
 /// name the one before it many times.
 pub const MOST_TABLES: u64 = 256;
+/// Functions and casts in each other, through subqueries and common table expressions too: the planner's work doubles with each.
+pub const DEEPEST: u32 = 12;
 
 /// Why a statement is not run.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -26,6 +28,12 @@ pub enum Refused {
     TooLong {
         /// How long.
         bytes: usize,
+    },
+    /// It stands too deep in itself.
+    #[error("functions and casts stand {depth} deep in each other; at most {DEEPEST} are planned")]
+    TooDeep {
+        /// How deep.
+        depth: u32,
     },
     /// It grows.
     #[error(
@@ -59,10 +67,13 @@ pub fn check(statement: &Statement) -> Result<(), Refused> {
     if let ControlFlow::Break(refused) = statement.visit(&mut tables) {
         return Err(refused);
     }
-    match tables.all {
-        tables if tables > MOST_TABLES => Err(Refused::TooManyTables { tables }),
-        _ => Ok(()),
+    if tables.all.tables > MOST_TABLES {
+        return Err(Refused::TooManyTables { tables: tables.all.tables });
     }
+    if tables.all.depth() > DEEPEST {
+        return Err(Refused::TooDeep { depth: tables.all.depth() });
+    }
+    Ok(())
 }
 
 /// As [`check`], for what the engine's own parser gives.
@@ -87,10 +98,10 @@ pub fn name(statement: &Statement) -> String {
     if words.is_empty() { "this statement".to_owned() } else { words.join(" ") }
 }
 
-/// Counts tables.
+/// Counts tables, and how deep functions stand.
 #[derive(Debug, Default)]
 struct Tables {
-    all: u64,
+    all: Scope,
     open: Vec<Scope>,
 }
 
@@ -99,17 +110,36 @@ struct Tables {
 struct Scope {
     /// Tables so far.
     tables: u64,
+    /// Functions in each other, where it is deepest: below this query, here, and at the expression at hand.
+    below: u32,
+    here: u32,
+    now: u32,
     /// Its common table expressions, by where they stand.
     names: HashMap<*const Query, String>,
-    /// How many tables each stands for.
-    sizes: HashMap<String, u64>,
+    /// What each stands for: tables, and depth.
+    sizes: HashMap<String, (u64, u32)>,
+}
+
+impl Scope {
+    fn depth(&self) -> u32 {
+        self.below.saturating_add(self.here)
+    }
+
+    fn add(&mut self, (tables, depth): (u64, u32)) {
+        self.tables = self.tables.saturating_add(tables);
+        self.below = self.below.max(depth);
+    }
 }
 
 impl Tables {
-    fn add(&mut self, tables: u64) {
-        let all = self.open.last_mut().map_or(&mut self.all, |scope| &mut scope.tables);
-        *all = all.saturating_add(tables);
+    fn scope(&mut self) -> &mut Scope {
+        self.open.last_mut().unwrap_or(&mut self.all)
     }
+}
+
+/// Whether an expression makes the planner's work double.
+fn doubles(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(_) | Expr::Cast { .. } | Expr::Case { .. })
 }
 
 impl Visitor for Tables {
@@ -128,12 +158,11 @@ impl Visitor for Tables {
 
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Refused> {
         let Some(closed) = self.open.pop() else { return ControlFlow::Continue(()) };
-        let name = self.open.last().and_then(|outer| outer.names.get(&(&raw const *query)).cloned());
-        match (name, self.open.last_mut()) {
-            (Some(name), Some(outer)) => {
-                outer.sizes.insert(name, closed.tables);
-            }
-            _ => self.add(closed.tables),
+        let size = (closed.tables, closed.depth());
+        let outer = self.scope();
+        match outer.names.get(&(&raw const *query)).cloned() {
+            Some(name) => drop(outer.sizes.insert(name, size)),
+            None => outer.add(size),
         }
         ControlFlow::Continue(())
     }
@@ -141,7 +170,21 @@ impl Visitor for Tables {
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Refused> {
         let name = relation.to_string().to_lowercase();
         let size = self.open.iter().rev().find_map(|scope| scope.sizes.get(&name)).copied();
-        self.add(size.unwrap_or(1).max(1));
+        let (tables, depth) = size.unwrap_or_default();
+        self.scope().add((tables.max(1), depth));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Refused> {
+        let scope = self.scope();
+        scope.now = scope.now.saturating_add(u32::from(doubles(expr)));
+        scope.here = scope.here.max(scope.now);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Refused> {
+        let scope = self.scope();
+        scope.now = scope.now.saturating_sub(u32::from(doubles(expr)));
         ControlFlow::Continue(())
     }
 }
@@ -209,6 +252,21 @@ mod tests {
         let doubled = checked(&format!("{sql} SELECT count(*) FROM a29"));
         assert!(matches!(doubled, Err(Refused::TooManyTables { tables }) if tables >= 1 << 28), "{doubled:?}");
         assert_eq!(checked("WITH a AS (SELECT 1), b AS (SELECT * FROM a, a c) SELECT * FROM b, b d"), Ok(()));
+    }
+
+    #[test]
+    fn functions_stand_in_each_other_so_deep_and_no_deeper() {
+        let nested = |depth: usize| (0..depth).fold("x".to_owned(), |inner, _| format!("upper({inner})"));
+        assert_eq!(checked(&format!("SELECT {} FROM nodes", nested(12))), Ok(()));
+        assert_eq!(checked(&format!("SELECT {} FROM nodes", nested(13))), Err(Refused::TooDeep { depth: 13 }));
+        // The planner puts one into the other.
+        let mut chain = "WITH a0 AS (SELECT x FROM nodes)".to_owned();
+        for n in 1..20 {
+            chain += &format!(", a{n} AS (SELECT upper(x) AS x FROM a{})", n - 1);
+        }
+        assert_eq!(checked(&format!("{chain} SELECT x FROM a19")), Err(Refused::TooDeep { depth: 19 }));
+        let side_by_side = vec!["upper(x)"; 100].join(", ");
+        assert_eq!(checked(&format!("SELECT {side_by_side} FROM nodes")), Ok(()));
     }
 
     #[test]

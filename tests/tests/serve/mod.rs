@@ -48,9 +48,14 @@ impl Server {
         self.connect(None).await.unwrap()
     }
 
-    async fn connect(&self, password: Option<&str>) -> Result<Client, tokio_postgres::Error> {
+    fn config(&self) -> Config {
         let mut config = Config::new();
         config.host(self.address.ip().to_string()).port(self.address.port()).user("wsp").dbname("wsp");
+        config
+    }
+
+    async fn connect(&self, password: Option<&str>) -> Result<Client, tokio_postgres::Error> {
+        let mut config = self.config();
         if let Some(password) = password {
             config.password(password);
         }
