@@ -65,34 +65,52 @@ impl Files {
         Self { objects, folder: None }
     }
 
-    /// All of a file that was listed with a size.
-    pub(super) async fn whole(&self, key: &str, size: u64, limit: usize) -> Result<Bytes, Unfetched> {
-        let expected = usize::try_from(size).ok().filter(|size| *size <= limit);
-        let expected = expected.ok_or(Unfetched::TooLarge { size, limit })?;
+    /// All of a file, which has the size that it was listed with, where it was listed with one.
+    pub(super) async fn whole(
+        &self,
+        key: &str,
+        listed: Option<u64>,
+        limit: usize,
+    ) -> Result<Bytes, Unfetched> {
+        let expected = |size: u64| {
+            usize::try_from(size)
+                .ok()
+                .filter(|size| *size <= limit)
+                .ok_or(Unfetched::TooLarge { size, limit })
+        };
+        let size = listed.map(expected).transpose()?;
         // Also refuses what would lead out of the folder.
         let key = Path::parse(key).map_err(object_store::Error::from)?;
         // Known without a look: in a folder, what has no size may be a pipe, which waits for a writer.
-        if size == 0 {
+        if size == Some(0) {
             return Ok(Bytes::new());
         }
         let unreadable = |source| {
             let reason = format!("`{key}` cannot be read: {source}");
             object_store::Error::Generic { store: "LocalFileSystem", source: reason.into() }
         };
-        let changed =
-            |found| if found == size { Ok(()) } else { Err(Unfetched::Changed { found, listed: size }) };
+        let changed = |found| match listed {
+            Some(listed) if found != listed => Err(Unfetched::Changed { found, listed }),
+            _ => Ok(()),
+        };
         if let Some(folder) = &self.folder {
             let path = folder.join(key.as_ref());
-            let content = File::open(&path).and_then(|file| read(file, expected)).map_err(unreadable)?;
-            if content.len() != expected {
+            let file = File::open(&path).map_err(unreadable)?;
+            let size = match size {
+                Some(size) => size,
+                None => expected(file.metadata().map_err(unreadable)?.len())?,
+            };
+            let content = read(file, size).map_err(unreadable)?;
+            if content.len() != size {
                 changed(std::fs::metadata(&path).map_err(unreadable)?.len())?;
             }
             return Ok(content);
         }
         let object = self.objects.get(&key).await?;
         changed(object.meta.size)?;
+        let size = expected(object.meta.size)?;
         let content = match object.payload {
-            GetResultPayload::File(file, _) => read(file, expected).map_err(unreadable)?,
+            GetResultPayload::File(file, _) => read(file, size).map_err(unreadable)?,
             GetResultPayload::Stream(_) => object.bytes().await?,
         };
         changed(content.len() as u64)?;
@@ -124,7 +142,7 @@ mod tests {
     use super::*;
 
     /// By the disk, and through the store.
-    async fn fetched(folder: &std::path::Path, key: &str, size: u64) -> [Result<Bytes, String>; 2] {
+    async fn fetched(folder: &std::path::Path, key: &str, size: Option<u64>) -> [Result<Bytes, String>; 2] {
         let store = open(&folder.display().to_string(), Missing::Refuse).unwrap();
         let mut found = Vec::new();
         for at_once in [1, 2] {
@@ -143,20 +161,25 @@ mod tests {
         let store = folder.path().join("store");
         std::fs::write(store.join("a"), "12345").unwrap();
         std::fs::write(store.join("empty"), "").unwrap();
+        std::fs::write(store.join("large"), "12345678901").unwrap();
         for (key, size, expected) in [
-            ("a", 5, Ok("12345")),
-            ("empty", 0, Ok("")),
-            ("a", 4, Err("and had 4")),
-            ("a", 6, Err("it has 5 bytes now")),
-            ("a", 11, Err("11 bytes are more than the limit of 10")),
-            ("b", 5, Err("b")),
-            ("../secret", 5, Err("..")),
+            ("a", Some(5), Ok("12345")),
+            ("a", None, Ok("12345")),
+            ("empty", Some(0), Ok("")),
+            ("empty", None, Ok("")),
+            ("large", None, Err("11 bytes are more than the limit of 10")),
+            ("a", Some(4), Err("and had 4")),
+            ("a", Some(6), Err("it has 5 bytes now")),
+            ("a", Some(11), Err("11 bytes are more than the limit of 10")),
+            ("b", Some(5), Err("b")),
+            ("b", None, Err("b")),
+            ("../secret", Some(5), Err("..")),
         ] {
             for found in fetched(&store, key, size).await {
                 match (&found, expected) {
                     (Ok(found), Ok(expected)) => assert_eq!(found, expected),
-                    (Err(error), Err(reason)) => assert!(error.contains(reason), "{key} {size}: {error}"),
-                    _ => panic!("{key} {size}: {found:?}"),
+                    (Err(error), Err(reason)) => assert!(error.contains(reason), "{key} {size:?}: {error}"),
+                    _ => panic!("{key} {size:?}: {found:?}"),
                 }
             }
         }

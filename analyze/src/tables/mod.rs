@@ -43,7 +43,8 @@ pub use writer::{Encoded, PartitionWriter, Written};
 pub const MERGE_WATERMARK: &str = "merge/watermark";
 /// Application transaction of the ledger: all hours before this one are counted, of uploads that came after the freeze.
 pub const MERGE_COUNTED: &str = "merge/counted";
-/// Application transaction of `signals`: up to which hour all snapshots were judged, in hours since the epoch.
+/// Application transaction of `detections`, or of `signals` where an earlier version set it: up to which hour all snapshots were judged,
+/// in hours since the epoch.
 pub const DETECT_WATERMARK: &str = "detect/watermark";
 
 /// Name of the table property that fixes the number of buckets.
@@ -268,6 +269,18 @@ impl OpenTable {
     fn malformed(&self, reason: String) -> TableError {
         TableError::Malformed { table: self.declared.name, store: self.store.to_string(), reason }
     }
+}
+
+/// Up to which hour all snapshots were judged; none before the first detection.
+pub async fn detected_up_to(
+    signals: Option<&OpenTable>,
+    detections: Option<&OpenTable>,
+) -> Result<Option<i64>, TableError> {
+    let mut hour = None;
+    for table in [signals, detections].into_iter().flatten() {
+        hour = hour.max(table.application(DETECT_WATERMARK).await?);
+    }
+    Ok(hour)
 }
 
 /// Has what Delta makes once in a process be made beside other work: compiling its patterns takes tens of milliseconds.

@@ -7,12 +7,12 @@ use futures::{StreamExt, TryStreamExt};
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::keys::{SnapshotFolder, SnapshotKey};
 use wsp_schemas::store::Store;
-use wsp_schemas::tables::SIGNALS;
+use wsp_schemas::tables::{DETECTIONS, SIGNALS};
 
 use super::{Left, Options};
 use crate::rows::Reader;
 use crate::tables::{
-    DETECT_WATERMARK, MERGE_COUNTED, MERGE_WATERMARK, OpenTable, ProfileTables, Selection, TableError,
+    MERGE_COUNTED, MERGE_WATERMARK, OpenTable, ProfileTables, Selection, TableError, detected_up_to,
 };
 
 /// What is known of the store, at one moment.
@@ -140,11 +140,8 @@ async fn detected_before(store: &Store, options: &Options) -> Result<i64, TableE
         return Ok(i64::MAX);
     }
     let signals = OpenTable::open(store, &SIGNALS, None).await?;
-    let hour = match signals {
-        Some(signals) => signals.application(DETECT_WATERMARK).await?,
-        None => None,
-    };
-    Ok(hour.unwrap_or(i64::MIN))
+    let detections = OpenTable::open(store, &DETECTIONS, None).await?;
+    Ok(detected_up_to(signals.as_ref(), detections.as_ref()).await?.unwrap_or(i64::MIN))
 }
 
 async fn stable(tables: &ProfileTables) -> Result<HashMap<WorkloadKey, bool>, TableError> {

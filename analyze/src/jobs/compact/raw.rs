@@ -281,7 +281,7 @@ async fn read(store: &Store, candidate: Candidate, options: &Options) -> (Candid
 async fn try_read(store: &Store, candidate: &Candidate, options: &Options) -> Result<Read, Read> {
     let limits = options.limits;
     let files = Files::through(Arc::clone(&store.objects));
-    let fetched = files.whole(candidate.path.as_ref(), candidate.size, limits.file_bytes).await;
+    let fetched = files.whole(candidate.path.as_ref(), Some(candidate.size), limits.file_bytes).await;
     let bytes = fetched.map_err(|error| match error {
         Unfetched::TooLarge { .. } => Read::Damaged(error.to_string()),
         Unfetched::Changed { .. } | Unfetched::Unavailable(_) => Read::Unavailable(error.to_string()),

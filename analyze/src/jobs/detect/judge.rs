@@ -93,7 +93,8 @@ impl Means {
 pub(super) struct Candidate {
     pub(super) object_key: String,
     pub(super) key: SnapshotKey,
-    pub(super) size: u64,
+    /// None where the listing did not say.
+    pub(super) size: Option<u64>,
     /// It came after the freeze: what its profile does not have is new.
     pub(super) is_late: bool,
 }

@@ -344,21 +344,26 @@ impl Prepared {
             at_once: options.resources.partitions(),
         });
         let run = Run { store, tables: &tables, revisions: &revisions, options, means: &means, progress };
-        for wave in waves(plan.work, options.files_per_batch) {
+        let mut waves = waves(plan.work, options.files_per_batch).into_iter().peekable();
+        if waves.peek().is_none()
+            && let Some(hour) = plan.watermark
+        {
+            let mut change = Change::default();
+            change.set(application(DETECT_WATERMARK, hour));
+            change.commit(&detections).await?;
+        }
+        while let Some(wave) = waves.next() {
             progress.stage("judging snapshots");
             let verdicts = run.judge(wave, report).await?;
             progress.stage("committing");
-            (signals, detections) = writer.commit(signals, detections, verdicts, report).await?;
-        }
-        // What was not there is to be found again.
-        let held = report.unavailable.iter().filter_map(|problem| SnapshotKey::parse(&problem.object).ok());
-        let held = held.map(|key| key.uploaded.timestamp().div_euclid(3600)).min().unwrap_or(i64::MAX);
-        let stood = signals.application(DETECT_WATERMARK).await?;
-        let reached = plan.watermark.map(|hour| hour.min(held));
-        if let Some(hour) = reached.filter(|hour| stood.is_none_or(|stood| *hour > stood)) {
-            let mut change = Change::default();
-            change.set(application(DETECT_WATERMARK, hour));
-            change.commit(&signals).await?;
+            // With the last of them all is judged, but for what was not there: that is to be found again.
+            let held =
+                report.unavailable.iter().filter_map(|problem| SnapshotKey::parse(&problem.object).ok());
+            let held = held.map(|key| key.uploaded.timestamp().div_euclid(3600)).min();
+            let reached = plan.watermark.map(|hour| held.map_or(hour, |held| held.min(hour)));
+            let reached =
+                reached.filter(|hour| waves.peek().is_none() && plan.stood.is_none_or(|stood| *hour > stood));
+            (signals, detections) = writer.commit(signals, detections, verdicts, reached, report).await?;
         }
         Ok(())
     }

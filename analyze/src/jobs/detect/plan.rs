@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use wsp_schemas::image::WorkloadKey;
-use wsp_schemas::keys::{self, SnapshotKey};
+use wsp_schemas::keys;
 use wsp_schemas::store::Store;
 
 use super::judge::Candidate;
 use super::profile::Revision;
 use super::{DetectError, Options, Report};
-use crate::jobs::merge::listing;
+use crate::jobs::merge::listing::{self, Listed};
 use crate::rows::Reader;
-use crate::tables::{DETECT_WATERMARK, MERGE_WATERMARK, OpenTable, ProfileTables, Selection, TableError};
+use crate::tables::{MERGE_WATERMARK, OpenTable, ProfileTables, Selection, TableError, detected_up_to};
 
 /// All that a run has to do.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(super) struct Plan {
     pub(super) work: BTreeMap<(i32, WorkloadKey), Vec<Candidate>>,
     /// The hour up to which all is judged once this is done; none where that is no later than before.
     pub(super) watermark: Option<i64>,
+    /// The hour up to which all was judged before.
+    pub(super) stood: Option<i64>,
 }
 
 /// What the ledger says of an object.
@@ -44,32 +46,29 @@ pub(super) async fn make(
     report: &mut Report,
 ) -> Result<Plan, DetectError> {
     let buckets = tables.ledger.buckets()?;
-    let stood = signals.application(DETECT_WATERMARK).await?;
+    let stood = detected_up_to(Some(signals), Some(detections)).await?;
     let from = stood.filter(|_| !options.rescan).and_then(|hour| hour_before(hour, options));
     // Keys begin with the hour of their upload.
     let first = from.map(keys::snapshots_from).unwrap_or_default();
-    let listed = async { listing::objects(store, from).await.map_err(DetectError::of_listing) };
+    let listed = async { listing::snapshots(store, from).await.map_err(DetectError::of_listing) };
     let judged = async { judged(detections, &first).await.map_err(DetectError::from) };
     let decided = async { decided(&tables.ledger, &first).await.map_err(DetectError::from) };
     let (listed, judged, decided) = tokio::try_join!(listed, judged, decided)?;
     report.listed = listed.len();
     let merged = tables.profiles.application(MERGE_WATERMARK).await?;
 
-    let mut plan = Plan::default();
+    let mut plan = Plan { stood, ..Plan::default() };
     let hour = |time: DateTime<Utc>| time.timestamp().div_euclid(3600);
     let now = Utc::now();
     // Beyond what merges have seen nothing is settled.
-    let keys = listed.iter().rev().filter_map(|object| SnapshotKey::parse(object.location.as_ref()).ok());
-    let reached = keys.map(|key| key.uploaded).find(|uploaded| *uploaded <= now).map(hour);
+    let uploads = listed.iter().rev().map(|listed| listed.key.uploaded);
+    let reached = uploads.into_iter().find(|uploaded| *uploaded <= now).map(hour);
     let mut waiting = i64::MAX;
-    for object in listed {
-        if judged.contains(object.location.as_ref()) {
+    for Listed { object_key, key, size } in listed {
+        if judged.contains(&object_key) {
             report.known += 1;
             continue;
         }
-        // What has no key of ours, a merge moves to quarantine.
-        let Ok(key) = SnapshotKey::parse(object.location.as_ref()) else { continue };
-        let object_key = String::from(object.location);
         let is_late = match decided.get(&object_key) {
             Some(Decided::Admitted | Decided::Kept) => false,
             Some(Decided::Refused) => continue,
@@ -82,7 +81,7 @@ pub(super) async fn make(
             }
         };
         let bucket = key.workload.bucket(buckets);
-        let candidate = Candidate { object_key, size: object.size, is_late, key };
+        let candidate = Candidate { object_key, size, is_late, key };
         plan.work.entry((bucket, candidate.key.workload)).or_default().push(candidate);
     }
     for work in plan.work.values_mut() {

@@ -19,7 +19,8 @@ use super::{DetectError, Report, Verdict, ended};
 use crate::jobs::suppress;
 use crate::rows::{Builder, Reader};
 use crate::tables::{
-    Change, DataFile, Encoded, OpenTable, Selection, TableError, Written, application, partition_value,
+    Change, DETECT_WATERMARK, DataFile, Encoded, OpenTable, Selection, TableError, Written, application,
+    partition_value,
 };
 
 /// Application transaction that says at which run of a bucket a table stands.
@@ -50,12 +51,13 @@ struct Made<File> {
 }
 
 impl Writer {
-    /// Writes; gives both tables at the versions that follow.
+    /// Writes, and sets the hour up to which all is judged then, where that has changed; gives both tables at the versions that follow.
     pub(super) async fn commit(
         self: &Arc<Self>,
         signals: OpenTable,
         detections: OpenTable,
         verdicts: Vec<Verdict>,
+        reached: Option<i64>,
         report: &mut Report,
     ) -> Result<(OpenTable, OpenTable), DetectError> {
         let mut buckets: BTreeMap<i32, Vec<Verdict>> = BTreeMap::new();
@@ -80,13 +82,13 @@ impl Writer {
             judged.advance(made.bucket, application(&run_of(made.bucket), made.batch));
             reports.push(made.report);
         }
-        if reports.is_empty() {
-            return Ok((signals, detections));
-        }
         // Where suppressions change meanwhile, one of the two begins anew.
         raised.set(self.hides.applied());
-        let signals = raised.commit(&signals).await?;
-        let detections = judged.commit(&detections).await?;
+        if let Some(hour) = reached {
+            judged.set(application(DETECT_WATERMARK, hour));
+        }
+        let signals = if reports.is_empty() { signals } else { raised.commit(&signals).await? };
+        let detections = if judged.is_empty() { detections } else { judged.commit(&detections).await? };
         reports.into_iter().for_each(|part| report.add(part));
         Ok((signals, detections))
     }

@@ -1,10 +1,12 @@
 //! Lists the snapshots of a store, from an hour on; folder by folder, some at the same time.
 
+use std::io::ErrorKind;
+
 use chrono::{DateTime, NaiveDateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
-use wsp_schemas::keys;
+use wsp_schemas::keys::{self, SnapshotKey};
 use wsp_schemas::store::Store;
 
 use super::MergeError;
@@ -35,6 +37,76 @@ pub(in crate::jobs) async fn objects(
     // A store may list in any order; what is decided must not depend on it.
     found.sort_by(|a, b| a.location.cmp(&b.location));
     Ok(found)
+}
+
+/// A snapshot that is there, by its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::jobs) struct Listed {
+    pub(in crate::jobs) object_key: String,
+    pub(in crate::jobs) key: SnapshotKey,
+    /// None where the store does not say it with the name: each would cost a look.
+    pub(in crate::jobs) size: Option<u64>,
+}
+
+/// The snapshots from an hour on, in the order of their keys; without whatever else is there.
+pub(in crate::jobs) async fn snapshots(
+    store: &Store,
+    from: Option<DateTime<Utc>>,
+) -> Result<Vec<Listed>, MergeError> {
+    let of = |object_key: String, size| {
+        Some(Listed { key: SnapshotKey::parse(&object_key).ok()?, object_key, size })
+    };
+    let folder = if store.url.scheme() == "file" { store.url.to_file_path().ok() } else { None };
+    let Some(folder) = folder else {
+        let objects = objects(store, from).await?.into_iter();
+        return Ok(objects.filter_map(|object| of(object.location.into(), Some(object.size))).collect());
+    };
+    let names = tokio::task::spawn_blocking(move || names_below(&folder, from)).await;
+    let names = names.map_err(std::io::Error::other).and_then(std::convert::identity);
+    let names = names.map_err(|source| MergeError::List {
+        store: store.to_string(),
+        source: object_store::Error::Generic { store: "LocalFileSystem", source: source.into() },
+    })?;
+    let mut listed: Vec<_> = names.into_iter().filter_map(|name| of(name, None)).collect();
+    listed.sort_by(|a, b| a.object_key.cmp(&b.object_key));
+    Ok(listed)
+}
+
+/// The files in the folders of hours of a local store. None is looked at by itself.
+fn names_below(root: &std::path::Path, from: Option<DateTime<Utc>>) -> std::io::Result<Vec<String>> {
+    let mut names = vec![keys::SNAPSHOTS.to_owned()];
+    // Days, hours, and what stands in them.
+    for default_hour in [Some("24"), Some(""), None] {
+        let mut below = Vec::new();
+        for folder in names {
+            let entries = match std::fs::read_dir(root.join(&folder)) {
+                Ok(entries) => entries,
+                // A store without snapshots, or a file where a folder would be.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for entry in entries {
+                let entry = entry?;
+                let kind = entry.file_type()?;
+                // A pipe would wait for a writer.
+                let is_file = kind.is_file() || (kind.is_symlink() && entry.path().is_file());
+                // Our names are text.
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let name = format!("{folder}/{name}");
+                let is_wanted = match default_hour {
+                    Some(default_hour) => is_wanted(&Path::from(name.as_str()), default_hour, from),
+                    None => is_file,
+                };
+                if is_wanted {
+                    below.push(name);
+                }
+            }
+        }
+        names = below;
+    }
+    Ok(names)
 }
 
 /// Whether there is any object below `snapshots/`.
@@ -76,6 +148,44 @@ fn is_wanted(folder: &Path, default_hour: &str, from: Option<DateTime<Utc>>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A local store's names are read by another way than its objects: both find the same.
+    #[tokio::test]
+    async fn snapshots_of_a_folder_are_those_of_its_objects() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = |hour: u8, n: u8| {
+            format!(
+                "snapshots/date=2026-11-24/hour={hour:02}/00000000000000{n:02x}-1795000000000-0199b8a0-0000-7000-8000-0000000000{n:02x}.parquet"
+            )
+        };
+        let mut names: Vec<String> =
+            (0..3).flat_map(|hour| (0..4).map(move |n| (hour, n))).map(|(hour, n)| name(hour, n)).collect();
+        names.extend([
+            "snapshots/stray.parquet".to_owned(),
+            "snapshots/date=2026-11-24/stray.parquet".to_owned(),
+            "snapshots/date=2026-11-24/hour=01/stray.parquet".to_owned(),
+            "snapshots/date=2026-11-24/hour=01/deeper/0.parquet".to_owned(),
+            name(1, 9) + "#1",
+        ]);
+        for name in &names {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        let store =
+            wsp_schemas::store::open(folder.path().to_str().unwrap(), wsp_schemas::store::Missing::Refuse)
+                .unwrap();
+        for from in [None, Some("2026-11-24T01:00:00Z"), Some("2026-11-25T00:00:00Z")] {
+            let from = from.map(|from| DateTime::parse_from_rfc3339(from).unwrap().with_timezone(&Utc));
+            let by_names: Vec<String> =
+                snapshots(&store, from).await.unwrap().into_iter().map(|listed| listed.object_key).collect();
+            let objects =
+                objects(&store, from).await.unwrap().into_iter().map(|object| object.location.to_string());
+            let by_objects: Vec<String> = objects.filter(|key| SnapshotKey::parse(key).is_ok()).collect();
+            assert_eq!(by_names, by_objects, "{from:?}");
+            assert_eq!(by_names.is_empty(), from.is_some_and(|from| from.to_rfc3339().contains("-25T")));
+        }
+    }
 
     #[test]
     fn folders_from_an_hour_on() {

@@ -286,7 +286,7 @@ fn for_known(candidate: &Candidate, finding: Finding) -> Finding {
 }
 
 async fn fetch(files: Files, candidate: Candidate, limits: Limits) -> Fetched {
-    let fetched = files.whole(&candidate.key, candidate.size, limits.file_bytes).await;
+    let fetched = files.whole(&candidate.key, Some(candidate.size), limits.file_bytes).await;
     fetched.map_err(|error| {
         let reason = error.to_string();
         Box::new(match error {
