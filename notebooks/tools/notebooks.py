@@ -1,7 +1,7 @@
 """Makes notebooks of the `.py` files, executes them on the sample stores, and checks them.
 
-`check` compares the committed notebooks with the files and fails where one fails; `update` writes them anew. Executed notebooks
-stand in `FOLDER/executed`.
+`check` compares the committed notebooks with the files, and fails where one fails; `update` writes them anew.
+Executed notebooks stand in `FOLDER/executed`.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 import jupytext
@@ -58,7 +59,10 @@ def clean(notebook: NotebookNode) -> None:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 # Of a chart, the text is only the name of its class.
-                output["data"] = {"image/png": smaller(output["data"]["image/png"]), "text/plain": "(a chart)"}
+                output["data"] = {
+                    "image/png": smaller(output["data"]["image/png"]),
+                    "text/plain": "(a chart)",
+                }
                 output["metadata"] = {}
 
 
@@ -66,7 +70,9 @@ def smaller(png: str) -> str:
     """The same picture in 256 colours, a fifth of the size."""
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     out = io.BytesIO()
-    picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        out, "PNG", optimize=True
+    )
     return base64.b64encode(out.getvalue()).decode()
 
 
@@ -87,23 +93,28 @@ def faults(notebook: NotebookNode, private: list[str]) -> list[str]:
     return found
 
 
-async def execute(notebook: NotebookNode, folder: Path, slots: asyncio.Semaphore) -> float:
-    """Runs a notebook in a folder; seconds that it took."""
-    async with slots:
-        at = time.monotonic()
-        client = NotebookClient(
-            notebook,
-            # No port of this machine is opened.
-            km=AsyncKernelManager(kernel_name="python3", transport="ipc"),
-            timeout=SECONDS_A_CELL,
-            record_timing=False,
-            resources={"metadata": {"path": str(folder)}},
-        )
+async def execute(notebook: NotebookNode, folder: Path, runtime: Path) -> float:
+    """Runs a notebook in a folder; seconds that it took. Sockets of its kernel stand in `runtime`."""
+    at = time.monotonic()
+    # By sockets of the file system: no port of this machine is opened.
+    kernel = AsyncKernelManager(
+        kernel_name="python3", transport="ipc", ip=str(runtime / uuid.uuid4().hex[:8])
+    )
+    client = NotebookClient(
+        notebook,
+        km=kernel,
+        timeout=SECONDS_A_CELL,
+        record_timing=False,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    try:
         await client.async_execute()
-        return time.monotonic() - at
+    finally:
+        await kernel.shutdown_kernel(now=True)
+    return time.monotonic() - at
 
 
-async def run(mode: str, folder: Path) -> list[str]:
+async def run(mode: str, folder: Path, runtime: Path) -> list[str]:
     """Executes all notebooks; what is wrong, in words."""
     wrong: list[str] = []
     slots = asyncio.Semaphore(os.cpu_count() or 1)
@@ -118,7 +129,8 @@ async def run(mode: str, folder: Path) -> list[str]:
         if mode == "check" and (before is None or source_of(before) != source_of(notebook)):
             wrong.append(f"{committed.name} is not what {source.name} says: run notebooks/run.sh --update")
         try:
-            seconds = await execute(notebook, folder, slots)
+            async with slots:
+                seconds = await execute(notebook, folder, runtime)
         except CellExecutionError as error:
             wrong.append(f"{source.name} fails:\n{error}")
             return
@@ -129,11 +141,16 @@ async def run(mode: str, folder: Path) -> list[str]:
         size = to.stat().st_size
         print(f"    {source.stem:32} {seconds:5.1f} s  {size / 1000:5.0f} kB", file=sys.stderr)
         if mode == "check" and before is not None and text_of(before) != text_of(notebook):
-            print(f"    note: {committed.name} has other outputs than this run: notebooks/run.sh --update", file=sys.stderr)
+            print(
+                f"    note: {committed.name} has other outputs than this run: notebooks/run.sh --update",
+                file=sys.stderr,
+            )
 
     await asyncio.gather(*(one(source) for source in sorted(HERE.glob("[0-9]*.py"))))
     known = {source.stem for source in HERE.glob("[0-9]*.py")}
-    wrong += [f"{path.name} has no .py file beside it" for path in HERE.glob("*.ipynb") if path.stem not in known]
+    wrong += [
+        f"{path.name} has no .py file beside it" for path in HERE.glob("*.ipynb") if path.stem not in known
+    ]
     return wrong
 
 
@@ -144,9 +161,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True, help="has `samples`; notebooks run in it")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="wsp-") as runtime:
-        # The environment that this runs in, and nothing of the user's; the runtime's path must be short, for sockets.
+        # The environment that this runs in, and nothing of the user's. Paths of sockets must be short.
         os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": runtime, "JUPYTER_RUNTIME_DIR": runtime}
-        wrong = asyncio.run(run(arguments.mode, arguments.folder))
+        wrong = asyncio.run(run(arguments.mode, arguments.folder, Path(runtime)))
     for line in wrong:
         print(f"error: {line}", file=sys.stderr)
     return 1 if wrong else 0

@@ -1,11 +1,11 @@
 """Reads the profile tables of Workload Security Profiles with polars, without `wsp`.
 
-    import wsp_notebooks as wsp
+import wsp_notebooks as wsp
 
-    store = wsp.open_store("s3://bucket/profiles")
-    store.profiles()
-    wsp.commonality(store, "nginx:1.25")
-    wsp.plot_tree(wsp.tree(store, "nginx:1.25"))
+store = wsp.open_store("s3://bucket/profiles")
+store.profiles()
+wsp.commonality(store, "nginx:1.25")
+wsp.plot_tree(wsp.tree(store, "nginx:1.25"))
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from wsp_notebooks.counts import commonality
 from wsp_notebooks.drift import drift
 from wsp_notebooks.errors import NoProfilesError, StoreError, UnknownProfileError
+from wsp_notebooks.images import image_of
 from wsp_notebooks.learning import learning_curve
 from wsp_notebooks.store import Store, open_store
 from wsp_notebooks.text import Table, printable, show
@@ -31,6 +32,7 @@ __all__ = [
     "check_versions",
     "commonality",
     "drift",
+    "image_of",
     "learning_curve",
     "open_store",
     "plot_tree",

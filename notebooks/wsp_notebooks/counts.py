@@ -1,4 +1,4 @@
-"""Commonality computed anew: from the `members` of every node and the ledger, as the design says it, by polars queries.
+"""Commonality computed anew: from the `members` of every node and the ledger, by polars queries.
 
 It shares nothing with the merge's own code but the meaning of the columns. Tests compare both, node by node.
 """
@@ -34,7 +34,7 @@ def commonality(store: Store, image: str, revision: int | None = None) -> pl.Dat
 
 
 def admitted(store: Store, image: str, revision: int | None = None) -> pl.DataFrame:
-    """The snapshots that a profile is made of, by ordinal, with the number of their container in the order of appearance."""
+    """The snapshots of a profile, with the `number` of their container in the order of appearance."""
     rows = store.snapshots(image, revision).filter(pl.col("outcome") == "admitted").sort("ordinal")
     # Container ids are unique on a host.
     container = pl.struct("host", "container_id").rank("dense")
@@ -48,7 +48,9 @@ def admitted(store: Store, image: str, revision: int | None = None) -> pl.DataFr
 def ordinals(members: pl.Series) -> pl.Series:
     """The snapshot ordinals in each value of a `members` column, ascending: bit n % 8 of byte n / 8."""
     if (members.bin.size().max() or 0) > _MOST_BYTES or members.bin.ends_with(b"\0").any():
-        raise StoreError("a value of `members` is no set of ordinals", hint="`wsp store verify` finds what is damaged")
+        raise StoreError(
+            "a value of `members` is no set of ordinals", hint="`wsp store verify` finds what is damaged"
+        )
     frame = members.cast(pl.List(pl.UInt8)).alias("byte").to_frame().with_row_index("row")
     bits = (
         frame.lazy()
@@ -65,13 +67,16 @@ def ordinals(members: pl.Series) -> pl.Series:
 
 
 def sightings(nodes: pl.DataFrame, snapshots: pl.DataFrame) -> pl.DataFrame:
-    """One row a node and snapshot that showed it: `node` (its row), `ordinal`, `number` of the container, `host`."""
+    """One row a node (its row number) and snapshot that showed it, with the number of the container."""
     seen = pl.DataFrame({"node": pl.int_range(nodes.height, dtype=pl.UInt32, eager=True)})
     seen = seen.with_columns(ordinals(nodes["members"]).alias("ordinal")).explode("ordinal").drop_nulls()
     ledger = snapshots.select(pl.col("ordinal").cast(pl.UInt32), "number", "host")
     found = seen.join(ledger, on="ordinal", how="left", maintain_order="left")
     if found["number"].has_nulls():
-        raise StoreError("a node has members that the ledger does not have", hint="`wsp store verify` finds what is damaged")
+        raise StoreError(
+            "a node has members that the ledger does not have",
+            hint="`wsp store verify` finds what is damaged",
+        )
     return found
 
 
@@ -118,7 +123,9 @@ def score(nodes: pl.DataFrame, snapshots: pl.DataFrame) -> pl.DataFrame:
         fisher_exact(first, of_first, n - first, total - of_first) < 0.01
         for n, total, first, of_first in rows.select(n, total, "first_half", "eligible_first_half").rows()
     ]
-    rows = rows.with_columns(commonality_low=low, commonality_high=high, differs=pl.Series(differs, dtype=pl.Boolean))
+    rows = rows.with_columns(
+        commonality_low=low, commonality_high=high, differs=pl.Series(differs, dtype=pl.Boolean)
+    )
     narrow = (pl.col("commonality_high") - pl.col("commonality_low")) / 2 <= 0.1
     return rows.select(
         *_COUNTS,
@@ -142,13 +149,16 @@ def eligible(snapshots: pl.DataFrame) -> pl.DataFrame:
 
 
 def able(snapshots: pl.DataFrame) -> pl.DataFrame:
-    """By kind, phase and snapshot: was nothing of the kind lost (`whole`), and could it have shown such a node (`able`)?
+    """By kind, phase and snapshot: was nothing lost (`whole`), and could it have shown such a node (`able`)?
 
-    A container can show a steady node with a lossless snapshot of the kind, a startup node with one that covers its start. A
-    snapshot can, where it is a lossless one of such a container; for a startup node where it reaches into the startup, too.
+    A container can show a steady node with a lossless snapshot of the kind, a startup node with one that
+    covers its start. A snapshot can, where it is a lossless one of such a container; for a startup node it
+    must reach into the startup, too.
     """
     kinds = (
-        snapshots.select("ordinal", "number", "covers_start", "reaches_start", pl.col("completeness").map.entries())
+        snapshots.select(
+            "ordinal", "number", "covers_start", "reaches_start", pl.col("completeness").map.entries()
+        )
         .explode("completeness")
         .unnest("completeness")
         .drop_nulls("key")

@@ -44,8 +44,8 @@ def drift(
 ) -> pl.DataFrame:
     """One row a node that differs, as `wsp diff` has it: `change` is `gained`, `lost` or `changed`.
 
-    `chance`: how probable it is that nothing changed, that is, that so many containers miss the node by chance; `certain`
-    where it is below 0.05. `p_value`: Fisher's exact test of n / N in both.
+    `chance`: how probable it is that nothing changed, that is, that so many containers miss the node by
+    chance; `certain` where it is below 0.05. `p_value`: Fisher's exact test of n / N in both.
     """
     both = _both(store, image_a, image_b, revisions)
     rows = [_change(row, min_change) for row in both.iter_rows(named=True)]
@@ -54,13 +54,17 @@ def drift(
 
 
 def _both(store: Store, image_a: str, image_b: str, revisions: tuple[int | None, int | None]) -> pl.DataFrame:
-    """Every node of either profile, with n and N in both; N of a profile without it: who could have shown it there."""
+    """Every node of either profile, with n and N in both; of a missing one, N is who could have shown it."""
     sides, able = [], []
     for image, revision in zip((image_a, image_b), revisions, strict=True):
         number = store.profile(image, revision)["revision"]
         what = ["node_id", "parent_id", "kind", "target", "exe"]
         n, total = pl.col("container_count").alias("n"), pl.col("eligible_containers").alias("total")
-        sides.append(store.nodes(image, number).select(*what, (pl.col("phase") == "startup").alias("startup"), n, total))
+        sides.append(
+            store.nodes(image, number).select(
+                *what, (pl.col("phase") == "startup").alias("startup"), n, total
+            )
+        )
         able.append(eligible(admitted(store, image, number)))
     both = sides[1].join(sides[0], on="node_id", how="full", coalesce=True, suffix="_a")
     both = both.rename({"n": "n_b", "total": "total_b"}).with_columns(
@@ -73,7 +77,9 @@ def _both(store: Store, image_a: str, image_b: str, revisions: tuple[int | None,
     for side, who in zip(("a", "b"), able, strict=True):
         both = both.join(who, on=["kind", "startup"], how="left")
         # A full join keeps a null apart from what is not there.
-        both = both.with_columns(pl.coalesce(f"total_{side}", "containers").fill_null(0).alias(f"total_{side}"))
+        both = both.with_columns(
+            pl.coalesce(f"total_{side}", "containers").fill_null(0).alias(f"total_{side}")
+        )
         both = both.with_columns(pl.col(f"n_{side}").fill_null(0)).drop("containers")
     return both
 

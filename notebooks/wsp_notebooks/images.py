@@ -5,7 +5,9 @@ import re
 from wsp_notebooks.errors import StoreError
 
 _DOMAIN = re.compile(r"^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.?)+(?::[0-9]+)?$")
-_REPOSITORY = re.compile(r"^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$")
+_REPOSITORY = re.compile(
+    r"^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$"
+)
 _TAG = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
 _DIGEST = re.compile(r"^[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}$")
 
@@ -13,8 +15,8 @@ _DIGEST = re.compile(r"^[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9
 def parse_image(reference: str) -> tuple[str, str]:
     """Name and tag of `nginx`, `nginx:1.25`, `nginx@sha256:…` or `nginx:1.25@sha256:…`.
 
-    As the programs read it: `nginx` is `docker.io/library/nginx`, no tag is `latest`, a digest counts where there is no tag
-    (`@sha256:…`).
+    As the programs read it: `nginx` is `docker.io/library/nginx`, no tag is `latest`, and a digest counts
+    where there is no tag (`@sha256:…`).
     """
     rest, _, digest = reference.partition("@")
     first, slash, _ = rest.partition("/")
@@ -42,3 +44,8 @@ def parse_image(reference: str) -> tuple[str, str]:
 def image_text(name: str, tag: str) -> str:
     """Name and tag as people write them: `nginx:1.25`, `nginx@sha256:…`."""
     return f"{name}{'' if tag.startswith('@') else ':'}{tag}"
+
+
+def image_of(reference: str) -> str:
+    """A reference in the normal form of the column `image`."""
+    return image_text(*parse_image(reference))

@@ -26,13 +26,14 @@ _SCHEMA = {
 def learning_curve(
     store: Store, image: str, revision: int | None = None, at: Sequence[int] | None = None
 ) -> pl.DataFrame:
-    """What a profile of the first so many snapshots knows, for each number in `at` (by default some 60 of them).
+    """What a profile of the first so many snapshots knows, for each number in `at` (by default some 60).
 
-    `nodes` that it knows and `missed_nodes` that only later snapshots showed; `predicted_coverage`, estimated from these
-    snapshots alone; of the containers that came after them (`later_containers`) the mean share of nodes that was known
-    (`observed_coverage`), the mean number that was not (`novel_nodes`) and the share of containers with any
-    (`novel_containers`); `hours` from the start of the first window to the end of the last. As `wsp backtest` counts, which
-    reads the snapshots once more and so looks beyond the freeze; this looks at what the profile has.
+    `nodes` that it knows, and `missed_nodes` that only later snapshots showed; `predicted_coverage`, from these
+    snapshots alone; of the containers that came after them (`later_containers`) the mean share of nodes that was
+    known (`observed_coverage`), the mean number that was not (`novel_nodes`) and the share of containers with
+    any (`novel_containers`); `hours` from the start of the first window to the end of the last.
+
+    `wsp backtest` counts the same, but reads the snapshots once more and so looks beyond the freeze.
     """
     nodes = store.nodes(image, revision)
     snapshots = admitted(store, image, revision)
@@ -62,7 +63,9 @@ def _point(n: int, snapshots: pl.DataFrame, arrivals: pl.DataFrame, pairs: pl.Da
     # A container that showed nothing has nothing novel.
     shown = later.join(shown, on="number", how="left").with_columns(pl.col("every", "novel").fill_null(0))
     share = pl.when(pl.col("every") > 0).then(1 - pl.col("novel") / pl.col("every")).otherwise(1.0)
-    mean = shown.select(share.mean().alias("known"), pl.col("novel").mean(), (pl.col("novel") > 0).mean().alias("any"))
+    mean = shown.select(
+        share.mean().alias("known"), pl.col("novel").mean(), (pl.col("novel") > 0).mean().alias("any")
+    )
     return {
         "snapshots": n,
         "hours": span.total_seconds() / 3600,

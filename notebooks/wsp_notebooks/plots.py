@@ -1,4 +1,4 @@
-"""Charts that more than one notebook draws, in one style: readable without colour vision, numbers beside colours.
+"""Charts in one style: readable with any colour vision, numbers beside colours.
 
 Needs the extra `plots` (altair, and vl-convert, which draws without a browser or a network).
 """
@@ -30,10 +30,22 @@ def _theme() -> alt.theme.ThemeConfig:
         "config": {
             "font": _FONT,
             "background": "white",
-            "axis": {**text, "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": "#e6e6e6"},
+            "axis": {
+                **text,
+                "labelFontSize": 11,
+                "titleFontSize": 12,
+                "titleFontWeight": "normal",
+                "gridColor": "#e6e6e6",
+            },
             "legend": {**text, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal"},
             "header": {**text, "labelFontSize": 12, "titleFontSize": 12, "labelFontWeight": "bold"},
-            "title": {"font": _FONT, "fontSize": 14, "anchor": "start", "subtitleFontSize": 12, "subtitleColor": "#555555"},
+            "title": {
+                "font": _FONT,
+                "fontSize": 14,
+                "anchor": "start",
+                "subtitleFontSize": 12,
+                "subtitleColor": "#555555",
+            },
             "range": {"category": COLOURS},
             "view": {"stroke": None},
         }
@@ -49,7 +61,9 @@ def setup() -> None:
 
 def commonality_colour(field: str = "commonality", title: str = "commonality") -> alt.Color:
     """A colour for a share from 0 to 1."""
-    return alt.Color(f"{field}:Q", scale=COMMONALITY, title=title, legend=alt.Legend(format=".1f", gradientLength=120))
+    return alt.Color(
+        f"{field}:Q", scale=COMMONALITY, title=title, legend=alt.Legend(format=".1f", gradientLength=120)
+    )
 
 
 def number_colour(field: str = "commonality") -> Any:  # noqa: ANN401  (altair's own name for it is long)
@@ -60,8 +74,9 @@ def number_colour(field: str = "commonality") -> Any:  # noqa: ANN401  (altair's
 def plot_tree(
     tree: pl.DataFrame, *, title: str | None = None, rows: int = 60, label_width: int = 60
 ) -> alt.LayerChart | alt.HConcatChart:
-    """The processes of a tree, each with its commonality, and beside it what it did: by kind the number of nodes, and their
-    mean commonality as colour.
+    """The processes of a tree, each with its commonality, and beside it what it did.
+
+    That is, by kind, the number of nodes, and their mean commonality as colour.
 
     `rows`: processes that are drawn; `label_width`: characters of a label.
     """
@@ -74,7 +89,9 @@ def plot_tree(
     below = processes.select(pl.col("node_id").alias("parent_id"), pl.col("row").alias("parent_row"))
     processes = processes.join(below, on="parent_id", how="left", maintain_order="left")
     depths = (processes["depth"].max() or 0) + 1
-    longest = max((len(label) + 3 * depth for label, depth in processes.select("label", "depth").rows()), default=20)
+    longest = max(
+        (len(label) + 3 * depth for label, depth in processes.select("label", "depth").rows()), default=20
+    )
 
     y = alt.Y("row:O", axis=None, scale=alt.Scale(paddingInner=0.08))
     size = {"height": alt.Step(21)}
@@ -115,13 +132,22 @@ def plot_tree(
     )
     if facts.height:
         kinds = [kind for kind in FACTS if kind in set(facts["kind"])]
-        where = alt.X("kind:N", sort=kinds, scale=alt.Scale(domain=kinds), axis=alt.Axis(orient="top", title=None, labelAngle=-45))
-        every = alt.Y("row:O", axis=None, scale=alt.Scale(domain=processes["row"].to_list(), paddingInner=0.08))
+        where = alt.X(
+            "kind:N",
+            sort=kinds,
+            scale=alt.Scale(domain=kinds),
+            axis=alt.Axis(orient="top", title=None, labelAngle=-45),
+        )
+        every = alt.Y(
+            "row:O", axis=None, scale=alt.Scale(domain=processes["row"].to_list(), paddingInner=0.08)
+        )
         cells = alt.Chart(facts)
         charts.append(
             alt.layer(
                 cells.mark_rect().encode(x=where, y=every, color=colour),
-                cells.mark_text(fontSize=10, font=_FONT).encode(x=where, y=every, text="nodes:Q", color=number_colour()),
+                cells.mark_text(fontSize=10, font=_FONT).encode(
+                    x=where, y=every, text="nodes:Q", color=number_colour()
+                ),
             ).properties(width=alt.Step(44), **size)
         )
     subtitle = "colour: commonality, of nodes their mean · on the right: number of nodes by kind"

@@ -18,22 +18,32 @@ def wilson(n: int, total: int) -> tuple[float, float] | None:
 
 
 def fisher_exact(a: int, first: int, b: int, second: int) -> float:
-    """Fisher's exact test, two-sided: `a` of `first` against `b` of `second`. In whole numbers, so without rounding."""
+    """Fisher's exact test, two-sided: `a` of `first` against `b` of `second`; in whole numbers."""
     hits = a + b
-    ways = {k: comb(first, k) * comb(second, hits - k) for k in range(max(0, hits - second), min(first, hits) + 1)}
+    ways = {
+        k: comb(first, k) * comb(second, hits - k) for k in range(max(0, hits - second), min(first, hits) + 1)
+    }
     return sum(way for way in ways.values() if way <= ways[a]) / sum(ways.values())
 
 
 def missed_by_chance(n: int, total: int, others: int) -> float:
-    """Probability that `others` containers all miss a node that n of N have, every true share equally likely beforehand."""
+    """Probability that `others` containers all miss a node that n of N have.
+
+    Every true share is equally likely beforehand (the rule of succession).
+    """
     total = max(n, total)
     # Of the mean of (1 - share)^others over a Beta(n + 1, N - n + 1).
-    log = lgamma(total - n + 1 + others) - lgamma(total - n + 1) + lgamma(total + 2) - lgamma(total + 2 + others)
+    log = (
+        lgamma(total - n + 1 + others)
+        - lgamma(total - n + 1)
+        + lgamma(total + 2)
+        - lgamma(total + 2 + others)
+    )
     return exp(log)
 
 
 def similarity(counts: Iterable[tuple[int, int]]) -> float | None:
-    """Ratio-of-sums Jaccard over all pairs of containers, of nodes that n of N have: Σ n(n−1) / Σ [N(N−1) − (N−n)(N−n−1)]."""
+    """Ratio-of-sums Jaccard over all pairs of containers: Σ n(n−1) / Σ [N(N−1) − (N−n)(N−n−1)]."""
     shared = either = 0
     for n, total in counts:
         shared += comb(n, 2)
@@ -44,8 +54,8 @@ def similarity(counts: Iterable[tuple[int, int]]) -> float | None:
 def coverage(counts: Iterable[int], containers: int) -> tuple[float, float] | None:
     """Share of what a next container does that is known, and how many nodes of it are not.
 
-    Good–Turing for incidences (Chao & Jost 2012, doi:10.1890/11-1952.1, equation 4a). `counts`: by node, the containers that
-    have it. None below 3 containers.
+    Good–Turing for incidences (Chao & Jost 2012, doi:10.1890/11-1952.1, equation 4a). `counts`: by node, the
+    containers that have it. None below 3 containers.
     """
     counts = list(counts)
     total, once, twice = sum(counts), counts.count(1), counts.count(2)

@@ -1,6 +1,6 @@
 """Opens the store that a URL names, by the rules of the programs, and reads its tables.
 
-Credentials, endpoints and options come from the environment, under the names that the providers' own tools use
+Credentials, endpoints and options come from the environment, under the names that providers' own tools use
 (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ALLOW_HTTP`, `GOOGLE_SERVICE_ACCOUNT`,
 `AZURE_STORAGE_ACCOUNT_NAME`, …), and from nowhere else.
 """
@@ -22,7 +22,9 @@ from wsp_notebooks.images import image_text, parse_image
 from wsp_notebooks.schema import OF_A_MERGE, TABLES
 
 _CLOUD = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
-_WHAT_IS_ONE = "give a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+_WHAT_IS_ONE = (
+    "give a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+)
 _ENVIRONMENT = {"s3": "AWS_…", "s3a": "AWS_…", "gs": "GOOGLE_…"}
 # Names that the commits to `profiles` give the versions of the other two tables.
 _PINS = {"profile_snapshots": "wsp.profileSnapshotsVersion", "profile_nodes": "wsp.profileNodesVersion"}
@@ -31,8 +33,8 @@ _PINS = {"profile_snapshots": "wsp.profileSnapshotsVersion", "profile_nodes": "w
 def open_store(url: str | Path, version: int | datetime | None = None) -> "Store":
     """Opens the store at a folder or URL: `s3://…`, `s3a://…`, `gs://…`, `az://…`, `abfss://…`, `file:///…`.
 
-    `version` goes back in time: a version of the table `profiles` (`Store.versions()` lists them), or the one that stood at a
-    time. The nodes and the ledger of that version belong to it. Signals and suppressions are always the newest.
+    `version` goes back in time: a version of the table `profiles` (`Store.versions()` lists them), or a time.
+    Nodes and ledger are those of that version; signals and suppressions are always the newest.
     """
     return Store(str(url), version)
 
@@ -54,7 +56,7 @@ class Store:
     # Tables
 
     def table(self, name: str, version: int | None = None) -> pl.LazyFrame:
-        """A table as it is stored, at the store's version or at one of its own; a table that is not made yet has no rows.
+        """A table as it is stored, at the store's version or its own; one that is not made yet has no rows.
 
         Columns that were declared after the table was made are null.
         """
@@ -70,7 +72,9 @@ class Store:
             there = frame.collect_schema().names()
         except Exception as error:
             raise self._failed(name, "read", error) from error
-        missing = [pl.lit(None, dtype).alias(column) for column, dtype in declared.items() if column not in there]
+        missing = [
+            pl.lit(None, dtype).alias(column) for column, dtype in declared.items() if column not in there
+        ]
         return frame.with_columns(missing)
 
     def scan(self, view: str) -> pl.LazyFrame:
@@ -87,7 +91,7 @@ class Store:
     def nodes(
         self, image: str | None = None, revision: int | None = None, *, folded: bool = False
     ) -> pl.DataFrame:
-        """Nodes of one image's newest revision, or of the one that is named; without an image those of all revisions.
+        """Nodes of one image's newest revision, or of the named one; without an image, of all.
 
         `folded` adds the nodes that stand behind a pattern (`collapsed_into`).
         """
@@ -103,7 +107,7 @@ class Store:
         return self._collect("profile_nodes", views.nodes(rows, folded=folded).sort(order, nulls_last=True))
 
     def snapshots(self, image: str | None = None, revision: int | None = None) -> pl.DataFrame:
-        """Snapshot objects that merges decided on, in order; of one image, those of its newest revision or of another."""
+        """Snapshot objects that merges decided on; of one image, those of its newest or the named revision."""
         rows = self.scan("snapshots")
         if image is not None:
             profile = self.profile(image, revision)
@@ -189,8 +193,8 @@ class Store:
         return table.version()
 
     def _pins_of(self, version: int) -> dict[str, int]:
-        # Not through the table's history, whose numbers are those of the newest version. Nearly always the last commit is a
-        # merge's, and the log before it need not be read.
+        # Not through the table's history, whose numbers are those of the newest version. Nearly always the
+        # last commit is a merge's, and the log before it need not be read.
         for at in range(version, -1, -1):
             commit = self._commit("profiles", at)
             if commit is None:
@@ -262,7 +266,8 @@ def _root(location: str) -> tuple[str, str]:
         if url.netloc not in ("", "localhost") or not url.path.startswith("/"):
             raise bad
         return _folder(unquote(url.path)), "file"
-    # The container of an `abfss://CONTAINER@ACCOUNT…` is no credential; anything else before an `@`, or behind a `?`, is one.
+    # The container of `abfss://CONTAINER@ACCOUNT…` is no credential; what else stands before an `@`, or behind
+    # a `?`, is one.
     has_secret = url.query or url.fragment or ("@" in url.netloc and not url.scheme.startswith("abfs"))
     if url.scheme in _CLOUD and has_secret:
         message = f"`{_without_secrets(location)}`: credentials do not belong into the URL"
@@ -273,7 +278,7 @@ def _root(location: str) -> tuple[str, str]:
 
 
 def _without_secrets(location: str) -> str:
-    head, at, tail = location.split("?")[0].partition("://")
+    head, at, tail = location.split("?", 1)[0].partition("://")
     return f"{head}{at}{tail.rpartition('@')[2] if not head.startswith('abfs') else tail}"
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-# Control, format (bidirectional overrides, zero-width characters), line and paragraph separators, lone surrogates.
+# Control, format (bidirectional overrides, zero-width characters), line and paragraph separators, surrogates.
 _UNPRINTABLE = {"Cc", "Cf", "Zl", "Zp", "Cs"}
 _NAMED = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 # What Jupyter's typesetting would take for the start or end of a formula.
@@ -44,7 +44,9 @@ def in_html(text: str) -> str:
 class Table:
     """Rows as a table: HTML in a notebook, aligned text elsewhere. Every cell is escaped."""
 
-    def __init__(self, heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], note: str) -> None:
+    def __init__(
+        self, heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], note: str
+    ) -> None:
         self.heads, self.rows, self.right, self.note = heads, rows, right, note
 
     def __repr__(self) -> str:
@@ -88,7 +90,7 @@ def show(
 ) -> Table:
     """The first rows of a frame as a table to look at.
 
-    `width`: characters that a cell shows; `names`: other headings; `digits`: decimals of a column, 2 where none are given.
+    `width`: characters that a cell shows; `names`: other headings; `digits`: decimals of a column, else 2.
     """
     if isinstance(frame, pl.LazyFrame):
         frame = frame.collect()
@@ -100,7 +102,9 @@ def show(
     ]
     more = frame.height - len(rows)
     note = f"… and {more:,} more" if more > 0 else ""
-    return Table(heads, rows, [dtype.is_numeric() for dtype in frame.dtypes], note or ("" if rows else "no rows"))
+    return Table(
+        heads, rows, [dtype.is_numeric() for dtype in frame.dtypes], note or ("" if rows else "no rows")
+    )
 
 
 def _cell(value: object, digits: int) -> str:  # noqa: PLR0911  (one line a type)
@@ -120,7 +124,7 @@ def _cell(value: object, digits: int) -> str:  # noqa: PLR0911  (one line a type
         case bytes():
             return value.hex()
         case Mapping():
-            return ", ".join(f"{key}: {_cell(of, digits)}" for key, of in sorted(value.items()))
+            return ", ".join(f"{key}: {_cell(of, digits)}" for key, of in sorted(value.items())) or "–"
         case list() | pl.Series():
-            return ", ".join(_cell(of, digits) for of in value)
+            return ", ".join(_cell(of, digits) for of in value) or "–"
     return str(value)

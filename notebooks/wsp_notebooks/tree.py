@@ -30,11 +30,13 @@ _SCHEMA = {
 }
 
 
-def tree(store: Store, image: str, revision: int | None = None, *, min_commonality: float = 0.0) -> pl.DataFrame:
+def tree(
+    store: Store, image: str, revision: int | None = None, *, min_commonality: float = 0.0
+) -> pl.DataFrame:
     """The nodes of a profile from the roots down, in the order of `wsp show`; every node once.
 
-    `depth` is the number of processes above; `label` is escaped, for people; `process_id` is the process that a node belongs
-    to (itself, for a process). Below `min_commonality` a node is left out, with all that hangs from it.
+    `depth` is the number of processes above; `label` is escaped, for people; `process_id` is the process that
+    a node belongs to (itself, for a process). A node below `min_commonality` is left out, with its subtree.
     """
     return as_tree(store.nodes(image, revision), min_commonality=min_commonality)
 
@@ -54,9 +56,11 @@ def as_tree(nodes: pl.DataFrame, *, min_commonality: float = 0.0) -> pl.DataFram
     shown = 0
 
     def kept(row: dict) -> bool:
-        return min_commonality <= 0 or (row["commonality"] is not None and row["commonality"] >= min_commonality)
+        return min_commonality <= 0 or (
+            row["commonality"] is not None and row["commonality"] >= min_commonality
+        )
 
-    # Without recursion: a profile may be as deep as it likes. A process stands with its facts; its children come after them.
+    # Without recursion: a profile may be as deep as it likes. Facts of a process stand before its children.
     waiting: list[tuple[dict | None, int]] = [(None, -1)]
     while waiting:
         process, depth = waiting.pop()
