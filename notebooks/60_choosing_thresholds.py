@@ -19,7 +19,8 @@
 # containers that came after. This notebook reads what it wrote:
 #
 # ```
-# wsp backtest --store STORE --snapshots 5,10,20,50,100,200 --hours 1,6,12,24,48 --format parquet > backtest.parquet
+# wsp backtest --store STORE --snapshots 5,10,20,50,100,200 --hours 1,6,12,24,48 \
+#     --format parquet > backtest.parquet
 # ```
 #
 # It reaches as far back as the snapshots do (`wsp compact --keep-raw`).

@@ -47,7 +47,7 @@ def admitted(store: Store, image: str, revision: int | None = None) -> pl.DataFr
 
 def ordinals(members: pl.Series) -> pl.Series:
     """The snapshot ordinals in each value of a `members` column, ascending: bit n % 8 of byte n / 8."""
-    if (members.bin.size().max() or 0) > _MOST_BYTES or members.bin.ends_with(b"\0").any():
+    if max(members.bin.size().to_list(), default=0) > _MOST_BYTES or members.bin.ends_with(b"\0").any():
         raise StoreError(
             "a value of `members` is no set of ordinals", hint="`wsp store verify` finds what is damaged"
         )

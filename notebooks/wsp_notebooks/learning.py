@@ -28,10 +28,10 @@ def learning_curve(
 ) -> pl.DataFrame:
     """What a profile of the first so many snapshots knows, for each number in `at` (by default some 60).
 
-    `nodes` that it knows, and `missed_nodes` that only later snapshots showed; `predicted_coverage`, from these
-    snapshots alone; of the containers that came after them (`later_containers`) the mean share of nodes that was
-    known (`observed_coverage`), the mean number that was not (`novel_nodes`) and the share of containers with
-    any (`novel_containers`); `hours` from the start of the first window to the end of the last.
+    `nodes` that it knows, and `missed_nodes` that only later snapshots showed; `predicted_coverage`, from
+    these snapshots alone; of the containers that came after them (`later_containers`) the mean share of nodes
+    that was known (`observed_coverage`), the mean number that was not (`novel_nodes`) and the share of
+    containers with any (`novel_containers`); `hours` from the first window's start to the last one's end.
 
     `wsp backtest` counts the same, but reads the snapshots once more and so looks beyond the freeze.
     """

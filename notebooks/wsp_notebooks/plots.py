@@ -25,22 +25,19 @@ _FONT = "Liberation Sans"
 
 @alt.theme.register("wsp", enable=False)
 def _theme() -> alt.theme.ThemeConfig:
-    text = {"font": _FONT, "labelFont": _FONT, "titleFont": _FONT}
     return {
         "config": {
             "font": _FONT,
             "background": "white",
             "axis": {
-                **text,
                 "labelFontSize": 11,
                 "titleFontSize": 12,
                 "titleFontWeight": "normal",
                 "gridColor": "#e6e6e6",
             },
-            "legend": {**text, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal"},
-            "header": {**text, "labelFontSize": 12, "titleFontSize": 12, "labelFontWeight": "bold"},
+            "legend": {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal"},
+            "header": {"labelFontSize": 12, "titleFontSize": 12, "labelFontWeight": "bold"},
             "title": {
-                "font": _FONT,
                 "fontSize": 14,
                 "anchor": "start",
                 "subtitleFontSize": 12,
@@ -88,7 +85,7 @@ def plot_tree(
     )
     below = processes.select(pl.col("node_id").alias("parent_id"), pl.col("row").alias("parent_row"))
     processes = processes.join(below, on="parent_id", how="left", maintain_order="left")
-    depths = (processes["depth"].max() or 0) + 1
+    depths = max(processes["depth"].to_list(), default=0) + 1
     longest = max(
         (len(label) + 3 * depth for label, depth in processes.select("label", "depth").rows()), default=20
     )

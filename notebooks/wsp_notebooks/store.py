@@ -6,7 +6,9 @@ Credentials, endpoints and options come from the environment, under the names th
 """
 
 import difflib
+import glob
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,14 @@ _WHAT_IS_ONE = (
 _ENVIRONMENT = {"s3": "AWS_…", "s3a": "AWS_…", "gs": "GOOGLE_…"}
 # Names that the commits to `profiles` give the versions of the other two tables.
 _PINS = {"profile_snapshots": "wsp.profileSnapshotsVersion", "profile_nodes": "wsp.profileNodesVersion"}
+
+
+class _LocalTable(DeltaTable):
+    """A table in a folder. Polars takes the URIs of its files for patterns of paths."""
+
+    def file_uris(self, *arguments: Any, **options: Any) -> list[str]:  # noqa: ANN401  (handed on)
+        """Its files: blanks and the like as they are, and what a pattern would be made of escaped."""
+        return [glob.escape(unquote(uri)) for uri in super().file_uris(*arguments, **options)]
 
 
 def open_store(url: str | Path, version: int | datetime | None = None) -> "Store":
@@ -107,7 +117,7 @@ class Store:
         return self._collect("profile_nodes", views.nodes(rows, folded=folded).sort(order, nulls_last=True))
 
     def snapshots(self, image: str | None = None, revision: int | None = None) -> pl.DataFrame:
-        """Snapshot objects that merges decided on; of one image, those of its newest or the named revision."""
+        """Snapshot objects that merges decided on; of one image, those of its newest or a named revision."""
         rows = self.scan("snapshots")
         if image is not None:
             profile = self.profile(image, revision)
@@ -127,7 +137,7 @@ class Store:
         return self._collect("suppressions", self.scan("suppressions").sort(order, nulls_last=True))
 
     def versions(self) -> pl.DataFrame:
-        """Versions of the table `profiles` to go back to, the newest first, with the time at which each was written."""
+        """Versions of the table `profiles` to go back to, the newest first, with their times."""
         opened = self._open("profiles", None)
         if opened is None:
             raise self._no_profiles()
@@ -199,8 +209,8 @@ class Store:
             commit = self._commit("profiles", at)
             if commit is None:
                 break
-            pins = {table: commit.get(key) for table, key in _PINS.items()}
-            if all(isinstance(pin, int) for pin in pins.values()):
+            pins = {table: pin for table, key in _PINS.items() if isinstance(pin := commit.get(key), int)}
+            if len(pins) == len(_PINS):
                 return {"profiles": at, **pins}
         raise self._no_profiles()
 
@@ -224,7 +234,8 @@ class Store:
         key = (name, version)
         if key not in self._opened:
             try:
-                self._opened[key] = DeltaTable(self._location(name), version=version)
+                table = _LocalTable if self.scheme == "file" else DeltaTable
+                self._opened[key] = table(self._location(name), version=version)
             except TableNotFoundError:
                 self._opened[key] = None
             except Exception as error:
@@ -266,8 +277,8 @@ def _root(location: str) -> tuple[str, str]:
         if url.netloc not in ("", "localhost") or not url.path.startswith("/"):
             raise bad
         return _folder(unquote(url.path)), "file"
-    # The container of `abfss://CONTAINER@ACCOUNT…` is no credential; what else stands before an `@`, or behind
-    # a `?`, is one.
+    # The container of `abfss://CONTAINER@ACCOUNT…` is no credential; what else stands before an @, or after a
+    # question mark, is one.
     has_secret = url.query or url.fragment or ("@" in url.netloc and not url.scheme.startswith("abfs"))
     if url.scheme in _CLOUD and has_secret:
         message = f"`{_without_secrets(location)}`: credentials do not belong into the URL"
@@ -278,7 +289,7 @@ def _root(location: str) -> tuple[str, str]:
 
 
 def _without_secrets(location: str) -> str:
-    head, at, tail = location.split("?", 1)[0].partition("://")
+    head, at, tail = re.split("[?#]", location, maxsplit=1)[0].partition("://")
     return f"{head}{at}{tail.rpartition('@')[2] if not head.startswith('abfs') else tail}"
 
 
@@ -287,6 +298,9 @@ def _folder(path: str) -> str:
         folder = Path(path).resolve(strict=True)
     except OSError as error:
         raise StoreError(f"the folder `{path}` cannot be used as a store", cause=error.strerror) from error
+    if re.search("%[0-9A-Fa-f]{2}", str(folder)):
+        hint = "give it another name: Delta would take `%20` for a blank"
+        raise StoreError(f"the folder `{path}` cannot be used as a store", hint=hint)
     if not folder.is_dir():
         raise StoreError(f"the folder `{path}` cannot be used as a store", cause="Not a directory")
     return str(folder)

@@ -1,5 +1,7 @@
 """A profile as a tree: processes below those that forked them, with what each did."""
 
+from typing import Any
+
 import polars as pl
 
 from wsp_notebooks.errors import StoreError
@@ -11,7 +13,7 @@ FACTS = ("listen", "connect", "dns", "file", "syscall", "capability")
 _ROOTS = {"init": "[init] ", "exec_session": "[exec session] "}
 _LETTERS = {"read": "r", "write": "w", "create": "c", "lookup": "l"}
 
-_SCHEMA = {
+_SCHEMA: dict[str, Any] = {
     "depth": pl.Int64,
     "kind": pl.String,
     "label": pl.String,
