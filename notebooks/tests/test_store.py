@@ -86,9 +86,11 @@ def test_local_urls_and_odd_names(recordings: Path, tmp_path: Path) -> None:
         for url in (folder, folder.as_uri()):
             store = open_store(url)
             assert store.profile(WEB)["nodes"] == store.nodes(WEB).height == expected, url
-    (tmp_path / "per%20cent").mkdir()
-    with pytest.raises(StoreError, match="Delta would take `%20` for a blank"):
-        open_store(tmp_path / "per%20cent")
+    for name in ("per%20cent", "glob[a]", "star*", "what?"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(StoreError, match="cannot be used as a store
+hint: give it another name"):
+            open_store(tmp_path / name)
 
 
 # Object stores

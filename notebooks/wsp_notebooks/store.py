@@ -6,7 +6,6 @@ Credentials, endpoints and options come from the environment, under the names th
 """
 
 import difflib
-import glob
 import json
 import re
 from datetime import UTC, datetime
@@ -33,11 +32,11 @@ _PINS = {"profile_snapshots": "wsp.profileSnapshotsVersion", "profile_nodes": "w
 
 
 class _LocalTable(DeltaTable):
-    """A table in a folder. Polars takes the URIs of its files for patterns of paths."""
+    """A table in a folder. Polars takes the URIs of its files for paths, where blanks would stay encoded."""
 
     def file_uris(self, *arguments: Any, **options: Any) -> list[str]:  # noqa: ANN401  (handed on)
-        """Its files: blanks and the like as they are, and what a pattern would be made of escaped."""
-        return [glob.escape(unquote(uri)) for uri in super().file_uris(*arguments, **options)]
+        """Paths of its files."""
+        return [unquote(uri) for uri in super().file_uris(*arguments, **options)]
 
 
 def open_store(url: str | Path, version: int | datetime | None = None) -> "Store":
@@ -298,8 +297,10 @@ def _folder(path: str) -> str:
         folder = Path(path).resolve(strict=True)
     except OSError as error:
         raise StoreError(f"the folder `{path}` cannot be used as a store", cause=error.strerror) from error
-    if re.search("%[0-9A-Fa-f]{2}", str(folder)):
-        hint = "give it another name: Delta would take `%20` for a blank"
+    if re.search(r"%[0-9A-Fa-f]{2}|[\[\]*?]", str(folder)):
+        hint = (
+            "give it another name: Delta would take `%20` for a blank, polars `*`, `?` and `[` for a pattern"
+        )
         raise StoreError(f"the folder `{path}` cannot be used as a store", hint=hint)
     if not folder.is_dir():
         raise StoreError(f"the folder `{path}` cannot be used as a store", cause="Not a directory")
