@@ -72,15 +72,7 @@ def test_schemes_of_the_cloud(scheme: str) -> None:
 
 def test_local_urls_and_odd_names(recordings: Path, tmp_path: Path) -> None:
     expected = open_store(recordings).profile(WEB)["nodes"]
-    for name in (
-        "with space",
-        "glob[a]*{b}",
-        "what?",
-        "ümlaut",
-        "hash#tag",
-        "date=2026-11-01",
-        "^~!$&'()+,;",
-    ):
+    for name in ("with space", "ümlaut", "hash#tag", "date=2026-11-01", "^~!$&'()+,;"):
         folder = tmp_path / name
         shutil.copytree(recordings / "tables", folder / "tables")
         for url in (folder, folder.as_uri()):
