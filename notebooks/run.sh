@@ -94,7 +94,7 @@ took "$at"
 
 if [[ $mode == samples ]]; then
     rm -rf "$here/samples"
-    make_samples "$here/samples"
+    make_samples "$here/samples" >/dev/null
     "$venv/bin/pip" install --quiet --constraint "$here/requirements.txt" jupyterlab
     printf '\nnext: cd notebooks && %s/bin/jupyter lab\n' "$venv" >&2
     exit 0
@@ -111,7 +111,7 @@ export WSP_SAMPLES=$folder/samples
 
 at=$SECONDS
 step "sample stores"
-make_samples "$WSP_SAMPLES"
+make_samples "$WSP_SAMPLES" >/dev/null
 took "$at"
 
 at=$SECONDS

@@ -31,14 +31,6 @@ _ENVIRONMENT = {"s3": "AWS_…", "s3a": "AWS_…", "gs": "GOOGLE_…"}
 _PINS = {"profile_snapshots": "wsp.profileSnapshotsVersion", "profile_nodes": "wsp.profileNodesVersion"}
 
 
-class _LocalTable(DeltaTable):
-    """A table in a folder. Polars takes the URIs of its files for paths, where blanks would stay encoded."""
-
-    def file_uris(self, *arguments: Any, **options: Any) -> list[str]:  # noqa: ANN401  (handed on)
-        """Paths of its files."""
-        return [unquote(uri) for uri in super().file_uris(*arguments, **options)]
-
-
 def open_store(url: str | Path, version: int | datetime | None = None) -> "Store":
     """Opens the store at a folder or URL: `s3://…`, `s3a://…`, `gs://…`, `az://…`, `abfss://…`, `file:///…`.
 
@@ -73,18 +65,7 @@ class Store:
             near = difflib.get_close_matches(name, TABLES, n=1)
             raise StoreError(f"there is no table `{name}`", hint=f"there are {', '.join(near or TABLES)}")
         opened = self._open(name, version) if version is not None else self._current(name)
-        declared = TABLES[name]
-        if opened is None:
-            return pl.LazyFrame(schema=declared)
-        try:
-            frame = pl.scan_delta(opened)
-            there = frame.collect_schema().names()
-        except Exception as error:
-            raise self._failed(name, "read", error) from error
-        missing = [
-            pl.lit(None, dtype).alias(column) for column, dtype in declared.items() if column not in there
-        ]
-        return frame.with_columns(missing)
+        return self._scan(name, opened, {})
 
     def scan(self, view: str) -> pl.LazyFrame:
         """A view as a query, for stores that do not fit into memory: `profiles`, `nodes`, `snapshots`, …"""
@@ -104,13 +85,14 @@ class Store:
 
         `folded` adds the nodes that stand behind a pattern (`collapsed_into`).
         """
-        rows = self.table("profile_nodes")
         if image is not None:
             profile = self.profile(image, revision)
-            # `bucket` and `status` are partitions: other files are not read.
-            wanted = ("bucket", "status", "workload_key", "revision")
-            rows = rows.filter(*[pl.col(name) == profile[name] for name in wanted])
-        elif revision is not None:
+            partition = {name: profile[name] for name in ("bucket", "status")}
+            rows = self._scan("profile_nodes", self._current("profile_nodes"), partition)
+            rows = rows.filter(*[pl.col(name) == profile[name] for name in ("workload_key", "revision")])
+        elif revision is None:
+            rows = self.table("profile_nodes")
+        else:
             raise StoreError("a revision is one of an image", hint="name the image, too")
         order = ["image", "revision", "kind", "target", "node_id"]
         return self._collect("profile_nodes", views.nodes(rows, folded=folded).sort(order, nulls_last=True))
@@ -167,6 +149,47 @@ class Store:
             message = f"the profile {image_text(name, tag)} of {self.url} has no revision {revision}"
             raise UnknownProfileError(message, hint="leave the revision out for the newest")
         return found.row(-1, named=True)
+
+    # Reading
+
+    def _scan(self, name: str, table: DeltaTable | None, partition: dict[str, Any]) -> pl.LazyFrame:
+        """The rows of a table, of one partition where it is given, with all columns that are declared."""
+        declared = TABLES[name]
+        if table is None:
+            return pl.LazyFrame(schema=declared)
+        try:
+            if table.protocol().min_reader_version > 1:
+                raise StoreError(
+                    "it needs a newer reader", hint="a later version of this package may have one"
+                )
+            schema = pl.Schema(table.schema())
+            keys = table.metadata().partition_columns
+            files = pl.DataFrame(table.get_add_actions(flatten=True))
+        except Exception as error:
+            raise self._failed(name, "read", error) from error
+        # Not by `scan_delta`: it takes `a=b` anywhere in a path for a partition, and a URI for a path.
+        files = files.select("path", **{key: pl.col(f"partition.{key}") for key in keys})
+        files = files.filter(*[pl.col(key) == value for key, value in partition.items()])
+        in_files = pl.Schema({column: dtype for column, dtype in schema.items() if column not in keys})
+        parts = [pl.LazyFrame(schema=schema)]
+        for values, of in files.group_by(keys, maintain_order=True) if keys else [((), files)]:
+            paths = [f"{self._location(name)}/{unquote(path).lstrip('/')}" for path in of["path"]]
+            constants = [
+                pl.lit(value, schema[key]).alias(key) for key, value in zip(keys, values, strict=True)
+            ]
+            part = pl.scan_parquet(
+                paths,
+                schema=in_files,
+                glob=False,
+                hive_partitioning=False,
+                missing_columns="insert",
+                extra_columns="ignore",
+            )
+            parts += [part.with_columns(constants).select(schema.names())] if paths else []
+        missing = [
+            pl.lit(None, dtype).alias(column) for column, dtype in declared.items() if column not in schema
+        ]
+        return pl.concat(parts).with_columns(missing)
 
     # Opening
 
@@ -233,8 +256,7 @@ class Store:
         key = (name, version)
         if key not in self._opened:
             try:
-                table = _LocalTable if self.scheme == "file" else DeltaTable
-                self._opened[key] = table(self._location(name), version=version)
+                self._opened[key] = DeltaTable(self._location(name), version=version)
             except TableNotFoundError:
                 self._opened[key] = None
             except Exception as error:
@@ -297,10 +319,8 @@ def _folder(path: str) -> str:
         folder = Path(path).resolve(strict=True)
     except OSError as error:
         raise StoreError(f"the folder `{path}` cannot be used as a store", cause=error.strerror) from error
-    if re.search(r"%[0-9A-Fa-f]{2}|[\[\]*?]", str(folder)):
-        hint = (
-            "give it another name: Delta would take `%20` for a blank, polars `*`, `?` and `[` for a pattern"
-        )
+    if re.search("%[0-9A-Fa-f]{2}", str(folder)):
+        hint = "give it another name: Delta would take `%20` for a blank"
         raise StoreError(f"the folder `{path}` cannot be used as a store", hint=hint)
     if not folder.is_dir():
         raise StoreError(f"the folder `{path}` cannot be used as a store", cause="Not a directory")
