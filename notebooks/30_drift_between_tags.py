@@ -130,7 +130,7 @@ by_process = (
         ),
         exe=pl.col("exe").map_elements(plots.label, return_dtype=pl.String),
     )
-    .sort("exe", "certain", descending=[False, True])
+    .sort("exe", "certain", "change", descending=[False, True, False])
 )
 order = by_process.group_by("exe").agg(pl.col("nodes").filter("certain").sum(), every=pl.col("nodes").sum())
 order = order.sort("nodes", "every", "exe", descending=[True, True, False])["exe"].to_list()

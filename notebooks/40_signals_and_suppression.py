@@ -141,23 +141,17 @@ alt.vconcat(histogram("everything else", "#56B4E9"), histogram("attacks", plots.
 # What four tests would hide. Only the last two are what `wsp suppress suggest` asks for: the process **and**
 # the node common, and a profile that was learned from enough. The others hide attacks.
 
+
 # %%
-suggested = suppressions.with_columns(
-    evidence=pl.col("evidence").map_elements(
-        lambda text: (
-            [json.loads(text)[part]["id"] for part in ("node", "process")]
-            if "node" in json.loads(text)
-            else None
-        ),
-        return_dtype=pl.List(pl.String),
-    )
-).select(
-    "suppression_id",
-    "state",
-    "rule",
-    "image",
-    profile_node_id=pl.col("evidence").list.get(0),
-    profile_process_id=pl.col("evidence").list.get(1),
+def evidence(path: str) -> pl.Expr:
+    """A value of the evidence of a suggestion; null where there is none."""
+    return pl.col("evidence").str.json_path_match(f"$.{path}")
+
+
+suggested = suppressions.select(
+    *["suppression_id", "state", "rule", "image"],
+    profile_node_id=evidence("node.id"),
+    profile_process_id=evidence("process.id"),
 )
 by = ["rule", "image", "profile_node_id", "profile_process_id"]
 judged = judged.join(suggested, on=by, how="left", maintain_order="left").with_columns(
@@ -194,49 +188,23 @@ show(
 # %% [markdown]
 # ## What is suggested
 #
-# Each suggestion with its evidence: how many of the containers have the node, on how many hosts, and how many
-# signals it would hide. `accepted` ones hide already; somebody has signed them.
+# Each suggestion with its evidence: the commonality of `process` and `node`, the least that the node's may be
+# (95 %), on how many hosts it was, and how many signals it would hide. `accepted` ones hide already; somebody
+# has signed them.
 
 
 # %%
-def told(text: str) -> dict[str, object]:
-    """What a suggestion's evidence says in short; another tool's may say less."""
-    evidence = json.loads(text)
-    node, process = evidence.get("node") or {}, evidence.get("process") or {}
-    return {
-        "process": evidence.get("exe"),
-        "target": evidence.get("target"),
-        "process_commonality": process.get("commonality"),
-        "commonality": node.get("commonality"),
-        "from": (node.get("interval") or [None])[0],
-        "containers": node.get("containers"),
-        "hosts": node.get("hosts"),
-        "signals": evidence.get("signals"),
-    }
-
-
-evidence = pl.DataFrame([told(text) for text in suppressions["evidence"]], infer_schema_length=None)
-table = (
-    suppressions.select("state", "rule", "image", "author", "reason")
-    .hstack(evidence)
-    .sort("state", "rule", "image")
+table = suppressions.select(
+    *["state", "rule", pl.col("image").str.replace("^.*/", "")],
+    target=evidence("target"),
+    process=evidence("process.commonality").cast(pl.Float64),
+    node=evidence("node.commonality").cast(pl.Float64),
+    at_least=evidence("node.interval[0]").cast(pl.Float64),
+    hosts=evidence("node.hosts").cast(pl.Int64),
+    signals=evidence("signals").cast(pl.Int64),
+    reason="reason",
 )
-show(
-    table.with_columns(pl.col("image").str.replace("^.*/", "")).select(
-        "state",
-        "rule",
-        "image",
-        "target",
-        "process_commonality",
-        "commonality",
-        "from",
-        "hosts",
-        "signals",
-        "reason",
-    ),
-    names={"from": "at least", "process_commonality": "process", "commonality": "node"},
-    width=44,
-)
+show(table.sort("state", "rule", "image"), width=44)
 
 # %% [markdown]
 # ## What is left

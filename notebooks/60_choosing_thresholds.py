@@ -44,6 +44,8 @@ plots.setup()
 history = pl.read_parquet(backtest).sort("image", "threshold", "snapshots", "at")
 # What the history does not reach says nothing; nor do one or two later containers.
 usable = history.filter(pl.col("reached"), pl.col("later_containers") >= 3)
+if usable.is_empty():
+    raise ValueError("the history is too short: after no threshold came three more containers")
 print(f"{history['image'].n_unique()} images, {usable.height} of {history.height} thresholds can be judged")
 
 # %% [markdown]
