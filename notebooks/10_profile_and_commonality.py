@@ -186,7 +186,9 @@ heads = three.select(
     node=pl.int_range(pl.len(), dtype=pl.UInt32),
     kind="kind",
     startup=pl.col("phase") == "startup",
-    label=pl.format("{} {}: {}/{}", "kind", "target", "container_count", "eligible_containers"),
+    label=pl.format("{} {}: {}/{}", "kind", "target", "container_count", "eligible_containers").map_elements(
+        plots.label, return_dtype=pl.String
+    ),
 )
 grid = (
     heads.join(able(snapshots), on=["kind", "startup"])

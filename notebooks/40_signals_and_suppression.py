@@ -215,7 +215,6 @@ show(table.sort("state", "rule", "image"), width=44)
 # %%
 left = judged.filter(pl.col("state").is_null())
 things = ["rule", "image", "profile_process_id", "profile_node_id"]
-of_profile = pl.col("profile_node_id").is_not_null()
 steps = [
     ("all signals", judged.height),
     ("without accepted ones", judged.filter(pl.col("state").fill_null("") != "accepted").height),
