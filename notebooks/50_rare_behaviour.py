@@ -168,8 +168,8 @@ print(wsp.tree_text(wsp.tree(store, image).filter(pl.col("node_id").is_in(list(i
 # %% [markdown]
 # ## What rules said of it
 #
-# A hunt is for what no rule knows. Which rules raised signals about the nodes of each episode: where there is none
-# and the episode does not look harmless, a rule is missing.
+# A hunt is for what no rule knows. Which rules raised signals about the nodes of each episode: where there is
+# none and the episode does not look harmless, a rule is missing.
 
 # %%
 signals = store.signals().filter(pl.col("image") == wsp.image_of(image))
