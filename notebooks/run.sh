@@ -127,6 +127,6 @@ took "$at"
 
 at=$SECONDS
 step "tests"
-"$venv/bin/python" -m pytest -p no:cacheprovider --rootdir "$here" "$here/tests"
+"$venv/bin/python" -m pytest -p no:cacheprovider --basetemp "$folder/pytest" --rootdir "$here" "$here/tests"
 took "$at"
 printf 'all of it took %s s\n' "$((SECONDS - started))" >&2

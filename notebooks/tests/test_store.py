@@ -14,7 +14,6 @@ from deltalake import write_deltalake
 
 import wsp_notebooks
 from wsp_notebooks import NoProfilesError, StoreError, UnknownProfileError, open_store, plot_tree, tree
-from wsp_notebooks.counts import ordinals
 from wsp_notebooks.schema import TABLES
 
 WEB = "localhost/demo/web:1.22"
@@ -256,17 +255,6 @@ def test_a_data_file_that_is_gone_names_its_table(recordings: Path, tmp_path: Pa
     assert store.profiles().height > 0
     with pytest.raises(StoreError, match=f"the table `profile_nodes` of {tmp_path} cannot be read"):
         store.nodes(WEB)
-
-
-@pytest.mark.parametrize("value", [b"\x01\x00", b"\x01" * 200_000])
-def test_what_is_no_set_of_members(value: bytes) -> None:
-    with pytest.raises(StoreError, match="no set of ordinals"):
-        ordinals(pl.Series([value]))
-
-
-def test_members_by_hand() -> None:
-    read = ordinals(pl.Series("members", [b"\x01\x82", b"", b"\x80", b"\x00\x00\x01"]))
-    assert read.to_list() == [[0, 9, 15], [], [7], [16]]
 
 
 # Time travel and revisions

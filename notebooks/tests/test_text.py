@@ -54,6 +54,7 @@ def test_html_has_no_markup_and_no_formula() -> None:
     # A formula starts where two of its characters stand in one piece of text.
     assert "$x^2$" not in in_html(raw)
     assert "\\(" not in in_html(raw)
+    assert in_html("\x1b[31m<b>") == "<span>\\</span>u{1b}[31m&lt;b&gt;"
 
 
 def test_tables_of_hostile_names(hostile: Path) -> None:

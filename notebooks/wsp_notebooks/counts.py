@@ -35,7 +35,11 @@ def commonality(store: Store, image: str, revision: int | None = None) -> pl.Dat
 
 def admitted(store: Store, image: str, revision: int | None = None) -> pl.DataFrame:
     """The snapshots of a profile, with the `number` of their container in the order of appearance."""
-    rows = store.snapshots(image, revision).filter(pl.col("outcome") == "admitted").sort("ordinal")
+    return numbered(store.snapshots(image, revision).filter(pl.col("outcome") == "admitted"))
+
+
+def numbered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the ledger by ordinal, with the `number` of their container."""
     # Container ids are unique on a host.
     container = pl.struct("host", "container_id").rank("dense")
     started = pl.col("container_started")
