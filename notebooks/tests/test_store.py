@@ -109,7 +109,7 @@ def test_a_bucket_by_the_variables_of_the_programs(
 ) -> None:
     # A prefix may look like a partition.
     shutil.copytree(recordings / "tables", tmp_path / "cluster=eu" / "profiles" / "tables")
-    with bucket("box", tmp_path) as (endpoint, asked):
+    with bucket("box", tmp_path) as (endpoint, signers):
         cloud(S3 | {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"})
         url = f"{scheme}://box/cluster=eu/profiles"
         store = open_store(url)
@@ -125,7 +125,17 @@ def test_a_bucket_by_the_variables_of_the_programs(
             wsp("sql", "--store", url, "--format", "json", "SELECT count(*) AS n FROM profiles")
         )
         assert row["n"] == store.profiles().height
-        assert {line.rsplit(" ", 1)[1] for line in asked} == {"somebody"}
+        assert set(signers()) == {"somebody"}
+
+
+def test_a_bucket_without_a_prefix(fleet: Path, cloud: Callable[[dict[str, str]], None]) -> None:
+    with bucket("box", fleet) as (endpoint, _):
+        cloud(S3 | {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"})
+        local = open_store(fleet)
+        for url in ("s3://box", "s3://box/"):
+            store = open_store(url)
+            assert store.suppressions().equals(local.suppressions(), null_equal=True)
+            assert store.versions().equals(local.versions())
 
 
 def test_a_bucket_that_is_not_there(recordings: Path, cloud: Callable[[dict[str, str]], None]) -> None:

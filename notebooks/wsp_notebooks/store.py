@@ -122,9 +122,13 @@ class Store:
         opened = self._open("profiles", None)
         if opened is None:
             raise self._no_profiles()
+        try:
+            commits = opened.history()
+        except Exception as error:
+            raise self._failed("profiles", "read", error) from error
         rows = [
             {"version": commit["version"], "time": datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)}
-            for commit in opened.history()
+            for commit in commits
             if all(key in commit for key in _PINS.values())
         ]
         return pl.DataFrame(rows, schema={"version": pl.Int64, "time": pl.Datetime("us", "UTC")})
