@@ -65,7 +65,8 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def read(self, file: Path) -> None:
-        if not file.is_file():
+        # `a//b` is another key than `a/b`.
+        if "//" in unquote(self.path) or not file.is_file():
             self.answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
             return
         data = file.read_bytes()
