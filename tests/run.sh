@@ -46,6 +46,11 @@ target/vectors-venv/bin/pip install --quiet blake3
 target/vectors-venv/bin/python schemas/vectors/check.py
 took "$at"
 
+at=$SECONDS
+step "notebooks, and the package that they use"
+notebooks/run.sh
+took "$at"
+
 wait "$images" || { tail -n 40 "$image_log" >&2; die "the container images could not be built"; }
 at=$SECONDS
 step "tests"

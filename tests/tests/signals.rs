@@ -148,6 +148,14 @@ fn what_is_known_is_suggested_accepted_and_taken_back() {
     let listed = rows(run(&["suppress", "list", "--json", "--state", "accepted"]));
     assert_eq!((listed.len(), &listed[0]["author"]), (1, &Value::from("me")));
     assert!(run(&["suppress", "show", id]).ok().contains("health probe"));
+    // The view reads the table as other readers of Delta do.
+    let by_sql = rows(run(&[
+        "sql",
+        "SELECT suppression_id, reason FROM suppressions WHERE state = 'accepted'",
+        "--format",
+        "json",
+    ]));
+    assert_eq!(by_sql.iter().map(|row| &row["suppression_id"]).collect::<Vec<_>>(), [id]);
 
     let file = folder.path().join("out.sql").display().to_string();
     let _ = run(&["suppress", "export", "--format", "sql", "--output", &file]).ok();

@@ -73,7 +73,10 @@ impl Files {
         limit: usize,
     ) -> Result<Bytes, Unfetched> {
         let expected = |size: u64| {
-            usize::try_from(size).ok().filter(|size| *size <= limit).ok_or(Unfetched::TooLarge { size, limit })
+            usize::try_from(size)
+                .ok()
+                .filter(|size| *size <= limit)
+                .ok_or(Unfetched::TooLarge { size, limit })
         };
         let size = listed.map(expected).transpose()?;
         // Also refuses what would lead out of the folder.
@@ -139,11 +142,7 @@ mod tests {
     use super::*;
 
     /// By the disk, and through the store.
-    async fn fetched(
-        folder: &std::path::Path,
-        key: &str,
-        size: Option<u64>,
-    ) -> [Result<Bytes, String>; 2] {
+    async fn fetched(folder: &std::path::Path, key: &str, size: Option<u64>) -> [Result<Bytes, String>; 2] {
         let store = open(&folder.display().to_string(), Missing::Refuse).unwrap();
         let mut found = Vec::new();
         for at_once in [1, 2] {

@@ -100,11 +100,12 @@ struct OpenFile {
 impl OpenFile {
     /// A file for rows like these.
     fn new(table: &'static Table, partition: Partition, like: &RecordBatch) -> Result<Self, TableError> {
-        let folder: Vec<String> = partition
+        // Below the table's folder: a path that begins with a slash would be one below the store's root.
+        let folder: String = partition
             .iter()
-            .map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or_default()))
+            .map(|(name, value)| format!("{name}={}/", value.as_deref().unwrap_or_default()))
             .collect();
-        let path = format!("{}/part-{}.zstd.parquet", folder.join("/"), Uuid::new_v4());
+        let path = format!("{folder}part-{}.zstd.parquet", Uuid::new_v4());
         let writer = without(like, table.partitions).map_err(ParquetError::from).and_then(|like| {
             ArrowWriter::try_new(Vec::new(), like.schema(), Some(properties(table, &like.schema())))
         });

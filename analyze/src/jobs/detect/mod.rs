@@ -357,10 +357,12 @@ impl Prepared {
             let verdicts = run.judge(wave, report).await?;
             progress.stage("committing");
             // With the last of them all is judged, but for what was not there: that is to be found again.
-            let held = report.unavailable.iter().filter_map(|problem| SnapshotKey::parse(&problem.object).ok());
+            let held =
+                report.unavailable.iter().filter_map(|problem| SnapshotKey::parse(&problem.object).ok());
             let held = held.map(|key| key.uploaded.timestamp().div_euclid(3600)).min();
             let reached = plan.watermark.map(|hour| held.map_or(hour, |held| held.min(hour)));
-            let reached = reached.filter(|hour| waves.peek().is_none() && plan.stood.is_none_or(|stood| *hour > stood));
+            let reached =
+                reached.filter(|hour| waves.peek().is_none() && plan.stood.is_none_or(|stood| *hour > stood));
             (signals, detections) = writer.commit(signals, detections, verdicts, reached, report).await?;
         }
         Ok(())

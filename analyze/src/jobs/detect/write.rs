@@ -19,7 +19,8 @@ use super::{DetectError, Report, Verdict, ended};
 use crate::jobs::suppress;
 use crate::rows::{Builder, Reader};
 use crate::tables::{
-    Change, DETECT_WATERMARK, DataFile, Encoded, OpenTable, Selection, TableError, Written, application, partition_value,
+    Change, DETECT_WATERMARK, DataFile, Encoded, OpenTable, Selection, TableError, Written, application,
+    partition_value,
 };
 
 /// Application transaction that says at which run of a bucket a table stands.

@@ -82,7 +82,9 @@ fn names_below(root: &std::path::Path, from: Option<DateTime<Utc>>) -> std::io::
             let entries = match std::fs::read_dir(root.join(&folder)) {
                 Ok(entries) => entries,
                 // A store without snapshots, or a file where a folder would be.
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             for entry in entries {
@@ -145,34 +147,48 @@ fn is_wanted(folder: &Path, default_hour: &str, from: Option<DateTime<Utc>>) -> 
 
 #[cfg(test)]
 mod tests {
+    use wsp_schemas::image::WorkloadKey;
+    use wsp_schemas::keys::SnapshotId;
+
     use super::*;
 
     /// A local store's names are read by another way than its objects: both find the same.
     #[tokio::test]
     async fn snapshots_of_a_folder_are_those_of_its_objects() {
         let folder = tempfile::tempdir().unwrap();
-        let name = |hour: u8, n: u8| {
-            format!("snapshots/date=2026-11-24/hour={hour:02}/00000000000000{n:02x}-1795000000000-0199b8a0-0000-7000-8000-0000000000{n:02x}.parquet")
+        let uploaded = DateTime::parse_from_rfc3339("2026-11-24T00:00:00Z").unwrap().with_timezone(&Utc);
+        let name = |hour: i64, n: u128| {
+            let uploaded = uploaded + chrono::TimeDelta::hours(hour);
+            let id = SnapshotId::new(uuid::Uuid::from_u128(n));
+            SnapshotKey { uploaded, workload: WorkloadKey::UNKEYED, window_end_ms: 1, id }.path()
         };
-        let mut names: Vec<String> = (0..3).flat_map(|hour| (0..4).map(move |n| (hour, n))).map(|(hour, n)| name(hour, n)).collect();
+        let mut names: Vec<String> =
+            (0..3).flat_map(|hour| (0..4).map(move |n| (hour, n))).map(|(hour, n)| name(hour, n)).collect();
+        let key = name(1, 9);
+        let mut above = std::path::Path::new(&key).ancestors().skip(1).map(|folder| folder.display());
+        let (hour, day) = (above.next().unwrap(), above.next().unwrap());
         names.extend([
-            "snapshots/stray.parquet".to_owned(),
-            "snapshots/date=2026-11-24/stray.parquet".to_owned(),
-            "snapshots/date=2026-11-24/hour=01/stray.parquet".to_owned(),
-            "snapshots/date=2026-11-24/hour=01/deeper/0.parquet".to_owned(),
-            name(1, 9) + "#1",
+            format!("{}/stray.parquet", keys::SNAPSHOTS),
+            format!("{day}/stray.parquet"),
+            format!("{hour}/stray.parquet"),
+            format!("{hour}/deeper/0.parquet"),
+            // A file that is being written.
+            format!("{key}#1"),
         ]);
         for name in &names {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "x").unwrap();
         }
-        let store = wsp_schemas::store::open(folder.path().to_str().unwrap(), wsp_schemas::store::Missing::Refuse).unwrap();
+        let store =
+            wsp_schemas::store::open(folder.path().to_str().unwrap(), wsp_schemas::store::Missing::Refuse)
+                .unwrap();
         for from in [None, Some("2026-11-24T01:00:00Z"), Some("2026-11-25T00:00:00Z")] {
             let from = from.map(|from| DateTime::parse_from_rfc3339(from).unwrap().with_timezone(&Utc));
             let by_names: Vec<String> =
                 snapshots(&store, from).await.unwrap().into_iter().map(|listed| listed.object_key).collect();
-            let objects = objects(&store, from).await.unwrap().into_iter().map(|object| object.location.to_string());
+            let objects =
+                objects(&store, from).await.unwrap().into_iter().map(|object| object.location.to_string());
             let by_objects: Vec<String> = objects.filter(|key| SnapshotKey::parse(key).is_ok()).collect();
             assert_eq!(by_names, by_objects, "{from:?}");
             assert_eq!(by_names.is_empty(), from.is_some_and(|from| from.to_rfc3339().contains("-25T")));
