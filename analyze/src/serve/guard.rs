@@ -8,13 +8,15 @@ use async_trait::async_trait;
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
 use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::ast::{CloseCursor, Set, Statement};
+use datafusion::sql::sqlparser::ast::{CloseCursor, Declare, Set, Statement};
 use datafusion_postgres::QueryHook;
 use datafusion_postgres::arrow_pg::datatypes::df;
 use datafusion_postgres::hooks::HookClient;
 use datafusion_postgres::pgwire::api::ClientInfo;
-use datafusion_postgres::pgwire::api::portal::Format;
+use datafusion_postgres::pgwire::api::portal::{Format, Portal};
 use datafusion_postgres::pgwire::api::results::{Response, Tag};
+use datafusion_postgres::pgwire::api::stmt::StoredStatement;
+use datafusion_postgres::pgwire::api::store::PortalStore as _;
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::types::format::FormatOptions;
 
@@ -124,25 +126,45 @@ impl Cursors {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what is declared, lets go of what is closed.
-    async fn follow(&self, statement: &Statement, context: &SessionContext) -> PgWireResult<()> {
-        match statement {
-            Statement::Declare { stmts } => {
-                for declared in stmts {
-                    let (Some(name), Some(query)) = (declared.names.first(), &declared.for_query) else { continue };
-                    let plan = plan(&Statement::Query(query.clone()), context).await?;
-                    let mut cursors = self.map();
-                    if cursors.len() >= MOST_CURSORS && !cursors.contains_key(&name.value) {
-                        return Err(error::error("53400", format!("at most {MOST_CURSORS} cursors can be open")));
-                    }
-                    cursors.insert(name.value.clone(), plan);
-                }
-            }
-            Statement::Close { cursor: CloseCursor::All } => self.map().clear(),
-            Statement::Close { cursor: CloseCursor::Specific { name } } => drop(self.map().remove(&name.value)),
-            _ => {}
+    /// Lets go of what is closed.
+    fn close(&self, cursor: &CloseCursor) {
+        match cursor {
+            CloseCursor::All => self.map().clear(),
+            CloseCursor::Specific { name } => drop(self.map().remove(&name.value)),
         }
-        Ok(())
+    }
+
+    /// Opens what is declared. As `datafusion-postgres` does, but what a client asks of a cursor before it fetches is known: its
+    /// columns.
+    async fn declare(
+        &self,
+        declared: &[Declare],
+        context: &SessionContext,
+        client: &mut dyn HookClient,
+    ) -> PgWireResult<Response> {
+        for cursor in declared {
+            let (Some(name), Some(query)) = (cursor.names.first(), &cursor.for_query) else {
+                return Err(error::error("42601", "a cursor has a name and a query"));
+            };
+            let name = name.value.clone();
+            let is_full = self.map().len() >= MOST_CURSORS && !self.map().contains_key(&name);
+            if is_full {
+                return Err(error::error("53400", format!("at most {MOST_CURSORS} cursors can be open")));
+            }
+            let statement = Statement::Query(query.clone());
+            let plan = plan(&statement, context).await?;
+            let engine = |error| PgWireError::ApiError(Box::new(error));
+            let frame = context.execute_logical_plan(plan.clone()).await.map_err(engine)?;
+            let options = FormatOptions::from_client_metadata(client.metadata());
+            let rows = df::encode_dataframe(frame, &Format::UnifiedText, Some(options.into())).await?;
+            let stored = (query.to_string(), Some((statement, plan.clone())));
+            let portal =
+                Portal::new_cursor(name.clone(), Arc::new(StoredStatement::new(name.clone(), stored, Vec::new())));
+            portal.start(rows).await;
+            client.portal_store().put_portal(Arc::new(portal));
+            self.map().insert(name, plan);
+        }
+        Ok(Response::Execution(Tag::new("DECLARE CURSOR")))
     }
 
     /// A plan with the columns of a cursor, and no rows.
@@ -166,7 +188,17 @@ impl QueryHook for Guard {
     ) -> Option<PgWireResult<Response>> {
         match fate(statement) {
             Ok(Fate::Query) => None,
-            Ok(Fate::Hook) => Cursors::of(client).follow(statement, context).await.err().map(Err),
+            Ok(Fate::Hook) => match statement {
+                Statement::Declare { stmts } => {
+                    let cursors = Cursors::of(client);
+                    Some(cursors.declare(stmts, context, client).await)
+                }
+                Statement::Close { cursor } => {
+                    Cursors::of(client).close(cursor);
+                    None
+                }
+                _ => None,
+            },
             Ok(Fate::Nothing(tag)) => Some(Ok(Response::Execution(Tag::new(tag)))),
             Err(error) => Some(Err(error)),
         }

@@ -2,7 +2,7 @@
 //!
 //! A connection is one task: [`connection`] admits it and runs its statements in a session ([`sessions`]), of which all that run
 //! at the same time see one state of the tables. [`guard`] says which statements there are, [`limits`] ends those that take
-//! too long, [`error`] gives errors the codes that clients know.
+//! too long, [`workers`] are the threads that compute, [`error`] gives errors the codes that clients know.
 
 mod connection;
 mod error;
@@ -11,6 +11,7 @@ mod limits;
 mod metrics;
 mod sessions;
 mod tls;
+mod workers;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

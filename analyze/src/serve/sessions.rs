@@ -6,7 +6,9 @@ use std::time::Instant;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{ColumnarValue, LogicalPlanBuilder, ScalarUDF, Volatility, create_udf, ident};
 use datafusion::prelude::SessionContext;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::{PgCatalogContextProvider, Role};
@@ -19,6 +21,7 @@ use tokio::sync::Mutex;
 use wsp_schemas::store::Store;
 
 use super::guard::{Guard, Reader};
+use super::workers::Workers;
 use super::{Options, error};
 use crate::functions::to_json;
 use crate::session::{self, Resources};
@@ -33,6 +36,7 @@ pub(super) struct Sessions {
     resources: Resources,
     /// One for all, so that all share its limits.
     runtime: Arc<RuntimeEnv>,
+    workers: Workers,
     refresh: std::time::Duration,
     roles: Roles,
     now: RwLock<Opened>,
@@ -58,11 +62,13 @@ impl Sessions {
             Resources { memory: Some(options.memory), spill: Some(options.spill), ..Resources::default() };
         let runtime = session::runtime(&resources)?;
         let roles = Roles(options.login.as_ref().map_or_else(|| "wsp".to_owned(), |login| login.user.clone()));
-        let service = service(store, &resources, &runtime, &roles).await?;
+        let workers = Workers::start().map_err(DataFusionError::IoError)?;
+        let service = service(store, &resources, &runtime, &workers, &roles).await?;
         Ok(Self {
             store: store.clone(),
             resources,
             runtime,
+            workers,
             refresh: options.refresh,
             roles,
             now: RwLock::new(Opened { service, at: Instant::now() }),
@@ -92,7 +98,7 @@ impl Sessions {
         }
         // One looks, the others go on with what there is.
         let Ok(_looking) = self.looking.try_lock() else { return now.service };
-        let opened = service(&self.store, &self.resources, &self.runtime, &self.roles).await;
+        let opened = service(&self.store, &self.resources, &self.runtime, &self.workers, &self.roles).await;
         let service = opened.unwrap_or_else(|error| {
             tracing::warn!(
                 "the tables could not be looked at, and are shown as they were: {}",
@@ -109,6 +115,7 @@ async fn service(
     store: &Store,
     resources: &Resources,
     runtime: &Arc<RuntimeEnv>,
+    workers: &Workers,
     roles: &Roles,
 ) -> Result<Arc<DfSessionService>, QueryError> {
     let context = session::within(resources, Arc::clone(runtime))?;
@@ -116,6 +123,12 @@ async fn service(
     maps_as_json(&context).await?;
     setup_pg_catalog(&context, DATABASE, roles.clone()).map_err(|error| *error)?;
     context.register_udf(version());
+    if let Some(rule) = workers.rule() {
+        let state = context.state_ref();
+        let widened = SessionStateBuilder::new_from_existing(state.read().clone());
+        let widened = widened.with_physical_optimizer_rule(rule).build();
+        *state.write() = widened;
+    }
     let hooks: Vec<Arc<dyn QueryHook>> = vec![
         Arc::new(Guard),
         Arc::new(CursorStatementHook),
