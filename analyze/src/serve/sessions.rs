@@ -1,8 +1,10 @@
 //! The session that statements run in, made anew when the tables are looked at again.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use arrow::array::{AsArray as _, Int32Array};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::provider_as_source;
@@ -16,6 +18,7 @@ use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
 use datafusion_postgres::hooks::cursor::CursorStatementHook;
 use datafusion_postgres::hooks::set_show::SetShowHook;
 use datafusion_postgres::hooks::transactions::TransactionStatementHook;
+use datafusion_postgres::pgwire::api::Type;
 use datafusion_postgres::{DfSessionService, QueryHook};
 use tokio::sync::Mutex;
 use wsp_schemas::store::Store;
@@ -123,6 +126,7 @@ async fn service(
     maps_as_json(&context).await?;
     setup_pg_catalog(&context, DATABASE, roles.clone()).map_err(|error| *error)?;
     context.register_udf(version());
+    context.register_udf(to_regtype());
     if let Some(rule) = workers.rule() {
         let state = context.state_ref();
         let widened = SessionStateBuilder::new_from_existing(state.read().clone());
@@ -144,6 +148,20 @@ fn version() -> ScalarUDF {
     let text = concat!("PostgreSQL 16.6 (wsp ", env!("CARGO_PKG_VERSION"), ", read-only)");
     let answer = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from(text)));
     create_udf("version", Vec::new(), DataType::Utf8, Volatility::Immutable, Arc::new(answer))
+}
+
+/// Clients ask by name which types there are; null where there is none of that name.
+fn to_regtype() -> ScalarUDF {
+    let known: HashMap<String, i32> = (1..10_000_u32)
+        .filter_map(|oid| Some((Type::from_oid(oid)?.name().to_owned(), i32::try_from(oid).ok()?)))
+        .collect();
+    let answer = move |names: &[ColumnarValue]| {
+        let names = ColumnarValue::values_to_arrays(names)?;
+        let names = names.first().map(|names| names.as_string::<i32>());
+        let oids = names.into_iter().flatten().map(|name| known.get(name?).copied());
+        Ok(ColumnarValue::Array(Arc::new(oids.collect::<Int32Array>())))
+    };
+    create_udf("to_regtype", vec![DataType::Utf8], DataType::Int32, Volatility::Immutable, Arc::new(answer))
 }
 
 /// PostgreSQL has no maps: they are shown as JSON.
