@@ -17,13 +17,13 @@ def cell(*outputs: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def test_what_an_executed_notebook_must_not_have() -> None:
     out = nbformat.v4.new_output
-    assert tool.faults(cell(out("stream", name="stdout", text="fine")), ["/work/x"]) == []
+    assert tool.faults(cell(out("stream", name="stdout", text="fine")), ["/home/x"]) == []
     (fault,) = tool.faults(cell(out("stream", name="stderr", text="Warning: old")), [])
     assert "standard error: Warning: old" in fault
     (fault,) = tool.faults(cell(out("error", ename="ValueError", evalue="no", traceback=[])), [])
     assert "ValueError: no" in fault
-    (fault,) = tool.faults(cell(out("stream", name="stdout", text="/work/x/y")), ["/work/x"])
-    assert "/work/x" in fault
+    (fault,) = tool.faults(cell(out("stream", name="stdout", text="/home/x/y")), ["/home/x"])
+    assert "/home/x" in fault
     (fault,) = tool.faults(cell(out("stream", name="stdout", text="x" * tool.MOST_BYTES)), [])
     assert "bytes are more than" in fault
 

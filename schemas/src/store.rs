@@ -6,7 +6,7 @@
 //! `AZURE_STORAGE_ACCOUNT_NAME`, …).
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object_store::local::LocalFileSystem;
@@ -76,6 +76,13 @@ impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.url.as_str().trim_end_matches('/');
         f.write_str(if text.ends_with(':') { self.url.as_str() } else { text })
+    }
+}
+
+impl Store {
+    /// The folder that it is, where it is one.
+    pub fn folder(&self) -> Option<PathBuf> {
+        (self.url.scheme() == "file").then(|| self.url.to_file_path().ok()).flatten()
     }
 }
 

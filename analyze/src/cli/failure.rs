@@ -48,8 +48,7 @@ impl Failure {
     /// Says what to do where the operating system refused to work on a local store, and names its folder.
     #[must_use]
     pub(super) fn on(mut self, store: &Store) -> Self {
-        let folder = if store.url.scheme() == "file" { store.url.to_file_path().ok() } else { None };
-        let (Some(folder), Some(refused)) = (folder, refused(&*self.error)) else { return self };
+        let (Some(folder), Some(refused)) = (store.folder(), refused(&*self.error)) else { return self };
         let folder = folder.display();
         self.hints = vec![match refused {
             ErrorKind::PermissionDenied => format!(

@@ -55,8 +55,7 @@ pub(super) struct Files {
 impl Files {
     /// Those of a store. What is to be fetched at the same time as others goes through the store.
     pub(super) fn of(store: &Store, at_once: usize) -> Self {
-        let is_folder = store.url.scheme() == "file" && at_once <= 1;
-        let folder = if is_folder { store.url.to_file_path().ok() } else { None };
+        let folder = store.folder().filter(|_| at_once <= 1);
         Self { objects: Arc::clone(&store.objects), folder }
     }
 

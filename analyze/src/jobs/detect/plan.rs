@@ -61,8 +61,8 @@ pub(super) async fn make(
     let hour = |time: DateTime<Utc>| time.timestamp().div_euclid(3600);
     let now = Utc::now();
     // Beyond what merges have seen nothing is settled.
-    let uploads = listed.iter().rev().map(|listed| listed.key.uploaded);
-    let reached = uploads.into_iter().find(|uploaded| *uploaded <= now).map(hour);
+    let reached =
+        listed.iter().rev().map(|listed| listed.key.uploaded).find(|uploaded| *uploaded <= now).map(hour);
     let mut waiting = i64::MAX;
     for Listed { object_key, key, size } in listed {
         if judged.contains(&object_key) {

@@ -56,8 +56,7 @@ pub(in crate::jobs) async fn snapshots(
     let of = |object_key: String, size| {
         Some(Listed { key: SnapshotKey::parse(&object_key).ok()?, object_key, size })
     };
-    let folder = if store.url.scheme() == "file" { store.url.to_file_path().ok() } else { None };
-    let Some(folder) = folder else {
+    let Some(folder) = store.folder() else {
         let objects = objects(store, from).await?.into_iter();
         return Ok(objects.filter_map(|object| of(object.location.into(), Some(object.size))).collect());
     };
