@@ -8,6 +8,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
+use futures::TryStreamExt as _;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, strict_column_validator};
 use wsp_analyze::jobs::compact;
 use wsp_analyze::jobs::merge::{self, Options, Silent};
@@ -52,6 +54,13 @@ fn cells(batch: &RecordBatch) -> Vec<Vec<String>> {
 }
 
 async fn fleet() -> (tempfile::TempDir, Store) {
+    let (folder, store, as_of) = unmerged().await;
+    let options = Options { as_of, ..Options::default() };
+    merge::run(&store, &options, &Silent).await.unwrap();
+    (folder, store)
+}
+
+async fn unmerged() -> (tempfile::TempDir, Store, chrono::DateTime<chrono::Utc>) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path().to_str().unwrap(), Missing::Create).unwrap();
     let spec = FleetSpec {
@@ -68,15 +77,51 @@ async fn fleet() -> (tempfile::TempDir, Store) {
     let fleet = Fleet::new(spec).unwrap();
     let write = wsp_datasets::WriteOptions { jobs: 2, truth: wsp_datasets::TruthOption::Skip };
     wsp_datasets::write_fleet(&fleet, &store, &write, |_| {}).await.unwrap();
-    let options = Options { as_of, ..Options::default() };
-    merge::run(&store, &options, &Silent).await.unwrap();
-    (folder, store)
+    (folder, store, as_of)
+}
+
+/// The rows of a query, as text.
+async fn rows(store: &Store, sql: &str) -> Vec<Vec<String>> {
+    let context = views::open(store).await.unwrap();
+    let batches = views::query(&context, sql).await.unwrap().collect().await.unwrap();
+    batches.iter().flat_map(cells).collect()
+}
+
+/// What a merge said of a profile before more snapshots came, `profile_at` says afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_state_is_what_a_merge_said_then() {
+    let (_folder, whole, as_of) = unmerged().await;
+    let growing = open("memory:///", Missing::Create).unwrap();
+    let listed = whole.objects.list(None).map_ok(|object| object.location);
+    let mut keys: Vec<_> = listed.try_collect().await.unwrap();
+    keys.sort();
+    let image = "registry.example.com/shop/web-0:1.0";
+    let counted = "node_id, kind, target, commonality, commonality_low, commonality_high, container_count, \
+                   eligible_containers, snapshot_count, snapshot_commonality, host_count, lossy_count, stable, rare, late, members";
+    let mut then = Vec::new();
+    for (at, keys) in keys.chunks(keys.len().div_ceil(3)).enumerate() {
+        for key in keys {
+            let file = whole.objects.get(key).await.unwrap().bytes().await.unwrap();
+            growing.objects.put(key, file.into()).await.unwrap();
+        }
+        let folding = merge::Folding::after(0);
+        merge::run(&growing, &Options { as_of, folding, ..Options::default() }, &Silent).await.unwrap();
+        let count = rows(&growing, &format!("SELECT snapshot_count FROM profiles WHERE image = '{image}'")).await;
+        let nodes = format!("SELECT {counted} FROM nodes WHERE image = '{image}' ORDER BY node_id");
+        then.push((count[0][0].clone(), rows(&growing, &nodes).await));
+        assert!(then[at].1.len() > 100, "{}", then[at].1.len());
+    }
+    for (snapshots, nodes) in &then {
+        let again = format!("SELECT {counted} FROM profile_at('{image}', {snapshots}) ORDER BY node_id");
+        assert_eq!(rows(&growing, &again).await, *nodes, "after {snapshots} snapshots");
+    }
+    assert_ne!(then[0].1, then[2].1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn views_mean_what_the_files_say() {
     let (_folder, store) = fleet().await;
-    assert_eq!(run_files("slt", &store).await, 3);
+    assert_eq!(run_files("slt", &store).await, 4);
 }
 
 /// All profiles are stable, and their snapshots are moved.

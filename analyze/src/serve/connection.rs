@@ -1,6 +1,5 @@
 //! One client: how it gets in, and what it may ask.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -36,7 +35,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::Limits;
-use super::{ServeError, Server, error};
+use super::{ServeError, Server, catalogue, error};
 use crate::views::guard::check_text;
 
 /// Statements that a client may prepare.
@@ -287,9 +286,9 @@ struct Cancel(Arc<Server>);
 impl CancelHandler for Cancel {
     async fn on_cancel_request(&self, request: CancelRequest) {
         let running = self.0.running.map();
-        if let Some((_, cancelled)) =
-            running.get(&request.pid).filter(|(secret, _)| *secret == request.secret_key)
-        {
+        // By value: the connection that takes back knows no protocol version yet, and so not the kind of key.
+        let asked = running.get(&request.pid).filter(|(secret, _)| secret.eq_value(&request.secret_key));
+        if let Some((_, cancelled)) = asked {
             cancelled.cancel();
         }
     }
@@ -301,15 +300,6 @@ impl ErrorHandler for Errors {
     fn on_error<C: ClientInfo>(&self, client: &C, failed: &mut PgWireError) {
         error::translate(failed);
         tracing::debug!(peer = %client.socket_addr(), "statement failed: {failed}");
-    }
-}
-
-/// A statement as the engine can run it. `typinput` is text here, as PostgreSQL shows it; the JDBC driver compares it with an id.
-fn runnable(sql: &str) -> Cow<'_, str> {
-    if sql.contains("::regproc") {
-        Cow::Owned(sql.replace("typinput='pg_catalog.array_in'::regproc", "typinput='array_in'"))
-    } else {
-        Cow::Borrowed(sql)
     }
 }
 
@@ -328,7 +318,7 @@ impl SimpleQueryHandler for Statements {
         check_text(query).map_err(|refused| error::refused(&refused))?;
         let limits = self.0.begin(client).await?;
         let service = self.0.service(client.transaction_status()).await;
-        let query = runnable(query);
+        let query = catalogue::plannable(query);
         let run = SimpleQueryHandler::do_query(service.as_ref(), client, &query);
         let mut responses = Vec::new();
         for response in limits.within(run).await? {
@@ -419,7 +409,7 @@ impl QueryParser for Planner {
         check_text(sql).map_err(|refused| error::refused(&refused))?;
         let service = self.connection.service(client.transaction_status()).await;
         let parser = service.query_parser();
-        let sql = runnable(sql);
+        let sql = catalogue::plannable(sql);
         let parsed = parser.parse_sql(client, &sql, types);
         let time = self.connection.server.options.statement_timeout;
         tokio::time::timeout(time, parsed).await.unwrap_or_else(|_| Err(super::limits::timed_out()))

@@ -4,6 +4,7 @@
 //! at the same time see one state of the tables. [`guard`] says which statements there are, [`limits`] ends those that take
 //! too long, [`workers`] are the threads that compute, [`error`] gives errors the codes that clients know.
 
+mod catalogue;
 mod connection;
 mod error;
 mod guard;

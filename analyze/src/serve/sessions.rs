@@ -127,6 +127,7 @@ async fn service(
     setup_pg_catalog(&context, DATABASE, roles.clone()).map_err(|error| *error)?;
     context.register_udf(version());
     context.register_udf(to_regtype());
+    super::catalogue::functions().into_iter().for_each(|function| context.register_udf(function));
     if let Some(rule) = workers.rule() {
         let state = context.state_ref();
         let widened = SessionStateBuilder::new_from_existing(state.read().clone());

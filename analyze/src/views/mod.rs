@@ -5,6 +5,7 @@ mod docs;
 pub mod guard;
 mod one_workload;
 mod rules;
+mod table_functions;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -83,6 +84,7 @@ pub async fn fill(context: &SessionContext, store: &Store) -> std::result::Resul
         let view = context.sql(definition).await?.into_view();
         context.register_table(name, view)?;
     }
+    table_functions::register(context, tables).await?;
     context.register_table("rules", Arc::new(rules::RulesTable::of(store)))?;
     context.register_table("docs", docs::table(context).await?)?;
     if let Some(tables) = tables {
@@ -134,7 +136,7 @@ pub async fn query(context: &SessionContext, sql: &str) -> Result<DataFrame> {
 }
 
 /// Plans a statement.
-pub async fn run(context: &SessionContext, statement: Statement, rights: Rights) -> Result<DataFrame> {
+pub async fn run(context: &SessionContext, mut statement: Statement, rights: Rights) -> Result<DataFrame> {
     if rights == Rights::Read {
         guard::check_planned(&statement).map_err(|refused| DataFusionError::External(Box::new(refused)))?;
     }
@@ -142,6 +144,9 @@ pub async fn run(context: &SessionContext, statement: Statement, rights: Rights)
         && let ast::Statement::ExplainTable { table_name, .. } = one.as_ref()
     {
         return docs::describe(context, table_name).await;
+    }
+    if let Statement::Statement(one) = &mut statement {
+        functions::without_escapes(one);
     }
     let plan = context.state().statement_to_plan(statement).await?;
     if rights == Rights::Read {

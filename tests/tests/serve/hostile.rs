@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use wsp_tests::program;
 
 use super::{Server, code, demo};
+
+/// How long an answer is waited for: far above the time that the server gives a statement.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What must become of a statement.
 #[derive(Debug, Clone, Copy)]
@@ -164,10 +168,10 @@ async fn no_statement_writes_reads_elsewhere_or_takes_the_machine() {
         let shown: String = sql.chars().take(120).collect();
         let client = server.client().await;
         let began = Instant::now();
-        for (way, got) in [
-            ("simple", code(client.simple_query(&sql).await)),
-            ("extended", code(client.query(&sql, &[]).await)),
-        ] {
+        let simple = timeout(PATIENCE, client.simple_query(&sql)).await;
+        let extended = timeout(PATIENCE, client.query(&sql, &[])).await;
+        for (way, got) in [("simple", simple.map(code)), ("extended", extended.map(code))] {
+            let got = got.unwrap_or_else(|_| panic!("{way}: no answer: {shown}"));
             match must {
                 Fail(wanted) => assert_eq!(got, wanted, "{way}: {shown}"),
                 FailSomehow => {
@@ -179,7 +183,7 @@ async fn no_statement_writes_reads_elsewhere_or_takes_the_machine() {
                 Harmless => assert_ne!(got, "XX000", "{way}: {shown}"),
             }
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "{shown}: {:?}", began.elapsed());
+        eprintln!("{:?} {shown}", began.elapsed());
         assert!(memory(&server) < 2 << 30, "{shown}: {} bytes", memory(&server));
     }
     server.goes_on().await;
