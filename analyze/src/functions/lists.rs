@@ -63,7 +63,8 @@ impl ScalarUDFImpl for Any {
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments {
             [DataType::List(element), patterns @ ..]
-                if matches!(element.data_type(), DataType::Utf8 | DataType::Utf8View) && !patterns.is_empty() =>
+                if matches!(element.data_type(), DataType::Utf8 | DataType::Utf8View)
+                    && !patterns.is_empty() =>
             {
                 Ok(DataType::Boolean)
             }

@@ -26,7 +26,9 @@ use crate::stats::wilson;
 /// All of them.
 pub(super) fn about_nodes() -> impl Iterator<Item = Arc<ScalarUDF>> {
     use What::*;
-    [NodeKey, NormalisePath, MembersCount, MembersList, MembersBelow, WilsonLow, WilsonHigh].map(of).into_iter()
+    [NodeKey, NormalisePath, MembersCount, MembersList, MembersBelow, WilsonLow, WilsonHigh]
+        .map(of)
+        .into_iter()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,7 +107,11 @@ impl ScalarUDFImpl for AboutNodes {
         if given.len() == wanted.len() && given.iter().zip(&wanted).all(fits) {
             return Ok(wanted);
         }
-        plan_err!("{} takes the members of a node{}", self.name(), if wanted.len() > 1 { " and a number" } else { "" })
+        plan_err!(
+            "{} takes the members of a node{}",
+            self.name(),
+            if wanted.len() > 1 { " and a number" } else { "" }
+        )
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
@@ -153,7 +159,8 @@ impl ScalarUDFImpl for AboutNodes {
                     match set {
                         None => lists.append_null(),
                         Some(set) => {
-                            lists.append_value(set.iter().map(|n| Some(i32::try_from(n).unwrap_or(i32::MAX))));
+                            lists
+                                .append_value(set.iter().map(|n| Some(i32::try_from(n).unwrap_or(i32::MAX))));
                         }
                     }
                 }
