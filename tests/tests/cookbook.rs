@@ -87,21 +87,20 @@ fn complaints(questions: &[Question], answers: &[String]) -> Vec<String> {
 
 #[test]
 fn every_question_of_the_cookbook_has_its_answer() {
-    let text = std::fs::read_to_string(page()).unwrap();
+    let mut text = std::fs::read_to_string(page()).unwrap();
     let questions = questions(&text);
     assert!(questions.len() >= 20, "{} questions", questions.len());
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().to_str().unwrap();
     make_store(&text, store);
     let mut answers: Vec<String> = questions.iter().map(|question| ask(&question.sql, store)).collect();
-    let mut shown = text.clone();
     if std::env::var_os("WSP_BLESS").is_some() {
         for (question, answer) in questions.iter().zip(&answers).rev() {
-            shown.replace_range(question.place.clone(), &format!("\n```text\n{answer}\n```\n"));
+            text.replace_range(question.place.clone(), &format!("\n```text\n{answer}\n```\n"));
         }
-        std::fs::write(page(), &shown).unwrap();
+        std::fs::write(page(), &text).unwrap();
     }
-    let told = complaints(&self::questions(&shown), &answers);
+    let told = complaints(&self::questions(&text), &answers);
     assert!(
         told.is_empty(),
         "WSP_BLESS=1 writes the answers of analyze/COOKBOOK.md anew\n{}",
@@ -110,5 +109,5 @@ fn every_question_of_the_cookbook_has_its_answer() {
     // A figure that somebody changes is seen.
     let digit = answers[0].rfind(|byte: char| byte.is_ascii_digit()).unwrap();
     answers[0].replace_range(digit..=digit, "#");
-    assert_eq!(complaints(&self::questions(&shown), &answers).len(), 1);
+    assert_eq!(complaints(&self::questions(&text), &answers).len(), 1);
 }
