@@ -13,6 +13,7 @@ mod architecture;
 mod bad_input;
 mod cli;
 mod compact;
+mod cookbook;
 mod demo;
 mod insight;
 mod kernel;

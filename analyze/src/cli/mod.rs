@@ -3,6 +3,8 @@
 mod backtest;
 mod compact;
 mod demo;
+#[cfg(test)]
+mod deploy;
 mod detect;
 mod diff;
 mod failure;

@@ -12,7 +12,7 @@ use arrow::array::{ArrayRef, AsArray as _, BinaryBuilder, Float64Array, Int32Bui
 use arrow::array::{Int32Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type};
-use datafusion::common::{Result, exec_datafusion_err, exec_err};
+use datafusion::common::{Result, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -20,12 +20,15 @@ use wsp_schemas::identity::NodeId;
 use wsp_schemas::{paths, text};
 
 use super::MemberSet;
+use super::members::is_members;
 use crate::stats::wilson;
 
 /// All of them.
 pub(super) fn about_nodes() -> impl Iterator<Item = Arc<ScalarUDF>> {
     use What::*;
-    [NodeKey, NormalisePath, MembersCount, MembersList, MembersBelow, WilsonLow, WilsonHigh].map(of).into_iter()
+    [NodeKey, NormalisePath, MembersCount, MembersList, MembersBelow, WilsonLow, WilsonHigh]
+        .map(of)
+        .into_iter()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,14 +48,22 @@ struct AboutNodes {
     signature: Signature,
 }
 
-fn of(what: What) -> Arc<ScalarUDF> {
-    let arguments = match what {
+fn arguments(what: What) -> Vec<DataType> {
+    match what {
         What::NodeKey | What::NormalisePath => vec![DataType::Utf8],
         What::MembersCount | What::MembersList => vec![DataType::Binary],
         What::MembersBelow => vec![DataType::Binary, DataType::Int64],
         What::WilsonLow | What::WilsonHigh => vec![DataType::Int64; 2],
+    }
+}
+
+fn of(what: What) -> Arc<ScalarUDF> {
+    let signature = match what {
+        What::MembersCount | What::MembersList | What::MembersBelow => {
+            Signature::user_defined(Volatility::Immutable)
+        }
+        _ => Signature::exact(arguments(what), Volatility::Immutable),
     };
-    let signature = Signature::exact(arguments, Volatility::Immutable);
     Arc::new(ScalarUDF::from(AboutNodes { what, signature }))
 }
 
@@ -85,6 +96,22 @@ impl ScalarUDFImpl for AboutNodes {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        let wanted = arguments(self.what);
+        let fits = |(given, wanted): (&DataType, &DataType)| match wanted {
+            DataType::Binary => is_members(given),
+            _ => given.is_integer() || given.is_null(),
+        };
+        if given.len() == wanted.len() && given.iter().zip(&wanted).all(fits) {
+            return Ok(wanted);
+        }
+        plan_err!(
+            "{} takes the members of a node{}",
+            self.name(),
+            if wanted.len() > 1 { " and a number" } else { "" }
+        )
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
@@ -132,7 +159,8 @@ impl ScalarUDFImpl for AboutNodes {
                     match set {
                         None => lists.append_null(),
                         Some(set) => {
-                            lists.append_value(set.iter().map(|n| Some(i32::try_from(n).unwrap_or(i32::MAX))));
+                            lists
+                                .append_value(set.iter().map(|n| Some(i32::try_from(n).unwrap_or(i32::MAX))));
                         }
                     }
                 }
