@@ -1,12 +1,14 @@
-//! `analyze/COOKBOOK.md`: its own commands make the store, and each answer is what `wsp sql` prints. `WSP_BLESS=1` writes the
-//! answers anew.
+//! `analyze/COOKBOOK.md`: its own commands make the store, each answer is what `wsp sql` prints, and `wsp serve` gives as many rows.
+//! `WSP_BLESS=1` writes the answers anew.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use tokio_postgres::SimpleQueryMessage;
 use wsp_tests::program::{command, finish, root};
 
 use crate::demo::split;
+use crate::serve::Server;
 
 /// Rows and characters that can be read on a page.
 const ROWS: usize = 12;
@@ -69,11 +71,15 @@ fn ask(sql: &str, store: &str) -> String {
     told.trim_end().to_owned()
 }
 
+fn rows_of(answer: &str) -> usize {
+    answer.lines().filter(|line| line.starts_with('│')).count().saturating_sub(1)
+}
+
 /// What is wrong with a page whose questions have these answers.
 fn complaints(questions: &[Question], answers: &[String]) -> Vec<String> {
     let mut all = Vec::new();
     for (question, answer) in questions.iter().zip(answers) {
-        let rows = answer.lines().filter(|line| line.starts_with('│')).count().saturating_sub(1);
+        let rows = rows_of(answer);
         let width = answer.lines().map(|line| line.chars().count()).max().unwrap_or_default();
         if !(1..=ROWS).contains(&rows) || width > WIDTH {
             all.push(format!("{}: {rows} rows of {width} characters\n{answer}", question.title));
@@ -83,6 +89,21 @@ fn complaints(questions: &[Question], answers: &[String]) -> Vec<String> {
         }
     }
     all
+}
+
+/// `wsp serve` runs the same statements, and gives as many rows.
+fn served(questions: &[Question], answers: &[String], store: &Path) {
+    let server = Server::of(store, &[]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = server.client().await;
+        for (question, answer) in questions.iter().zip(answers) {
+            let given = client.simple_query(&question.sql).await;
+            let given = given.unwrap_or_else(|error| panic!("{}: {error:?}", question.title));
+            let rows = given.iter().filter(|one| matches!(one, SimpleQueryMessage::Row(_))).count();
+            assert_eq!(rows, rows_of(answer), "{}", question.title);
+        }
+    });
 }
 
 #[test]
@@ -106,6 +127,7 @@ fn every_question_of_the_cookbook_has_its_answer() {
         "WSP_BLESS=1 writes the answers of analyze/COOKBOOK.md anew\n{}",
         told.join("\n")
     );
+    served(&questions, &answers, folder.path());
     // A figure that somebody changes is seen.
     let digit = answers[0].rfind(|byte: char| byte.is_ascii_digit()).unwrap();
     answers[0].replace_range(digit..=digit, "#");

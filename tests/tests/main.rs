@@ -21,6 +21,7 @@ mod kubescape;
 mod merge;
 mod options;
 mod reference;
+mod repl;
 mod s3;
 mod serve;
 mod signals;

@@ -35,7 +35,8 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> datafusion::error::Resul
 
 /// A call of a function, as a statement has it.
 pub(crate) fn call(name: &str, args: impl IntoIterator<Item = ast::Expr>) -> ast::Expr {
-    let args = args.into_iter().map(|arg| ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(arg))).collect();
+    let args =
+        args.into_iter().map(|arg| ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(arg))).collect();
     ast::Expr::Function(ast::Function {
         name: ast::ObjectName::from(vec![ast::Ident::new(name)]),
         uses_odbc_syntax: false,

@@ -4,15 +4,17 @@
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use arrow::array::{AsArray as _, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, create_udf,
 };
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, CastKind, Expr, Ident, JoinOperator, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
-    TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
+    self, BinaryOperator, CastKind, Expr, Ident, JoinOperator, Query, Select, SelectItem, SetExpr, Statement,
+    TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -25,20 +27,41 @@ const EMPTY: [&str; 5] = ["pg_attrdef", "pg_collation", "pg_constraint", "pg_ind
 const RELOPTIONS: &str = "reloptions";
 
 /// Functions that have the same answer for everything that is here.
-pub(super) fn functions() -> [ScalarUDF; 5] {
+pub(super) fn functions() -> impl Iterator<Item = ScalarUDF> {
     let yes = || ScalarValue::Boolean(Some(true));
     let nothing = || ScalarValue::Utf8(None);
     [
         ("pg_collation_is_visible", yes()),
         ("pg_type_is_visible", yes()),
         ("pg_get_indexdef", nothing()),
-        ("pg_get_viewdef", nothing()),
+        ("pg_get_viewdef", ScalarValue::from("")),
         ("pg_get_serial_sequence", nothing()),
     ]
     .map(|(name, answer)| {
         let signature = Signature::variadic_any(Volatility::Stable);
         ScalarUDF::from(Constant { name, answer, signature })
     })
+    .into_iter()
+    .chain([current_setting()])
+}
+
+/// `current_setting(name)`: what clients ask when they look at tables; null for what has no meaning here.
+fn current_setting() -> ScalarUDF {
+    let answer = |names: &[ColumnarValue]| {
+        let names = ColumnarValue::values_to_arrays(names)?;
+        let settings = names.first().map(|names| names.as_string::<i32>());
+        let values = settings.into_iter().flatten().map(|name| match name? {
+            "search_path" => Some("\"$user\", public"),
+            "default_table_access_method" => Some("heap"),
+            "server_encoding" | "client_encoding" => Some("UTF8"),
+            "transaction_read_only" | "default_transaction_read_only" => Some("on"),
+            "TimeZone" => Some("UTC"),
+            _ => None,
+        });
+        Ok(ColumnarValue::Array(Arc::new(values.collect::<StringArray>())))
+    };
+    let arguments = vec![DataType::Utf8];
+    create_udf("current_setting", arguments, DataType::Utf8, Volatility::Stable, Arc::new(answer))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -91,7 +114,9 @@ impl VisitorMut for Simplify {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let is_known = match expr {
-            Expr::Subquery(query) => select(query).is_some_and(|select| is_empty(select) && !aggregates(select)),
+            Expr::Subquery(query) => {
+                select(query).is_some_and(|select| is_empty(select) && !aggregates(select))
+            }
             Expr::Case { conditions, else_result, .. } => {
                 let results = conditions.iter().map(|when| &when.result).chain(else_result.as_deref());
                 results.into_iter().all(is_null)
@@ -109,14 +134,24 @@ impl VisitorMut for Simplify {
         let SetExpr::Select(select) = query.body.as_mut() else { return ControlFlow::Continue(()) };
         if without_rows {
             let parameters = parameters(select.as_ref());
+            // The first table stays, for the types of its columns.
+            select.from.truncate(1);
+            select.from.iter_mut().for_each(|from| from.joins.clear());
+            let first = select.from.first().map(|from| from.relation.clone());
             for item in &mut select.projection {
-                rename(item, |_, name| Some(cast(Expr::value(Value::Null), type_of(name))));
+                rename(item, |expr, name| {
+                    let is_of_first = first.as_ref().is_some_and(|first| is_column_of(expr, first));
+                    (!is_of_first).then(|| cast(Expr::value(Value::Null), type_of(name)))
+                });
             }
             let never = Expr::value(Value::Boolean(false));
             let all = parameters.into_iter().map(|parameter| Expr::IsNull(Box::new(parameter)));
-            let and = |left, right| Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) };
+            let and = |left, right| Expr::BinaryOp {
+                left: Box::new(left),
+                op: BinaryOperator::And,
+                right: Box::new(right),
+            };
             select.selection = Some(all.fold(never, and));
-            select.from.clear();
         } else {
             for item in &mut select.projection {
                 rename(item, |expr, _| is_reloptions(expr).then(|| text(Expr::value(Value::Null))));
@@ -157,6 +192,18 @@ fn last(expr: &Expr) -> Option<&Ident> {
     }
 }
 
+/// Whether a column says that it is of a table.
+fn is_column_of(expr: &Expr, table: &TableFactor) -> bool {
+    let (Expr::CompoundIdentifier(parts), TableFactor::Table { name, alias, .. }) = (expr, table) else {
+        return false;
+    };
+    let [.., table, _] = parts.as_slice() else { return false };
+    let called = alias
+        .as_ref()
+        .map_or_else(|| name.0.last().map(ToString::to_string), |alias| Some(alias.name.value.clone()));
+    called.is_some_and(|called| called.eq_ignore_ascii_case(&table.value))
+}
+
 /// A column that the catalogue does not have.
 fn is_reloptions(expr: &Expr) -> bool {
     matches!(expr, Expr::CompoundIdentifier(_)) && last(expr).is_some_and(|name| name.value == RELOPTIONS)
@@ -186,7 +233,8 @@ fn null(expr: &Expr) -> Expr {
     if parameters.is_empty() {
         return nothing;
     }
-    let nulls = parameters.into_iter().map(|parameter| call("nullif", [text(parameter.clone()), text(parameter)]));
+    let nulls =
+        parameters.into_iter().map(|parameter| call("nullif", [text(parameter.clone()), text(parameter)]));
     call("coalesce", nulls.chain([nothing]))
 }
 
@@ -197,9 +245,7 @@ fn is_null(expr: &Expr) -> bool {
         // What `null` makes.
         Expr::Function(function) => {
             let ast::FunctionArguments::List(list) = &function.args else { return false };
-            let is_nothing = |arg: &ast::FunctionArg| {
-                matches!(arg, ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) if is_null(expr))
-            };
+            let is_nothing = |arg: &ast::FunctionArg| matches!(arg, ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) if is_null(expr));
             match name(&function.name).as_str() {
                 "coalesce" => list.args.iter().all(is_nothing),
                 "nullif" => list.args.first() == list.args.last(),
@@ -268,7 +314,8 @@ fn functions_of(select: &Select) -> Vec<String> {
 /// The parameters below, each in its cast where it has one.
 fn parameters(below: &impl Visit) -> Vec<Expr> {
     struct Parameters(Vec<Expr>);
-    let is_parameter = |expr: &Expr| matches!(expr, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)));
+    let is_parameter =
+        |expr: &Expr| matches!(expr, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)));
     impl Visitor for Parameters {
         type Break = ();
 
@@ -328,7 +375,7 @@ mod tests {
     fn keys_of_indexes_are_a_table_without_rows() {
         assert_eq!(
             simplified("SELECT x.k FROM (SELECT i.indrelid, unnest(i.indkey) AS k FROM pg_index i) AS x"),
-            "SELECT x.k FROM (SELECT CAST(NULL AS INTEGER) AS indrelid, CAST(NULL AS INTEGER) AS k WHERE false) AS x",
+            "SELECT x.k FROM (SELECT i.indrelid, CAST(NULL AS INTEGER) AS k FROM pg_index i WHERE false) AS x",
         );
         assert_eq!(
             simplified("SELECT c.reloptions, 1 FROM pg_class c"),
@@ -345,7 +392,7 @@ mod tests {
         );
         assert_eq!(
             simplified("SELECT unnest(indkey), $1::INT AS n FROM pg_index WHERE indrelid = $2"),
-            "SELECT CAST(NULL AS INTEGER), CAST(NULL AS INTEGER) AS n WHERE false AND $1::INT IS NULL AND $2 IS NULL",
+            "SELECT CAST(NULL AS INTEGER), CAST(NULL AS INTEGER) AS n FROM pg_index WHERE false AND $1::INT IS NULL AND $2 IS NULL",
         );
     }
 }

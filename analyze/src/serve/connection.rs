@@ -84,8 +84,7 @@ impl Debug for Verifier {
     }
 }
 
-// The trait leaves the lifetime out.
-#[allow(elided_lifetimes_in_paths)]
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out")]
 #[async_trait]
 impl AuthSource for Verifier {
     async fn get_password(&self, login: &LoginInfo) -> PgWireResult<Password> {

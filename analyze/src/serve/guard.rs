@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
-use datafusion::common::{DFSchema, ParamValues};
-use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
-use datafusion::prelude::SessionContext;
+use datafusion::common::{Column, DFSchema, ParamValues, Result};
+use datafusion::logical_expr::{EmptyRelation, LogicalPlan, LogicalPlanBuilder};
+use datafusion::prelude::{Expr, SessionContext};
 use datafusion::sql::sqlparser::ast::{CloseCursor, Declare, Set, Statement};
 use datafusion_postgres::QueryHook;
 use datafusion_postgres::arrow_pg::datatypes::df;
@@ -21,6 +22,7 @@ use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::types::format::FormatOptions;
 
 use super::error;
+use crate::functions::to_json;
 use crate::views::{self, guard};
 
 /// Settings that a client may have an opinion on; each is its own connection's.
@@ -106,8 +108,29 @@ fn setting(set: &Set) -> PgWireResult<Fate> {
 /// Plans what reads. The compatibility layer changes statements in ways that count only once they are parsed again; what comes of
 /// that is looked at again, too.
 async fn plan(statement: &Statement, context: &SessionContext) -> PgWireResult<LogicalPlan> {
-    let frame = views::query(context, &statement.to_string()).await;
-    Ok(frame.map_err(|error| PgWireError::ApiError(Box::new(error)))?.into_unoptimized_plan())
+    let engine = |error| PgWireError::ApiError(Box::new(error));
+    let frame = views::query(context, &statement.to_string()).await.map_err(engine)?;
+    maps_as_json(frame.into_unoptimized_plan()).map_err(engine)
+}
+
+/// PostgreSQL has no maps: they are given as JSON.
+fn maps_as_json(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let is_map = |kind: &DataType| matches!(kind, DataType::Map(..));
+    if !plan.schema().fields().iter().any(|field| is_map(field.data_type())) {
+        return Ok(plan);
+    }
+    let columns: Vec<Expr> = plan
+        .schema()
+        .iter()
+        .map(|(table, field)| {
+            let column = Expr::Column(Column::new(table.cloned(), field.name()));
+            match is_map(field.data_type()) {
+                true => to_json().call(vec![column]).alias_qualified(table.cloned(), field.name()),
+                false => column,
+            }
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
 /// Cursors that a client may have.
@@ -158,8 +181,10 @@ impl Cursors {
             let options = FormatOptions::from_client_metadata(client.metadata());
             let rows = df::encode_dataframe(frame, &Format::UnifiedText, Some(options.into())).await?;
             let stored = (query.to_string(), Some((statement, plan.clone())));
-            let portal =
-                Portal::new_cursor(name.clone(), Arc::new(StoredStatement::new(name.clone(), stored, Vec::new())));
+            let portal = Portal::new_cursor(
+                name.clone(),
+                Arc::new(StoredStatement::new(name.clone(), stored, Vec::new())),
+            );
             portal.start(rows).await;
             client.portal_store().put_portal(Arc::new(portal));
             self.map().insert(name, plan);
@@ -213,7 +238,9 @@ impl QueryHook for Guard {
         match (fate(statement), statement) {
             (Ok(Fate::Query), _) => Some(plan(statement, context).await),
             // Clients ask what columns there are before they fetch.
-            (Ok(Fate::Hook), Statement::Fetch { name, .. }) => Cursors::of(client).columns(&name.value).map(Ok),
+            (Ok(Fate::Hook), Statement::Fetch { name, .. }) => {
+                Cursors::of(client).columns(&name.value).map(Ok)
+            }
             (Ok(Fate::Hook), _) => None,
             (Ok(Fate::Nothing(_)), _) => Some(Ok(nothing())),
             (Err(error), _) => Some(Err(error)),

@@ -28,7 +28,7 @@ struct Ended {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(non_camel_case_types)]
+#[expect(non_camel_case_types, reason = "the names are the label's values")]
 enum Outcome {
     ok,
     error,

@@ -7,12 +7,10 @@ use std::time::Instant;
 use arrow::array::{AsArray as _, Int32Array};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::{ColumnarValue, LogicalPlanBuilder, ScalarUDF, Volatility, create_udf, ident};
-use datafusion::prelude::SessionContext;
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::{PgCatalogContextProvider, Role};
 use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
 use datafusion_postgres::hooks::cursor::CursorStatementHook;
@@ -26,7 +24,6 @@ use wsp_schemas::store::Store;
 use super::guard::{Guard, Reader};
 use super::workers::Workers;
 use super::{Options, error};
-use crate::functions::to_json;
 use crate::session::{self, Resources};
 use crate::views::{self, QueryError};
 
@@ -64,7 +61,8 @@ impl Sessions {
         let resources =
             Resources { memory: Some(options.memory), spill: Some(options.spill), ..Resources::default() };
         let runtime = session::runtime(&resources)?;
-        let roles = Roles(options.login.as_ref().map_or_else(|| "wsp".to_owned(), |login| login.user.clone()));
+        let roles =
+            Roles(options.login.as_ref().map_or_else(|| "wsp".to_owned(), |login| login.user.clone()));
         let workers = Workers::start().map_err(DataFusionError::IoError)?;
         let service = service(store, &resources, &runtime, &workers, &roles).await?;
         Ok(Self {
@@ -109,7 +107,8 @@ impl Sessions {
             );
             Arc::clone(&now.service)
         });
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Opened { service: Arc::clone(&service), at: Instant::now() };
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) =
+            Opened { service: Arc::clone(&service), at: Instant::now() };
         service
     }
 }
@@ -123,11 +122,10 @@ async fn service(
 ) -> Result<Arc<DfSessionService>, QueryError> {
     let context = session::within(resources, Arc::clone(runtime))?;
     views::fill(&context, store).await?;
-    maps_as_json(&context).await?;
     setup_pg_catalog(&context, DATABASE, roles.clone()).map_err(|error| *error)?;
     context.register_udf(version());
     context.register_udf(to_regtype());
-    super::catalogue::functions().into_iter().for_each(|function| context.register_udf(function));
+    super::catalogue::functions().for_each(|function| context.register_udf(function));
     if let Some(rule) = workers.rule() {
         let state = context.state_ref();
         let widened = SessionStateBuilder::new_from_existing(state.read().clone());
@@ -163,38 +161,6 @@ fn to_regtype() -> ScalarUDF {
         Ok(ColumnarValue::Array(Arc::new(oids.collect::<Int32Array>())))
     };
     create_udf("to_regtype", vec![DataType::Utf8], DataType::Int32, Volatility::Immutable, Arc::new(answer))
-}
-
-/// PostgreSQL has no maps: they are shown as JSON.
-async fn maps_as_json(context: &SessionContext) -> Result<(), QueryError> {
-    let Some(catalog) = context.catalog(DATABASE) else { return Ok(()) };
-    for schema_name in catalog.schema_names() {
-        let Some(schema) = catalog.schema(&schema_name) else { continue };
-        for name in schema.table_names() {
-            let Some(table) = schema.table(&name).await? else { continue };
-            let is_map = |field: &arrow::datatypes::FieldRef| {
-                matches!(field.data_type(), DataType::Map(..))
-            };
-            if !table.schema().fields().iter().any(is_map) {
-                continue;
-            }
-            let columns: Vec<_> = table
-                .schema()
-                .fields()
-                .iter()
-                .map(|field| match is_map(field) {
-                    true => to_json().call(vec![ident(field.name())]).alias(field.name()),
-                    false => ident(field.name()),
-                })
-                .collect();
-            let plan =
-                LogicalPlanBuilder::scan(name.as_str(), provider_as_source(table), None)?.project(columns)?.build()?;
-            let view = datafusion::catalog::view::ViewTable::new(plan, None);
-            schema.deregister_table(&name)?;
-            schema.register_table(name, Arc::new(view))?;
-        }
-    }
-    Ok(())
 }
 
 /// The only role: it reads.

@@ -24,7 +24,10 @@ async fn a_statement_over_its_time_ends_with_an_error_and_the_connection_goes_on
     }
     // A client may give itself less time, but not more.
     client.simple_query("SET statement_timeout = '10min'").await.unwrap();
-    assert_eq!(code(client.simple_query("SELECT count(*) FROM generate_series(1, 100000000000)").await), "57014");
+    assert_eq!(
+        code(client.simple_query("SELECT count(*) FROM generate_series(1, 100000000000)").await),
+        "57014"
+    );
     server.goes_on().await;
 }
 
@@ -82,7 +85,8 @@ async fn what_a_client_asked_for_ends_when_it_is_gone_or_takes_it_back() {
     let endless = "SELECT count(*) FROM generate_series(1, 100000000000) a, generate_series(1, 100000000) b";
     let connected = async || {
         let text = super::clients::get(server.metrics.as_ref().unwrap()).await;
-        let line = text.lines().find_map(|line| line.strip_prefix("wsp_serve_connections ")).map(str::to_owned);
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("wsp_serve_connections ")).map(str::to_owned);
         line.unwrap().parse::<u64>().unwrap()
     };
     // All turns are taken by clients that then vanish.
@@ -118,5 +122,35 @@ async fn what_a_client_asked_for_ends_when_it_is_gone_or_takes_it_back() {
         let (asked, ()) = tokio::join!(rows, taking_back);
         assert_eq!(code(asked), "57014", "{endless}");
         client.simple_query("SELECT 1").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_stops_when_it_is_told_whatever_computes() {
+    let store = demo();
+    let mut server = Server::of(store.path(), &["--statement-timeout", "600s"]);
+    let endless = [
+        "SELECT count(*) FROM generate_series(1, 100000000000) a, generate_series(1, 100000000) b",
+        "SELECT a.node_id FROM nodes a, nodes b, nodes c ORDER BY b.path, c.path LIMIT 1",
+    ];
+    let mut asked = Vec::new();
+    for sql in endless.into_iter().cycle().take(6) {
+        let client = server.client().await;
+        asked.push(tokio::spawn(async move { client.simple_query(sql).await.map(|_| ()) }));
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let told = std::process::Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status();
+    assert!(told.unwrap().success());
+    let began = Instant::now();
+    let ended = loop {
+        if let Some(ended) = server.child.try_wait().unwrap() {
+            break ended;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "it goes on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(ended.code(), Some(0));
+    for one in join_all(asked).await {
+        assert!(one.unwrap().is_err(), "no answer was made");
     }
 }

@@ -23,16 +23,19 @@ fn demo() -> TempDir {
 }
 
 /// A server that runs; it ends with the value.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
     metrics: Option<String>,
 }
 
 impl Server {
-    fn of(store: &Path, options: &[&str]) -> Self {
+    pub(crate) fn of(store: &Path, options: &[&str]) -> Self {
         let mut command = program::command("wsp");
-        command.args(["serve", "--listen", "127.0.0.1:0", "--store"]).arg(store).args(options);
+        command.args(["serve", "--store"]).arg(store).args(options);
+        if !options.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut next = |before: &str| {
@@ -44,7 +47,7 @@ impl Server {
         Self { child, address, metrics }
     }
 
-    async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         self.connect(None).await.unwrap()
     }
 
@@ -83,6 +86,9 @@ impl Drop for Server {
 fn code<T>(result: Result<T, tokio_postgres::Error>) -> String {
     match result {
         Ok(_) => "none".to_owned(),
-        Err(error) => error.code().map_or_else(|| format!("{error:?}"), |code| code.code().to_owned()),
+        Err(error) => {
+            eprintln!("{error:?}");
+            error.code().map_or_else(|| format!("{error:?}"), |code| code.code().to_owned())
+        }
     }
 }

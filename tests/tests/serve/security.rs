@@ -98,6 +98,29 @@ fn what_others_could_read_or_ask_is_not_served() {
     assert!(empty.stderr.contains("it is empty"), "{}", empty.stderr);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn others_get_in_without_encryption_where_somebody_said_so() {
+    let store = demo();
+    let file = store.path().join("password");
+    std::fs::write(&file, "secret\n").unwrap();
+    let options = [
+        "--listen",
+        "0.0.0.0:0",
+        "--user",
+        "reader",
+        "--without-tls",
+        "--password-file",
+        file.to_str().unwrap(),
+    ];
+    let server = Server::of(store.path(), &options);
+    assert_eq!(code(server.connect(Some("secret")).await), "28P01", "it is another user's");
+    let mut config = server.config();
+    config.user("reader").password("secret");
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    assert!(client.query_one("SELECT count(*) FROM nodes", &[]).await.unwrap().get::<_, i64>(0) > 0);
+}
+
 #[test]
 fn psql_verifies_the_certificate() {
     let store = demo();

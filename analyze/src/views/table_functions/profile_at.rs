@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, BinaryArray, BooleanArray, Float64Array, Int32Array, RecordBatch};
 use arrow::array::UInt32Array;
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, BinaryArray, BooleanArray, Float64Array, Int32Array, RecordBatch,
+};
 use arrow::compute::{cast, concat_batches, take};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -66,7 +68,9 @@ impl TableFunctionImpl for ProfileAt {
 }
 
 fn wrong<T>() -> Result<T> {
-    plan_err!("`{NAME}` takes name and tag of an image as a text, and a number of snapshots above 0: {NAME}('…', 50)")
+    plan_err!(
+        "`{NAME}` takes name and tag of an image as a text, and a number of snapshots above 0: {NAME}('…', 50)"
+    )
 }
 
 /// A profile as it was.
@@ -78,8 +82,11 @@ struct At {
     schema: SchemaRef,
 }
 
+/// Makes a column of scores.
+type Column = fn(&[Score]) -> ArrayRef;
+
 /// Columns of a score.
-const COLUMNS: [(&str, DataType, fn(&[Score]) -> ArrayRef); 12] = [
+const COLUMNS: [(&str, DataType, Column); 12] = [
     ("commonality", DataType::Float64, |scores| float(scores, |score| score.commonality)),
     ("commonality_low", DataType::Float64, |scores| float(scores, |score| Some(score.interval?.0))),
     ("commonality_high", DataType::Float64, |scores| float(scores, |score| Some(score.interval?.1))),
@@ -115,8 +122,10 @@ impl At {
         let (mut kept, mut scores, mut sets) = (Vec::new(), Vec::new(), Vec::new());
         for (row, members) in (0_u32..).zip(nodes["members"].as_binary::<i32>()) {
             let at = row as usize;
-            let members = MemberSet::from_bytes(members.unwrap_or_default()).map_err(|_| damaged("set of members"))?;
-            let then: MemberSet = members.iter().take_while(|ordinal| *ordinal < earlier.snapshots()).collect();
+            let members =
+                MemberSet::from_bytes(members.unwrap_or_default()).map_err(|_| damaged("set of members"))?;
+            let then: MemberSet =
+                members.iter().take_while(|ordinal| *ordinal < earlier.snapshots()).collect();
             if then.iter().next().is_none() {
                 continue;
             }
@@ -176,7 +185,8 @@ impl TableProvider for At {
             (None, _) | (_, 0) => RecordBatch::new_empty(Arc::clone(&self.schema)),
             (Some(ledger), _) => {
                 let key = WorkloadKey::parse(nodes["workload_key"].as_string::<i32>().value(0));
-                let key = key.ok_or_else(|| exec_datafusion_err!("a node of the profile has a damaged key"))?;
+                let key =
+                    key.ok_or_else(|| exec_datafusion_err!("a node of the profile has a damaged key"))?;
                 let revision = nodes["revision"].as_primitive::<Int32Type>().value(0);
                 let earlier = Earlier::read(ledger, key, revision, self.snapshots).await;
                 self.rows(&nodes, &earlier.map_err(|error| DataFusionError::External(Box::new(error)))?)?
