@@ -97,6 +97,7 @@ fn greedy() -> Vec<(String, Must)> {
         nested += &format!(", a{n} AS (SELECT make_array(x, x) AS x FROM a{before})");
     }
     let encoded = (0..40).fold("node_id".to_owned(), |inner, _| format!("encode({inner}::bytea, 'hex')"));
+    let called = (0..40).fold("node_id".to_owned(), |inner, _| format!("upper({inner})"));
     let deep = format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000));
     let long = format!("SELECT '{}'", "x".repeat(1 << 20));
     [
@@ -105,6 +106,7 @@ fn greedy() -> Vec<(String, Must)> {
         (format!("{lists} SELECT max(array_length(x)) FROM a39"), FailSomehow),
         (format!("{nested} SELECT x FROM a39 LIMIT 1"), FailSomehow),
         (format!("SELECT max(length({encoded})) FROM nodes"), FailSomehow),
+        (format!("SELECT {called} FROM nodes"), Fail("54001")),
         (deep, FailSomehow),
         (long, Fail("54001")),
         ("SELECT repeat('x', 2000000000)".to_owned(), FailSomehow),
