@@ -186,7 +186,7 @@ async fn no_statement_writes_reads_elsewhere_or_takes_the_machine() {
                 Harmless => assert_ne!(got, "XX000", "{way}: {shown}"),
             }
         }
-        eprintln!("{:?} {shown}", began.elapsed());
+        eprintln!("{shown}: {:?}", began.elapsed());
         assert!(memory(&server) < 2 << 30, "{shown}: {} bytes", memory(&server));
     }
     server.goes_on().await;
