@@ -239,12 +239,8 @@ impl From<crate::serve::ServeError> for Failure {
             error @ ServeError::Listen { .. } => {
                 Self::new(error).hint("another address or port: --listen; port 0 takes a free one")
             }
-            error @ ServeError::Tls(_) => {
-                Self::new(error).hint("nothing is served without the encryption that was asked for")
-            }
-            error @ ServeError::Password { .. } => {
-                Self::new(error).hint("the first line of --password-file is the password")
-            }
+            error @ ServeError::Tls(_) => Self::new(error).hint("nothing is served without the encryption that was asked for"),
+            error @ ServeError::Password { .. } => Self::new(error).hint("the first line of --password-file is the password"),
         }
     }
 }

@@ -99,11 +99,7 @@ impl Args {
             look_back: self.look_back,
             rescan: self.rescan,
             dry_run: self.dry_run,
-            resources: Resources {
-                partitions: self.workers.partitions(),
-                memory: Some(self.memory),
-                spill: None,
-            },
+            resources: Resources { partitions: self.workers.partitions(), memory: Some(self.memory), spill: None },
             ..Options::default()
         }
     }

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::output::say;
-use super::{Ending, Failure, StoreArgs, parse_duration, parse_size};
+use super::{Ending, Failure, StoreArgs, parse_size, parse_duration};
 use crate::serve::{self, Login, Options};
 
 #[derive(Debug, clap::Args)]
@@ -68,11 +68,8 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     };
     let is_open = !is_loopback(args.listen.ip());
     if is_open && password.is_none() {
-        return Err(Failure::new(format!(
-            "others than this host could connect to {} without a password",
-            args.listen
-        ))
-        .hint("give one with --password-file, or listen on 127.0.0.1"));
+        return Err(Failure::new(format!("others than this host could connect to {} without a password", args.listen))
+            .hint("give one with --password-file, or listen on 127.0.0.1"));
     }
     if is_open && args.tls_cert.is_none() && !args.without_tls {
         return Err(Failure::new(format!("what is sent to {} could be read on its way", args.listen))

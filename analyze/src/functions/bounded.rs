@@ -230,7 +230,11 @@ impl ScalarUDFImpl for Bounded {
 struct Joined(Arc<ScalarUDF>);
 
 impl ExprPlanner for Joined {
-    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+    fn plan_binary_op(
+        &self,
+        expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
         if expr.op != BinaryOperator::StringConcat {
             return Ok(PlannerResult::Original(expr));
         }
@@ -265,7 +269,11 @@ impl ScalarUDFImpl for Join {
     }
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        if arguments.len() == 2 { Ok(vec![DataType::LargeUtf8; 2]) } else { plan_err!("`||` has two sides") }
+        if arguments.len() == 2 {
+            Ok(vec![DataType::LargeUtf8; 2])
+        } else {
+            plan_err!("`||` has two sides")
+        }
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {

@@ -48,8 +48,7 @@ impl ScalarUDFImpl for ToJson {
             }
             text.clear();
             encoder.encode(row, &mut text);
-            let text =
-                std::str::from_utf8(&text).map_err(|error| exec_datafusion_err!("to_json: {error}"))?;
+            let text = std::str::from_utf8(&text).map_err(|error| exec_datafusion_err!("to_json: {error}"))?;
             texts.append_value(text);
         }
         Ok(ColumnarValue::Array(Arc::new(texts.finish())))

@@ -25,9 +25,7 @@ use crate::stats::wilson;
 /// All of them.
 pub(super) fn about_nodes() -> impl Iterator<Item = Arc<ScalarUDF>> {
     use What::*;
-    [NodeKey, NormalisePath, MembersCount, MembersList, MembersBelow, WilsonLow, WilsonHigh]
-        .map(of)
-        .into_iter()
+    [NodeKey, NormalisePath, MembersCount, MembersList, MembersBelow, WilsonLow, WilsonHigh].map(of).into_iter()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,8 +132,7 @@ impl ScalarUDFImpl for AboutNodes {
                     match set {
                         None => lists.append_null(),
                         Some(set) => {
-                            lists
-                                .append_value(set.iter().map(|n| Some(i32::try_from(n).unwrap_or(i32::MAX))));
+                            lists.append_value(set.iter().map(|n| Some(i32::try_from(n).unwrap_or(i32::MAX))));
                         }
                     }
                 }

@@ -158,10 +158,8 @@ impl Cursors {
             let options = FormatOptions::from_client_metadata(client.metadata());
             let rows = df::encode_dataframe(frame, &Format::UnifiedText, Some(options.into())).await?;
             let stored = (query.to_string(), Some((statement, plan.clone())));
-            let portal = Portal::new_cursor(
-                name.clone(),
-                Arc::new(StoredStatement::new(name.clone(), stored, Vec::new())),
-            );
+            let portal =
+                Portal::new_cursor(name.clone(), Arc::new(StoredStatement::new(name.clone(), stored, Vec::new())));
             portal.start(rows).await;
             client.portal_store().put_portal(Arc::new(portal));
             self.map().insert(name, plan);
@@ -215,9 +213,7 @@ impl QueryHook for Guard {
         match (fate(statement), statement) {
             (Ok(Fate::Query), _) => Some(plan(statement, context).await),
             // Clients ask what columns there are before they fetch.
-            (Ok(Fate::Hook), Statement::Fetch { name, .. }) => {
-                Cursors::of(client).columns(&name.value).map(Ok)
-            }
+            (Ok(Fate::Hook), Statement::Fetch { name, .. }) => Cursors::of(client).columns(&name.value).map(Ok),
             (Ok(Fate::Hook), _) => None,
             (Ok(Fate::Nothing(_)), _) => Some(Ok(nothing())),
             (Err(error), _) => Some(Err(error)),

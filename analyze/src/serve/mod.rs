@@ -116,7 +116,8 @@ pub struct Listening {
 
 /// Opens the tables and listens; nothing is answered before [`Listening::serve`].
 pub async fn listen(store: &Store, options: Options) -> Result<Listening, ServeError> {
-    let tls = options.tls.as_ref().map(|(certificate, key)| tls::acceptor(certificate, key)).transpose()?;
+    let tls =
+        options.tls.as_ref().map(|(certificate, key)| tls::acceptor(certificate, key)).transpose()?;
     let login = options.login.as_ref().map(connection::Verifier::of).transpose()?.map(Arc::new);
     let sessions = Sessions::open(store, &options).await?;
     let bind = async |address: SocketAddr| {
@@ -205,17 +206,14 @@ async fn talk(
 
 /// Waits until the other side closes its end: while a statement runs, nobody reads from the socket, and would see it.
 fn hung_up(socket: &TcpStream) -> impl Future<Output = ()> + use<> {
-    let watched =
-        socket.as_fd().try_clone_to_owned().map(std::net::TcpStream::from).and_then(TcpStream::from_std);
+    let watched = socket.as_fd().try_clone_to_owned().map(std::net::TcpStream::from).and_then(TcpStream::from_std);
     async move {
         let Ok(watched) = watched else { return std::future::pending().await };
         loop {
             match watched.ready(Interest::READABLE).await {
                 Ok(ready) if ready.is_read_closed() => return,
                 // Somebody else reads what came: waits for what comes next.
-                Ok(_) => {
-                    drop(watched.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into())))
-                }
+                Ok(_) => drop(watched.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into()))),
                 Err(_) => return,
             }
         }

@@ -64,8 +64,7 @@ impl Sessions {
         let resources =
             Resources { memory: Some(options.memory), spill: Some(options.spill), ..Resources::default() };
         let runtime = session::runtime(&resources)?;
-        let roles =
-            Roles(options.login.as_ref().map_or_else(|| "wsp".to_owned(), |login| login.user.clone()));
+        let roles = Roles(options.login.as_ref().map_or_else(|| "wsp".to_owned(), |login| login.user.clone()));
         let workers = Workers::start().map_err(DataFusionError::IoError)?;
         let service = service(store, &resources, &runtime, &workers, &roles).await?;
         Ok(Self {
@@ -110,8 +109,7 @@ impl Sessions {
             );
             Arc::clone(&now.service)
         });
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) =
-            Opened { service: Arc::clone(&service), at: Instant::now() };
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Opened { service: Arc::clone(&service), at: Instant::now() };
         service
     }
 }
@@ -173,7 +171,9 @@ async fn maps_as_json(context: &SessionContext) -> Result<(), QueryError> {
         let Some(schema) = catalog.schema(&schema_name) else { continue };
         for name in schema.table_names() {
             let Some(table) = schema.table(&name).await? else { continue };
-            let is_map = |field: &arrow::datatypes::FieldRef| matches!(field.data_type(), DataType::Map(..));
+            let is_map = |field: &arrow::datatypes::FieldRef| {
+                matches!(field.data_type(), DataType::Map(..))
+            };
             if !table.schema().fields().iter().any(is_map) {
                 continue;
             }
@@ -186,9 +186,8 @@ async fn maps_as_json(context: &SessionContext) -> Result<(), QueryError> {
                     false => ident(field.name()),
                 })
                 .collect();
-            let plan = LogicalPlanBuilder::scan(name.as_str(), provider_as_source(table), None)?
-                .project(columns)?
-                .build()?;
+            let plan =
+                LogicalPlanBuilder::scan(name.as_str(), provider_as_source(table), None)?.project(columns)?.build()?;
             let view = datafusion::catalog::view::ViewTable::new(plan, None);
             schema.deregister_table(&name)?;
             schema.register_table(name, Arc::new(view))?;

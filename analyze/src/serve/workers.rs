@@ -149,9 +149,7 @@ impl ExecutionPlan for Elsewhere {
             }
             // It is over: well, or by a panic, which is not the end of its rows.
             let ended = running.work.take()?.join().await;
-            let error = ended
-                .err()
-                .map(|error| DataFusionError::Internal(format!("a statement ended early: {error}")));
+            let error = ended.err().map(|error| DataFusionError::Internal(format!("a statement ended early: {error}")));
             error.map(|error| (Err(error), running))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.plan.schema(), batches)))

@@ -34,7 +34,7 @@ use wsp_schemas::store::Store;
 use wsp_schemas::table::Table;
 use wsp_schemas::tables::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
 
-use crate::trial::{TrialError, only_one_creates};
+use crate::trial::{RequestFailed, TrialError, only_one_creates};
 
 pub use commit::Change;
 pub use file::{DataFile, Selection, decode_rows};
@@ -75,12 +75,15 @@ pub enum TableError {
         found: String,
     },
     /// It could not be tried before it gets its first table.
-    #[error("the store {store} cannot be written to: {reason}")]
+    #[error("the store {store} cannot be tried before it gets a table: {request} failed")]
     Untried {
         /// The store.
         store: String,
-        /// Why not.
-        reason: String,
+        /// As in `a write`.
+        request: &'static str,
+        /// Why.
+        #[source]
+        source: Box<object_store::Error>,
     },
     /// Delta said no.
     #[error("the table `{table}` of {store} cannot be {action}")]
@@ -481,7 +484,9 @@ async fn is_made(store: &Store, declared: &Table) -> Result<bool, TableError> {
 async fn try_store(store: &Store) -> Result<(), TableError> {
     only_one_creates(store).boxed().await.map_err(|error| match error {
         TrialError::Broken(found) => TableError::Dishonest { store: store.to_string(), found },
-        TrialError::Failed(reason) => TableError::Untried { store: store.to_string(), reason },
+        TrialError::Failed(RequestFailed { what, source }) => {
+            TableError::Untried { store: store.to_string(), request: what, source: Box::new(source) }
+        }
     })
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use wsp_schemas::store::Store;
 
-use super::{Trial, failed};
+use super::{RequestFailed, Trial, failed};
 
 /// Keys of a short trial.
 const SAMPLES: usize = 2;
@@ -23,7 +23,7 @@ pub(crate) enum TrialError {
     /// The promise is not kept, and how that showed.
     Broken(String),
     /// A request was not answered.
-    Failed(String),
+    Failed(RequestFailed),
 }
 
 /// Tries in short whether a store lets one writer create an object, and removes the trial objects again.
@@ -36,7 +36,7 @@ pub(crate) async fn only_one_creates(store: &Store) -> Result<(), TrialError> {
     found.map_err(TrialError::Failed)?.map(drop).map_err(TrialError::Broken)
 }
 
-async fn both(trial: &Trial<'_>) -> Result<Finding, String> {
+async fn both(trial: &Trial<'_>) -> Result<Finding, RequestFailed> {
     match second_is_refused(trial, SAMPLES).await? {
         Ok(_) => races(trial, ROUNDS, WRITERS).await,
         broken => Ok(broken),
@@ -47,7 +47,7 @@ async fn both(trial: &Trial<'_>) -> Result<Finding, String> {
 pub(crate) type Finding = Result<String, String>;
 
 /// Whether the second writer of a key is refused, and changes nothing; an error where a request failed.
-pub(crate) async fn second_is_refused(trial: &Trial<'_>, samples: usize) -> Result<Finding, String> {
+pub(crate) async fn second_is_refused(trial: &Trial<'_>, samples: usize) -> Result<Finding, RequestFailed> {
     for sample in 0..samples {
         let name = format!("create/{sample}");
         let (key, content) = (trial.key(&name), trial.content(&name));
@@ -72,7 +72,11 @@ pub(crate) async fn second_is_refused(trial: &Trial<'_>, samples: usize) -> Resu
 }
 
 /// Whether races for a key have one winner each; an error where a request failed.
-pub(crate) async fn races(trial: &Trial<'_>, rounds: usize, writers: usize) -> Result<Finding, String> {
+pub(crate) async fn races(
+    trial: &Trial<'_>,
+    rounds: usize,
+    writers: usize,
+) -> Result<Finding, RequestFailed> {
     let mut wrong: BTreeMap<String, usize> = BTreeMap::new();
     for round in 0..rounds {
         if let Err(reason) = race(trial, round, writers).await? {
@@ -90,7 +94,7 @@ pub(crate) async fn races(trial: &Trial<'_>, rounds: usize, writers: usize) -> R
 }
 
 /// One race; what was wrong with its result.
-async fn race(trial: &Trial<'_>, round: usize, writers: usize) -> Result<Result<(), String>, String> {
+async fn race(trial: &Trial<'_>, round: usize, writers: usize) -> Result<Result<(), String>, RequestFailed> {
     let key = trial.key(&format!("race/{round}"));
     let start = Arc::new(Barrier::new(writers));
     let mut racing = JoinSet::new();
@@ -103,13 +107,14 @@ async fn race(trial: &Trial<'_>, round: usize, writers: usize) -> Result<Result<
             match put {
                 Ok(_) => Ok(Some(content)),
                 Err(Error::AlreadyExists { .. }) => Ok(None),
-                Err(error) => Err(failed("a write in a race", &error)),
+                Err(error) => Err(failed("a write in a race")(error)),
             }
         });
     }
     let mut winners: Vec<Bytes> = Vec::new();
     while let Some(written) = racing.join_next().await {
-        winners.extend(written.map_err(|error| error.to_string())??);
+        let ended = written.map_err(|source| Error::JoinError { source });
+        winners.extend(ended.map_err(failed("a writer in a race"))??);
     }
     let stored = trial.get(&key).await?;
     Ok(match winners.as_slice() {

@@ -85,49 +85,49 @@ impl<'a> Trial<'a> {
         Bytes::from(line.repeat(1024 / line.len() + 1))
     }
 
-    pub(crate) async fn put(&self, key: &Path, content: Bytes) -> Result<(), String> {
+    pub(crate) async fn put(&self, key: &Path, content: Bytes) -> Result<(), RequestFailed> {
         let put = self.store.objects.put(key, PutPayload::from(content));
-        self.timed(Request::Put, put).await.map(|_| ()).map_err(|error| failed("a write", &error))
+        self.timed(Request::Put, put).await.map(|_| ()).map_err(failed("a write"))
     }
 
     /// Puts if absent; whether it was.
-    pub(crate) async fn create(&self, key: &Path, content: Bytes) -> Result<bool, String> {
+    pub(crate) async fn create(&self, key: &Path, content: Bytes) -> Result<bool, RequestFailed> {
         let created = self.store.objects.put_opts(key, PutPayload::from(content), PutMode::Create.into());
         match self.timed(Request::Create, created).await {
             Ok(_) => Ok(true),
             Err(Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(failed("a write with put-if-absent", &error)),
+            Err(error) => Err(failed("a write with put-if-absent")(error)),
         }
     }
 
-    pub(crate) async fn get(&self, key: &Path) -> Result<Bytes, String> {
+    pub(crate) async fn get(&self, key: &Path) -> Result<Bytes, RequestFailed> {
         let content = async { self.store.objects.get(key).await?.bytes().await };
-        self.timed(Request::Get, content).await.map_err(|error| failed("a read", &error))
+        self.timed(Request::Get, content).await.map_err(failed("a read"))
     }
 
     /// Whether an object is absent, as a read tells.
-    pub(crate) async fn is_absent(&self, key: &Path) -> Result<bool, String> {
+    pub(crate) async fn is_absent(&self, key: &Path) -> Result<bool, RequestFailed> {
         match self.store.objects.get(key).await {
             Ok(_) => Ok(false),
             Err(Error::NotFound { .. }) => Ok(true),
-            Err(error) => Err(failed("a read of an object that is not there", &error)),
+            Err(error) => Err(failed("a read of an object that is not there")(error)),
         }
     }
 
     /// Sizes of the objects below a folder of the trial.
-    pub(crate) async fn list(&self, name: &str) -> Result<BTreeMap<Path, u64>, String> {
+    pub(crate) async fn list(&self, name: &str) -> Result<BTreeMap<Path, u64>, RequestFailed> {
         let prefix = Path::from(keys::trial(self.run, name));
         let listing = self.store.objects.list(Some(&prefix));
         let listed = listing.map_ok(|object| (object.location, object.size)).try_collect();
-        self.timed(Request::List, listed).await.map_err(|error| failed("a listing", &error))
+        self.timed(Request::List, listed).await.map_err(failed("a listing"))
     }
 
     /// Objects below a folder of the trial whose keys follow another, in order.
-    pub(crate) async fn list_after(&self, name: &str, key: &Path) -> Result<BTreeSet<Path>, String> {
+    pub(crate) async fn list_after(&self, name: &str, key: &Path) -> Result<BTreeSet<Path>, RequestFailed> {
         let prefix = Path::from(keys::trial(self.run, name));
         let listing = self.store.objects.list_with_offset(Some(&prefix), key);
         let listed = listing.map_ok(|object| object.location).try_collect().await;
-        listed.map_err(|error| failed("a listing from an offset", &error))
+        listed.map_err(failed("a listing from an offset"))
     }
 
     async fn timed<T>(
@@ -210,9 +210,22 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// What failed, in the store's own words.
-pub(crate) fn failed(what: &str, error: &Error) -> String {
-    format!("{what} failed: {error}")
+/// A request that was not answered as it should be.
+#[derive(Debug)]
+pub(crate) struct RequestFailed {
+    /// As in `a write`.
+    pub(crate) what: &'static str,
+    pub(crate) source: Error,
+}
+
+impl From<RequestFailed> for String {
+    fn from(failed: RequestFailed) -> Self {
+        format!("{} failed: {}", failed.what, failed.source)
+    }
+}
+
+pub(crate) fn failed(what: &'static str) -> impl FnOnce(Error) -> RequestFailed {
+    move |source| RequestFailed { what, source }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -36,23 +36,11 @@ const MADE: [(Option<&str>, &str, &str); 11] = [
         "What the node is, in one text: the executable or script of a process, path, DNS name and type, protocol with \
          address and port, system call or capability.",
     ),
-    (
-        None,
-        "node_id",
-        "Identity of the node, 32 hexadecimal digits; `node_key` gives the bytes that `raw` has.",
-    ),
+    (None, "node_id", "Identity of the node, 32 hexadecimal digits; `node_key` gives the bytes that `raw` has."),
     (None, "parent_id", "Node id of the parent process, or of the process that did it; null at a root."),
     (None, "process_id", "Node id of the process that did it; null where it is not known."),
-    (
-        None,
-        "profile_node_id",
-        "Node of the profile that it was recognised as; null where the profile has none.",
-    ),
-    (
-        None,
-        "profile_process_id",
-        "Process of the profile that it was recognised as; null where the profile has none.",
-    ),
+    (None, "profile_node_id", "Node of the profile that it was recognised as; null where the profile has none."),
+    (None, "profile_process_id", "Process of the profile that it was recognised as; null where the profile has none."),
     (None, "snapshot_id", "Id of the snapshot (UUIDv7)."),
     (None, "bucket", "Partition of the tables: a hash of the workload."),
 ];
@@ -78,9 +66,9 @@ fn description(view: &str, column: &str) -> Option<&'static str> {
     let made = MADE.iter().find(|(of, name, _)| *name == column && of.is_none_or(|of| of == view));
     let raw = view.strip_prefix("raw.");
     let table = OVER.iter().map(|(view, table)| (*view, *table)).find(|(name, _)| *name == view);
-    let table = table
-        .map(|(_, table)| table)
-        .or_else(|| raw.and_then(|raw| wsp_schemas::tables::ALL.into_iter().find(|table| table.name == raw)));
+    let table = table.map(|(_, table)| table).or_else(|| {
+        raw.and_then(|raw| wsp_schemas::tables::ALL.into_iter().find(|table| table.name == raw))
+    });
     let declared = table.and_then(|table| table.column(column)).map(|column| column.doc);
     match raw {
         Some(_) => declared,
@@ -125,10 +113,7 @@ pub(super) async fn describe(context: &SessionContext, name: &ObjectName) -> Res
         let views = context.catalog("datafusion").and_then(|catalog| catalog.schema("public"));
         let mut views = views.map(|views| views.table_names()).unwrap_or_default();
         views.sort();
-        return Err(DataFusionError::Plan(format!(
-            "there is no view `{name}`: there are {}",
-            views.join(", ")
-        )));
+        return Err(DataFusionError::Plan(format!("there is no view `{name}`: there are {}", views.join(", "))));
     }
     let docs = context.table("docs").await?.filter(col("view").eq(lit(name)))?;
     docs.select_columns(&["column", "type", "description"])
@@ -141,9 +126,7 @@ fn kind(kind: &DataType) -> String {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytes".to_owned(),
         DataType::FixedSizeBinary(bytes) => format!("{bytes} bytes"),
         DataType::Timestamp(..) => "timestamp (UTC, microseconds)".to_owned(),
-        DataType::List(item) | DataType::LargeList(item) => {
-            format!("list of {}", self::kind(item.data_type()))
-        }
+        DataType::List(item) | DataType::LargeList(item) => format!("list of {}", self::kind(item.data_type())),
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(fields) if fields.len() == 2 => {
                 format!("map of text to {}", self::kind(fields[1].data_type()))

@@ -250,10 +250,7 @@ mod tests {
             sql += &format!(", a{n} AS (SELECT p.x FROM a{} AS p CROSS JOIN a{} AS q)", n - 1, n - 1);
         }
         let doubled = checked(&format!("{sql} SELECT count(*) FROM a29"));
-        assert!(
-            matches!(doubled, Err(Refused::TooManyTables { tables }) if tables >= 1 << 28),
-            "{doubled:?}"
-        );
+        assert!(matches!(doubled, Err(Refused::TooManyTables { tables }) if tables >= 1 << 28), "{doubled:?}");
         assert_eq!(checked("WITH a AS (SELECT 1), b AS (SELECT * FROM a, a c) SELECT * FROM b, b d"), Ok(()));
     }
 
@@ -261,10 +258,7 @@ mod tests {
     fn functions_stand_in_each_other_so_deep_and_no_deeper() {
         let nested = |depth: usize| (0..depth).fold("x".to_owned(), |inner, _| format!("upper({inner})"));
         assert_eq!(checked(&format!("SELECT {} FROM nodes", nested(12))), Ok(()));
-        assert_eq!(
-            checked(&format!("SELECT {} FROM nodes", nested(13))),
-            Err(Refused::TooDeep { depth: 13 })
-        );
+        assert_eq!(checked(&format!("SELECT {} FROM nodes", nested(13))), Err(Refused::TooDeep { depth: 13 }));
         // The planner puts one into the other.
         let mut chain = "WITH a0 AS (SELECT x FROM nodes)".to_owned();
         for n in 1..20 {

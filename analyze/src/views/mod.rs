@@ -23,8 +23,8 @@ use wsp_schemas::tables::{
     ACTIVITY, DETECTIONS, PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES, SIGNALS, SUPPRESSIONS,
 };
 
-use crate::tables::{OpenTable, ProfileTables, TableError};
 use crate::{functions, session};
+use crate::tables::{OpenTable, ProfileTables, TableError};
 
 /// Views by name, with their definitions.
 const VIEWS: [(&str, &str); 6] = [

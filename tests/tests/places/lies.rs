@@ -99,6 +99,6 @@ fn a_store_is_tried_when_it_gets_a_table_only() {
     std::fs::remove_dir_all(folder.join("tables")).unwrap();
     let failed = place.wsp(&["merge", "--store", &store]);
     assert_eq!(failed.code, 1, "{}", failed.stdout);
-    assert!(failed.stderr.contains("cannot be written to"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("cannot be tried before it gets a table"), "{}", failed.stderr);
     assert!(!folder.join("tables").exists(), "nothing was made");
 }

@@ -22,17 +22,7 @@ pub(super) async fn get(url: &str) -> String {
 
 fn psql(server: &Server, arguments: &[&str]) -> program::Ended {
     let output = Command::new("psql")
-        .args([
-            "-X",
-            "-P",
-            "pager=off",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &server.address.port().to_string(),
-            "-U",
-            "wsp",
-        ])
+        .args(["-X", "-P", "pager=off", "-h", "127.0.0.1", "-p", &server.address.port().to_string(), "-U", "wsp"])
         .args(["-d", "wsp"])
         .args(arguments)
         .output()
@@ -42,9 +32,7 @@ fn psql(server: &Server, arguments: &[&str]) -> program::Ended {
 
 fn counted(store: &tempfile::TempDir) -> i64 {
     let folder = store.path().to_str().unwrap();
-    let csv =
-        program::run("wsp", &["sql", "SELECT count(*) FROM nodes", "--store", folder, "--format", "csv"])
-            .ok();
+    let csv = program::run("wsp", &["sql", "SELECT count(*) FROM nodes", "--store", folder, "--format", "csv"]).ok();
     csv.lines().nth(1).unwrap().parse().unwrap()
 }
 
@@ -64,17 +52,13 @@ fn psql_describes_and_answers() {
     let count = psql(&server, &["-At", "-c", "SELECT count(*) FROM nodes"]).ok();
     assert_eq!(count.trim().parse::<i64>().unwrap(), counted(&store));
     // A row of each kind of value, as `wsp sql` has it.
-    let query =
-        "SELECT image, status, snapshot_count, commonality, tag_reused FROM profiles ORDER BY image LIMIT 3";
+    let query = "SELECT image, status, snapshot_count, commonality, tag_reused FROM profiles ORDER BY image LIMIT 3";
     let csv = psql(&server, &["--csv", "-c", query]).ok();
-    let ours =
-        program::run("wsp", &["sql", query, "--store", store.path().to_str().unwrap(), "--format", "csv"])
-            .ok();
+    let ours = program::run("wsp", &["sql", query, "--store", store.path().to_str().unwrap(), "--format", "csv"]).ok();
     let booleans = |text: &str| text.replace(",true", ",t").replace(",false", ",f");
     assert_eq!(booleans(&csv), booleans(&ours));
     // What is wrong is said with a code, and the next statement runs.
-    let wrong =
-        psql(&server, &["-v", "VERBOSITY=verbose", "-c", "SELECT nothing FROM nodes", "-c", "SELECT 1"]);
+    let wrong = psql(&server, &["-v", "VERBOSITY=verbose", "-c", "SELECT nothing FROM nodes", "-c", "SELECT 1"]);
     assert!(wrong.stderr.contains("ERROR:  42703"), "{}", wrong.stderr);
     assert!(wrong.stdout.contains("(1 row)"), "{}", wrong.stdout);
     // More than one statement in one text.
@@ -142,8 +126,7 @@ async fn grafana_and_dbeaver_start() {
     }
     // What they draw: a series over time, and columns to choose from.
     let client = server.client().await;
-    let tables =
-        client.query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'", &[]);
+    let tables = client.query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'", &[]);
     assert!(tables.await.unwrap().len() >= 8);
     let series = "SELECT date_trunc('hour', window_end) AS time, count(*) AS snapshots FROM snapshots
         WHERE window_end BETWEEN '2000-01-01T00:00:00Z' AND '2100-01-01T00:00:00Z' GROUP BY 1 ORDER BY 1";

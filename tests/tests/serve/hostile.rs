@@ -154,8 +154,7 @@ async fn no_statement_writes_reads_elsewhere_or_takes_the_machine() {
     let store = demo();
     std::fs::write(store.path().join("secret.parquet"), b"PAR1").unwrap();
     let before = objects(store.path());
-    let server =
-        Server::of(store.path(), &["--statement-timeout", "5s", "--memory", "128M", "--spill", "64M"]);
+    let server = Server::of(store.path(), &["--statement-timeout", "5s", "--memory", "128M", "--spill", "64M"]);
     let folder = store.path().display().to_string();
     let fixed = WRITES.into_iter().chain(READS);
     let fixed = fixed.map(|(sql, must)| (sql.replace("{folder}", &folder), must));
@@ -186,10 +185,7 @@ async fn no_statement_writes_reads_elsewhere_or_takes_the_machine() {
     server.goes_on().await;
     assert_eq!(objects(store.path()), before, "the store is as it was");
     let client = server.client().await;
-    let leaked = client.query(
-        "SELECT table_name FROM information_schema.tables WHERE table_name ~ 'stolen|^t$|nodes2'",
-        &[],
-    );
+    let leaked = client.query("SELECT table_name FROM information_schema.tables WHERE table_name ~ 'stolen|^t$|nodes2'", &[]);
     assert_eq!(leaked.await.unwrap().len(), 0);
 }
 

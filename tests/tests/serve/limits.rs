@@ -24,10 +24,7 @@ async fn a_statement_over_its_time_ends_with_an_error_and_the_connection_goes_on
     }
     // A client may give itself less time, but not more.
     client.simple_query("SET statement_timeout = '10min'").await.unwrap();
-    assert_eq!(
-        code(client.simple_query("SELECT count(*) FROM generate_series(1, 100000000000)").await),
-        "57014"
-    );
+    assert_eq!(code(client.simple_query("SELECT count(*) FROM generate_series(1, 100000000000)").await), "57014");
     server.goes_on().await;
 }
 
@@ -85,8 +82,7 @@ async fn what_a_client_asked_for_ends_when_it_is_gone_or_takes_it_back() {
     let endless = "SELECT count(*) FROM generate_series(1, 100000000000) a, generate_series(1, 100000000) b";
     let connected = async || {
         let text = super::clients::get(server.metrics.as_ref().unwrap()).await;
-        let line =
-            text.lines().find_map(|line| line.strip_prefix("wsp_serve_connections ")).map(str::to_owned);
+        let line = text.lines().find_map(|line| line.strip_prefix("wsp_serve_connections ")).map(str::to_owned);
         line.unwrap().parse::<u64>().unwrap()
     };
     // All turns are taken by clients that then vanish.

@@ -35,9 +35,9 @@ queries end in ;
 \\refresh      look for newer tables: all that is asked before sees one state
 \\q            end; so does Ctrl-D
 Tab completes names; Ctrl-C takes back what is typed, or ends a query; long tables go through $PAGER.";
-const VIEWS: &str =
-    "SELECT \"view\", count(*) AS columns FROM docs GROUP BY 1 ORDER BY starts_with(\"view\", 'raw.'), 1";
-const FUNCTIONS: &str = "SELECT routine_name AS function, string_agg(DISTINCT function_type, ', ') AS kind FROM information_schema.routines GROUP BY 1 ORDER BY 1";
+const VIEWS: &str = "SELECT \"view\", count(*) AS columns FROM docs GROUP BY 1 ORDER BY starts_with(\"view\", 'raw.'), 1";
+const FUNCTIONS: &str =
+    "SELECT routine_name AS function, string_agg(DISTINCT function_type, ', ') AS kind FROM information_schema.routines GROUP BY 1 ORDER BY 1";
 
 /// A conversation.
 pub(super) struct Repl<'a> {
@@ -119,11 +119,10 @@ impl<'a> Repl<'a> {
                 say(if self.timing { "timing is on" } else { "timing is off" })?;
             }
             ("format", form) => {
-                self.format =
-                    Format::from_str(form, true)
-                        .ok()
-                        .filter(|format| *format != Format::Parquet)
-                        .ok_or_else(|| Failure::new(format!("`{form}` is no form: table, json or csv")))?;
+                self.format = Format::from_str(form, true)
+                    .ok()
+                    .filter(|format| *format != Format::Parquet)
+                    .ok_or_else(|| Failure::new(format!("`{form}` is no form: table, json or csv")))?;
             }
             ("i", file) => {
                 let text = std::fs::read_to_string(file)
@@ -186,8 +185,7 @@ fn history_file() -> Option<PathBuf> {
 
 /// Prints, through a pager where a terminal is too small.
 fn page(table: &str) -> Result<(), Failure> {
-    let (rows, widest) =
-        table.lines().fold((0, 0), |(rows, widest), line| (rows + 1, line.chars().count().max(widest)));
+    let (rows, widest) = table.lines().fold((0, 0), |(rows, widest), line| (rows + 1, line.chars().count().max(widest)));
     let fits = !std::io::stdout().is_terminal()
         || terminal_size().is_none_or(|(Width(width), Height(height))| {
             rows + 3 < usize::from(height) && widest <= usize::from(width)
@@ -219,8 +217,7 @@ struct Words {
 impl Words {
     async fn of(context: &SessionContext) -> Result<Self, Failure> {
         let mut names: Vec<String> = Vec::new();
-        let listed =
-            views::query(context, "SELECT \"view\" AS n FROM docs UNION SELECT \"column\" FROM docs");
+        let listed = views::query(context, "SELECT \"view\" AS n FROM docs UNION SELECT \"column\" FROM docs");
         for batch in listed.await?.collect().await? {
             let read = Reader::new(&batch);
             names.extend((0..batch.num_rows()).filter_map(|row| read.text("n", row).map(str::to_owned)));
@@ -261,8 +258,9 @@ impl Completer for Words {
         if word.is_empty() {
             return Ok((start, Vec::new()));
         }
-        let matches =
-            |name: &&String| name.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
+        let matches = |name: &&String| {
+            name.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word))
+        };
         Ok((start, self.names.iter().filter(matches).map(|name| format!("{prefix}{name}")).collect()))
     }
 }
@@ -317,9 +315,7 @@ mod tests {
 
     #[test]
     fn a_query_ends_in_a_semicolon_of_its_own() {
-        for whole in
-            ["SELECT 1;", "SELECT ';' ; ", "SELECT 1; -- so;", "SELECT 1 /* ; */;", "SELECT 'it''s';"]
-        {
+        for whole in ["SELECT 1;", "SELECT ';' ; ", "SELECT 1; -- so;", "SELECT 1 /* ; */;", "SELECT 'it''s';"] {
             assert!(ends_in_semicolon(whole), "{whole}");
         }
         for part in ["SELECT 1", "SELECT ';", "SELECT 1 -- ;", "SELECT 1 /* ;", "SELECT \"a;", "SELECT ';'"] {

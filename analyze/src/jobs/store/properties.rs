@@ -61,7 +61,7 @@ impl Checker<'_> {
         for range in [0..4, middle..middle + 7, end - 8..end] {
             let asked = range.start as u64..range.end as u64;
             let part = self.trial.store().objects.get_range(&key, asked).await;
-            let part = part.map_err(|error| failed("a read of a range", &error))?;
+            let part = part.map_err(failed("a read of a range"))?;
             expect_content(&part, &content.slice(range), "the bytes of the range")?;
         }
         Ok("start, middle and end of an object".to_owned())
@@ -81,9 +81,9 @@ impl Checker<'_> {
             ["rename/from", "rename/copied", "rename/moved"].map(|name| self.trial.key(name));
         let (objects, content) = (&self.trial.store().objects, self.trial.content("rename"));
         self.trial.put(&from, content.clone()).await?;
-        objects.copy(&from, &copied).await.map_err(|error| failed("a copy", &error))?;
+        objects.copy(&from, &copied).await.map_err(failed("a copy"))?;
         expect_content(&self.trial.get(&copied).await?, &content, "the copy of what was written")?;
-        objects.rename(&from, &moved).await.map_err(|error| failed("a rename", &error))?;
+        objects.rename(&from, &moved).await.map_err(failed("a rename"))?;
         expect_content(&self.trial.get(&moved).await?, &content, "what was renamed")?;
         if !self.trial.is_absent(&from).await? {
             return Err("an object that was renamed still stands under its old key".to_owned());
@@ -91,7 +91,7 @@ impl Checker<'_> {
         match objects.rename(&from, &moved).await {
             // A merge that was stopped relies on it: what it had moved is not there any more.
             Err(Error::NotFound { .. }) => Ok("content and keys as expected".to_owned()),
-            Err(error) => Err(failed("a rename of a missing object", &error)),
+            Err(error) => Err(failed("a rename of a missing object")(error).into()),
             Ok(()) => Err("the rename of a missing object is said to be done".to_owned()),
         }
     }
@@ -99,7 +99,7 @@ impl Checker<'_> {
     pub(super) async fn delete(&self) -> Finding {
         let key = self.trial.key("delete/object");
         self.trial.put(&key, self.trial.content("delete")).await?;
-        self.trial.store().objects.delete(&key).await.map_err(|error| failed("a delete", &error))?;
+        self.trial.store().objects.delete(&key).await.map_err(failed("a delete"))?;
         if !self.trial.is_absent(&key).await? {
             return Err("a deleted object can still be read".to_owned());
         }
@@ -115,7 +115,7 @@ impl Checker<'_> {
         self.trial.put(&key, self.trial.content("clock")).await?;
         let after = Utc::now();
         let object = self.trial.store().objects.head(&key).await;
-        let object = object.map_err(|error| failed("a look at an object's metadata", &error))?;
+        let object = object.map_err(failed("a look at an object's metadata"))?;
         let skew = skew(object.last_modified, before, after);
         self.skew = Some(skew);
         let seconds = skew.num_milliseconds().abs() as f64 / 1000.0;
