@@ -62,7 +62,7 @@ step "Azurite, for stores on Azure"
 need_node
 mkdir -p target/azurite
 cp tests/azurite/package.json tests/azurite/package-lock.json target/azurite/
-npm ci --prefix target/azurite --ignore-scripts --no-audit --no-fund --silent
+npm ci --prefix target/azurite --ignore-scripts --no-audit --no-fund --loglevel error
 took "$at"
 
 wait "$images" || { tail -n 40 "$image_log" >&2; die "the container images could not be built"; }

@@ -104,14 +104,7 @@ pub fn advice_on(text: &str) -> Option<String> {
         } else if says(&["URL scheme is not allowed", "HTTP error: builder error"]) {
             "the endpoint is http://, which the environment forbids: unset AWS_ALLOW_HTTP, AZURE_ALLOW_HTTP or GOOGLE_ALLOW_HTTP, or set it to true"
             .to_owned()
-        } else if says(&[
-            "HTTP error: error sending request",
-            "HttpError",
-            "Connect",
-            "dns error",
-            "Connection refused",
-            "timed out",
-        ]) {
+        } else if says(&["HTTP error: "]) {
             format!(
                 "nothing answers there as an object store does: check the network, and --store-endpoint or {}",
                 provider.endpoint
