@@ -57,6 +57,14 @@ python3 -m venv --clear target/clients-venv
 target/clients-venv/bin/pip install --quiet --requirement tests/clients/requirements.txt
 took "$at"
 
+at=$SECONDS
+step "Azurite, for stores on Azure"
+need_node
+mkdir -p target/azurite
+cp tests/azurite/package.json tests/azurite/package-lock.json target/azurite/
+npm ci --prefix target/azurite --ignore-scripts --no-audit --no-fund --loglevel error
+took "$at"
+
 wait "$images" || { tail -n 40 "$image_log" >&2; die "the container images could not be built"; }
 at=$SECONDS
 step "tests"

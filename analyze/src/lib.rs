@@ -27,4 +27,5 @@ pub mod serve;
 pub mod session;
 pub mod stats;
 pub mod tables;
+mod trial;
 pub mod views;

@@ -27,7 +27,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use wsp_schemas::store::{Missing, Store};
+use wsp_schemas::store::{Access, Missing, Store};
 
 pub use failure::Failure;
 pub use output::Format;
@@ -87,14 +87,26 @@ struct StoreArgs {
     /// Folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
     #[arg(long, env = "WSP_STORE", value_name = "URL")]
     store: String,
+    #[command(flatten)]
+    access: Access,
 }
 
 impl StoreArgs {
     /// A store to read: it must be there.
     fn open(&self) -> Result<Store, Failure> {
-        crate::tables::prepare();
-        Ok(wsp_schemas::store::open(&self.store, Missing::Refuse)?)
+        open(&self.store, &self.access)
     }
+
+    /// A store to write to: a folder is made.
+    fn create(&self) -> Result<Store, Failure> {
+        Ok(self.access.open(&self.store, Missing::Create)?)
+    }
+}
+
+/// A store to read, where a command can do without one, or names it in another way.
+fn open(store: &str, access: &Access) -> Result<Store, Failure> {
+    crate::tables::prepare();
+    Ok(access.open(store, Missing::Refuse)?)
 }
 
 /// What reads many snapshots at once.
