@@ -108,10 +108,21 @@ def sqlalchemy_reflects():
         ("members", "BYTEA"),
     ]:
         same((name, columns.get(name)), (name, kind))
-    nodes = sqlalchemy.Table("nodes", sqlalchemy.MetaData(), autoload_with=engine)
+    # Views have no keys, and everything that a tool asks about them is answered.
+    same(inspector.get_pk_constraint("nodes")["constrained_columns"], [])
+    for none in ("foreign_keys", "indexes", "unique_constraints", "check_constraints"):
+        same((none, getattr(inspector, f"get_{none}")("nodes")), (none, []))
+    same(inspector.get_enums(), [])
+    everything = sqlalchemy.MetaData()
+    everything.reflect(engine, views=True)
+    same(wanted - set(everything.tables), set())
+    nodes = everything.tables["nodes"]
     with engine.connect() as connection:
         count = connection.execute(sqlalchemy.select(sqlalchemy.func.count()).select_from(nodes)).scalar()
         same(count, COUNT)
+        # LIKE with an escape character of its own.
+        query = sqlalchemy.select(sqlalchemy.func.count()).where(nodes.c.image.startswith("localhost/", autoescape=True))
+        same(connection.execute(query).scalar(), COUNT)
         query = sqlalchemy.select(nodes.c.kind, sqlalchemy.func.count()).group_by(nodes.c.kind)
         same(sum(count for _, count in connection.execute(query)), COUNT)
 

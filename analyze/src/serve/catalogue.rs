@@ -327,12 +327,17 @@ fn parameters(below: &impl Visit) -> Vec<Expr> {
     let mut all = Parameters(Vec::new());
     let _: ControlFlow<()> = below.visit(&mut all);
     let is_cast = |expr: &Expr| matches!(expr, Expr::Cast { expr, .. } if is_parameter(expr));
-    let mut found: Vec<Expr> = all.0.iter().filter(|expr| is_cast(expr)).cloned().collect();
+    let mut found: Vec<Expr> = Vec::new();
+    for cast in all.0.iter().filter(|expr| is_cast(expr)) {
+        if !found.contains(cast) {
+            found.push(cast.clone());
+        }
+    }
     let in_cast = |parameter: &Expr, found: &[Expr]| {
         found.iter().any(|cast| matches!(cast, Expr::Cast { expr, .. } if expr.as_ref() == parameter))
     };
     for bare in all.0.into_iter().filter(|expr| is_parameter(expr)) {
-        if !in_cast(&bare, &found) {
+        if !in_cast(&bare, &found) && !found.contains(&bare) {
             found.push(bare);
         }
     }

@@ -72,7 +72,7 @@ fn of_engine(found: &DataFusionError) -> PgWireError {
     }
     let (code, hint) = code(found);
     let mut message = for_display(&found.strip_backtrace()).into_owned();
-    if matches!(found, DataFusionError::ResourcesExhausted(_)) {
+    if is_exhausted(found) {
         tracing::debug!("{message}");
         message = "out of memory: the statements of all clients hold what they may".to_owned();
     }
@@ -85,9 +85,20 @@ fn of_engine(found: &DataFusionError) -> PgWireError {
     info("ERROR", code, message, hint)
 }
 
+/// Whether what the statements may use is used up: memory, or disk. The writers of spilled rows know no error for the second.
+fn is_exhausted(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::ResourcesExhausted(_) => true,
+        DataFusionError::ArrowError(arrow, _) => {
+            matches!(&**arrow, ArrowError::IoError(text, _) if text.contains("max_temp_directory_size"))
+        }
+        _ => false,
+    }
+}
+
 fn code(error: &DataFusionError) -> (&'static str, Option<String>) {
     match error {
-        DataFusionError::ResourcesExhausted(_) => (
+        error if is_exhausted(error) => (
             "53200",
             Some("ask for less at once, or give the server more memory (--memory, --spill)".to_owned()),
         ),
@@ -110,6 +121,7 @@ fn code(error: &DataFusionError) -> (&'static str, Option<String>) {
             ArrowError::DivideByZero => ("22012", None),
             ArrowError::CastError(_) | ArrowError::ParseError(_) => ("22P02", None),
             ArrowError::ArithmeticOverflow(_) => ("22003", None),
+            ArrowError::IoError(..) => ("58030", None),
             _ => ("22000", None),
         },
         DataFusionError::Execution(_) => ("22000", None),
