@@ -215,7 +215,7 @@ fn hung_up(socket: &TcpStream) -> impl Future<Output = ()> + use<> {
                 Ok(ready) if ready.is_read_closed() => return,
                 // Somebody else reads what came: waits for what comes next.
                 Ok(_) => {
-                    drop(watched.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into())))
+                    drop(watched.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into())));
                 }
                 Err(_) => return,
             }

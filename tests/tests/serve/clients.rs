@@ -43,8 +43,7 @@ fn psql(server: &Server, arguments: &[&str]) -> program::Ended {
 fn counted(store: &tempfile::TempDir) -> i64 {
     let folder = store.path().to_str().unwrap();
     let csv =
-        program::run("wsp", &["sql", "SELECT count(*) FROM nodes", "--store", folder, "--format", "csv"])
-            .ok();
+        program::run("wsp", ["sql", "SELECT count(*) FROM nodes", "--store", folder, "--format", "csv"]).ok();
     csv.lines().nth(1).unwrap().parse().unwrap()
 }
 
@@ -68,7 +67,7 @@ fn psql_describes_and_answers() {
         "SELECT image, status, snapshot_count, commonality, tag_reused FROM profiles ORDER BY image LIMIT 3";
     let csv = psql(&server, &["--csv", "-c", query]).ok();
     let ours =
-        program::run("wsp", &["sql", query, "--store", store.path().to_str().unwrap(), "--format", "csv"])
+        program::run("wsp", ["sql", query, "--store", store.path().to_str().unwrap(), "--format", "csv"])
             .ok();
     let booleans = |text: &str| text.replace(",true", ",t").replace(",false", ",f");
     assert_eq!(booleans(&csv), booleans(&ours));
@@ -160,7 +159,7 @@ async fn newer_tables_are_seen_but_not_within_a_transaction() {
     let transaction = within.transaction().await.unwrap();
     let before: i64 = transaction.query_one(count, &[]).await.unwrap().get(0);
     // The recordings are older than a profile learns for.
-    let merged = program::run("wsp", &["merge", "--as-of", "2100-01-01", "--store", folder]);
+    let merged = program::run("wsp", ["merge", "--as-of", "2100-01-01", "--store", folder]);
     assert_eq!(merged.code, 0, "{}", merged.stderr);
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     let after: i64 = outside.query_one(count, &[]).await.unwrap().get(0);

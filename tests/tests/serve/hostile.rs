@@ -186,7 +186,7 @@ async fn no_statement_writes_reads_elsewhere_or_takes_the_machine() {
                 Harmless => assert_ne!(got, "XX000", "{way}: {shown}"),
             }
         }
-        eprintln!("{shown}: {:?}", began.elapsed());
+        println!("{shown}: {:?}", began.elapsed());
         assert!(memory(&server) < 2 << 30, "{shown}: {} bytes", memory(&server));
     }
     server.goes_on().await;
@@ -210,7 +210,7 @@ fn the_command_line_only_reads_too() {
             continue;
         }
         let sql = sql.replace("{folder}", &folder);
-        let ended = program::run("wsp", &["sql", &sql, "--store", &folder]);
+        let ended = program::run("wsp", ["sql", &sql, "--store", &folder]);
         assert_eq!(ended.code, 1, "{sql}: {} {}", ended.stdout, ended.stderr);
     }
     assert_eq!(objects(store.path()), before, "the store is as it was");

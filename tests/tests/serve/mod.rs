@@ -17,7 +17,7 @@ use wsp_tests::program;
 /// A store as `wsp demo` makes it.
 fn demo() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let made = program::run("wsp", &["demo", "--dir", folder.path().to_str().unwrap()]);
+    let made = program::run("wsp", ["demo", "--dir", folder.path().to_str().unwrap()]);
     assert_eq!(made.code, 0, "{}", made.stderr);
     folder
 }
@@ -87,7 +87,7 @@ fn code<T>(result: Result<T, tokio_postgres::Error>) -> String {
     match result {
         Ok(_) => "none".to_owned(),
         Err(error) => {
-            eprintln!("{error:?}");
+            println!("{error:?}");
             error.code().map_or_else(|| format!("{error:?}"), |code| code.code().to_owned())
         }
     }
