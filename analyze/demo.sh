@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main job in one command: sets up, builds `wsp` and runs its demo on bundled recordings of real containers.
-# Usage: analyze/demo.sh [--dir FOLDER]
+# Usage: analyze/demo.sh [--dir FOLDER | --store URL]
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=tests/setup.sh

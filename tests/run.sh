@@ -12,7 +12,7 @@ took() { printf '    (%s s)\n' "$((SECONDS - $1))" >&2; }
 
 ((EUID == 0)) || die "these tests load eBPF programs and start containers: run them as root"
 need_packages clang llvm libbpf-dev podman runc containerd mmdebstrap strace shellcheck jq git python3 python3-pip python3-venv \
-    qemu-system-x86 cpio xz-utils binutils faketime
+    qemu-system-x86 cpio xz-utils binutils faketime postgresql-client openssl
 need_rust "$root"
 need_lints
 need_rust_tool cargo-nextest
@@ -49,6 +49,20 @@ took "$at"
 at=$SECONDS
 step "notebooks, and the package that they use"
 notebooks/run.sh
+took "$at"
+
+at=$SECONDS
+step "clients of the server"
+python3 -m venv --clear target/clients-venv
+target/clients-venv/bin/pip install --quiet --requirement tests/clients/requirements.txt
+took "$at"
+
+at=$SECONDS
+step "Azurite, for stores on Azure"
+need_node
+mkdir -p target/azurite
+cp tests/azurite/package.json tests/azurite/package-lock.json target/azurite/
+npm ci --prefix target/azurite --ignore-scripts --no-audit --no-fund --loglevel error
 took "$at"
 
 wait "$images" || { tail -n 40 "$image_log" >&2; die "the container images could not be built"; }

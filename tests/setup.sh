@@ -66,6 +66,12 @@ need_rust_tool() {
     cargo install --quiet --locked --debug --root "$cache" "$name"
 }
 
+# need_node: `node` and `npm`, from wherever they are, or from Debian.
+need_node() {
+    command -v node >/dev/null && command -v npm >/dev/null && return 0
+    need_packages nodejs npm
+}
+
 # need_lints: `cargo fmt` and `cargo clippy`.
 need_lints() {
     cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return 0

@@ -9,6 +9,7 @@
 //! - [`rules`]: what is worth an alert
 //! - [`stats`]: the statistics of commonality
 //! - [`overlay`]: a store over another one that keeps what is written in memory
+#![cfg_attr(feature = "serve", doc = "- [`serve`]: the views over the PostgreSQL wire protocol")]
 //! - [`cli`]: the program
 
 pub mod behaviour;
@@ -21,7 +22,10 @@ pub mod overlay;
 pub mod predicate;
 mod rows;
 pub mod rules;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod session;
 pub mod stats;
 pub mod tables;
+mod trial;
 pub mod views;

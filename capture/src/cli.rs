@@ -127,7 +127,8 @@ fn profiles(args: &RunArgs, metrics: &crate::metrics::Metrics) -> Result<crate::
     let location = args.profiles.as_deref().filter(|location| !location.is_empty());
     let Some(location) = location else { return Ok(Profiles::none()) };
     let period = args.interval.min(PROFILES_PERIOD);
-    Ok(Profiles::follow(Table::open(location)?, period, metrics.clone()))
+    let access = args.record.access.beside(&args.record.store, location);
+    Ok(Profiles::follow(Table::open(location, access)?, period, metrics.clone()))
 }
 
 #[cfg(all(feature = "ebpf", not(feature = "profiles")))]
@@ -154,7 +155,7 @@ fn probe(args: &ProbeArgs) -> ProbeOptions {
 
 /// Opens the store and has it answer, before anything is recorded for it.
 async fn open_store(args: &RecordArgs) -> Result<Sink, Error> {
-    let sink = Sink::open(&args.store)?;
+    let sink = args.open()?;
     sink.check().await?;
     Ok(sink)
 }
@@ -228,7 +229,7 @@ async fn run(args: RunArgs) -> Result<Exit, Error> {
 
     crate::probe::check_capabilities().map_err(session::SourceError::from)?;
     let folder = args.spool.clone().unwrap_or_else(spool_folder);
-    let sink = Sink::open(&args.record.store)?;
+    let sink = args.record.open()?;
     // A daemon that is restarted while the store is away must record all the same.
     if let Err(error) = sink.check().await {
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
@@ -366,7 +367,7 @@ async fn doctor(args: args::DoctorArgs) -> Result<Exit, Error> {
     report.checks.push(doctor::clock());
     report.checks.push(doctor::spool(&args.spool.unwrap_or_else(spool_folder)));
     if let Some(url) = &args.store {
-        report.checks.push(doctor::store(url).await);
+        report.checks.push(doctor::store(url, &args.access).await);
     }
     report.checks.push(names(args.runtime).await);
     let text = if args.json {

@@ -183,7 +183,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let away = folder.path().join("store");
         let metrics = Metrics::default();
-        let table = Table::open(away.to_str().unwrap()).unwrap();
+        let table = Table::open(away.to_str().unwrap(), wsp_schemas::store::Access::default()).unwrap();
         let mut profiles = Profiles::follow(table, Duration::from_millis(20), metrics.clone());
         profiles.asked().await;
         assert!(profiles.stable().is_empty());

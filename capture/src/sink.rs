@@ -107,7 +107,7 @@ pub enum SinkError {
 impl Sink {
     /// Opens the store at a URL.
     pub fn open(location: &str) -> Result<Self, SinkError> {
-        Ok(Self { store: store::open(location, Missing::Create)?, waits: &RETRIES })
+        Ok(store::open(location, Missing::Create)?.into())
     }
 
     /// The store's URL.
@@ -128,9 +128,13 @@ impl Sink {
                 source: Box::new(ObjectError::Generic { store: "folder", source: Box::new(error) }),
             });
         }
-        match self.store.objects.head(&Key::from(wsp_schemas::keys::PROBE)).await {
-            Ok(_) | Err(ObjectError::NotFound { .. }) => Ok(()),
-            Err(error @ (ObjectError::PermissionDenied { .. } | ObjectError::Unauthenticated { .. })) => {
+        // A HEAD would have no body that tells an object that is not there from a bucket that is not.
+        match self.store.objects.get(&Key::from(wsp_schemas::keys::PROBE)).await {
+            Ok(_) => Ok(()),
+            Err(error @ ObjectError::NotFound { .. }) if !store::is_bucket_missing(&error) => Ok(()),
+            Err(error @ (ObjectError::PermissionDenied { .. } | ObjectError::Unauthenticated { .. }))
+                if !store::are_credentials_wrong(&error) =>
+            {
                 tracing::warn!(store = %self.store, %error, "the store does not let its objects be looked up");
                 Ok(())
             }
@@ -177,6 +181,12 @@ impl Sink {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+impl From<Store> for Sink {
+    fn from(store: Store) -> Self {
+        Self { store, waits: &RETRIES }
     }
 }
 

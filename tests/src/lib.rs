@@ -1,6 +1,7 @@
-//! What the end-to-end tests share: running the programs, a real S3 server, real containers and pods, other kernels, strace as ground
+//! What the end-to-end tests share: running the programs, a real S3 server, Azurite, real containers and pods, other kernels, strace as ground
 //! truth, a store that fails on request, and what merges must make of it.
 
+pub mod azurite;
 pub mod cri;
 pub mod delta;
 pub mod faulty;

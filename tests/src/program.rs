@@ -101,6 +101,14 @@ pub fn finish(command: &mut Command) -> Ended {
     }
 }
 
+/// Sets variables for this process, as a program that opens a store finds them.
+pub fn enter<'a>(variables: impl IntoIterator<Item = (&'a str, String)>) {
+    for (name, value) in variables {
+        // SAFETY: nextest runs each test in a process of its own, and its other threads read no environment yet.
+        unsafe { std::env::set_var(name, value) };
+    }
+}
+
 /// Runs `wsp`.
 ///
 /// # Panics

@@ -12,6 +12,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
+use s3s::host::{S3Host, VirtualHost};
 use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -28,6 +29,21 @@ pub enum Gate {
     Open,
     /// The condition is not read at all, as by servers that do not know it.
     IgnoresConditions,
+}
+
+/// Buckets are hosts below this one; by any other name they stand in the path.
+const DOMAIN: &str = "s3.example.com";
+
+struct Hosts;
+
+impl S3Host for Hosts {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> s3s::S3Result<VirtualHost<'a>> {
+        let bucket = host.strip_suffix(DOMAIN).and_then(|below| below.strip_suffix('.'));
+        Ok(match bucket {
+            Some(bucket) => VirtualHost::new(DOMAIN).with_bucket(bucket),
+            None => VirtualHost::new(host),
+        })
+    }
 }
 
 /// A running server; it ends with its runtime.
@@ -57,6 +73,7 @@ impl S3Server {
             s3s_fs::FileSystem::new(folder).map_err(|error| std::io::Error::other(format!("{error:?}")))?;
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        builder.set_host(Hosts);
         let service = builder.build();
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -96,13 +113,12 @@ impl S3Server {
     }
 
     /// The environment by which our programs reach it.
-    pub fn environment(&self) -> [(&'static str, String); 5] {
+    pub fn environment(&self) -> [(&'static str, String); 4] {
         [
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
             ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
             ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_ALLOW_HTTP", "true".to_owned()),
         ]
     }
 

@@ -91,8 +91,8 @@ fn images_and_queries_that_are_wrong() {
         &["no revision 7"],
     );
     fails(&wsp(["sql", "select nope from nodes", "--store", &dir]), 1, &["nope"]);
-    fails(&wsp(["sql", "drop view nodes", "--store", &dir]), 1, &["DDL"]);
-    fails(&wsp(["sql", "copy nodes to '/tmp/x.csv'", "--store", &dir]), 1, &["DML"]);
+    fails(&wsp(["sql", "drop view nodes", "--store", &dir]), 1, &["DROP VIEW is not allowed"]);
+    fails(&wsp(["sql", "copy nodes to '/tmp/x.csv'", "--store", &dir]), 1, &["COPY is not allowed"]);
     fails(&wsp(["sql", "-f", "/no/such.sql", "--store", &dir]), 1, &["/no/such.sql"]);
     fails(&wsp(["merge", "--learning-time", "two days", "--store", &dir]), 2, &["as in 48h"]);
     fails(&wsp(["show", "a:1", "--min-commonality", "nan", "--store", &dir]), 2, &["from 0 to 1"]);

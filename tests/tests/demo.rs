@@ -44,7 +44,7 @@ fn the_demo_keeps_out_of_other_stores() {
 }
 
 /// Splits a command line that quotes with double quotes only.
-fn split(line: &str) -> Vec<String> {
+pub(crate) fn split(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (at, part) in line.split('"').enumerate() {
         if at % 2 == 1 {

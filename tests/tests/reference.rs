@@ -52,10 +52,11 @@ fn is_run(command: &Command) -> bool {
     !usage.ends_with("<COMMAND>")
 }
 
-/// The first column of the README's table of commands.
-fn map_of_commands() -> Vec<String> {
+/// The first column of the table of a section of the README.
+fn first_column(title: &str) -> Vec<String> {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let section = readme.split("\n## ").find(|section| section.starts_with("Commands\n")).unwrap();
+    let title = format!("{title}\n");
+    let section = readme.split("\n## ").find(|section| section.starts_with(&title)).unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
     let names = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2));
     names.map(str::to_owned).collect()
@@ -63,7 +64,7 @@ fn map_of_commands() -> Vec<String> {
 
 #[test]
 fn the_readme_has_every_command_and_no_other() {
-    let map = map_of_commands();
+    let map = first_column("Commands");
     let wsp: BTreeSet<String> =
         commands("wsp").iter().filter(|one| is_run(one)).map(|one| one.path.clone()).collect();
     assert!(wsp.len() > 8, "{wsp:?}");
@@ -80,6 +81,18 @@ fn the_readme_has_every_command_and_no_other() {
     assert!(missing.is_empty(), "the README's map of commands does not have {missing:?}");
     let unknown: Vec<_> = map.difference(&all).collect();
     assert!(unknown.is_empty(), "the README's map of commands has {unknown:?}, which no program knows");
+}
+
+#[test]
+fn the_readme_has_every_view_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let _ = run("wsp", ["demo", "--dir", dir]).ok();
+    let query = "select distinct view from docs where view not like 'raw.%'";
+    let views = run("wsp", ["sql", query, "--store", dir, "--format", "csv"]).ok();
+    let views: BTreeSet<&str> = views.lines().skip(1).collect();
+    let map = first_column("Tables");
+    assert_eq!(map.iter().map(String::as_str).collect::<BTreeSet<_>>(), views);
 }
 
 fn tests_below(folder: &Path, text: &mut String) {

@@ -1,12 +1,11 @@
 use std::collections::HashSet;
-use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use wsp_schemas::image::Workload;
 use wsp_schemas::keys::{self, SnapshotKey};
-use wsp_schemas::store::{self, Missing, Store};
+use wsp_schemas::store::{Access, Addressing, Missing, Store};
 use wsp_schemas::tables::PROFILE_SNAPSHOTS;
 use wsp_schemas::text::for_display;
 
@@ -22,7 +21,32 @@ use crate::views;
 pub(super) struct Args {
     /// Folder that becomes the store
     #[arg(long, value_name = "FOLDER", default_value = "wsp-demo")]
-    dir: PathBuf,
+    dir: String,
+    /// The store instead of a folder: file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    // Not from the environment: what stands there is a store that is in use.
+    #[arg(long, value_name = "URL", conflicts_with = "dir")]
+    store: Option<String>,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// The store as an argument of the commands that are shown.
+fn shown(place: &str, access: &Access) -> String {
+    let mut text = format!("--store {place}");
+    let addressing = access.addressing.map(|style| match style {
+        Addressing::Path => "path",
+        Addressing::Virtual => "virtual",
+    });
+    for (option, value) in [
+        ("--store-endpoint", access.endpoint.as_deref()),
+        ("--store-region", access.region.as_deref()),
+        ("--store-addressing", addressing),
+    ] {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            text += &format!(" {option} {value}");
+        }
+    }
+    text
 }
 
 const IMAGE: &str = "localhost/demo/web:1.22";
@@ -44,18 +68,19 @@ async fn stranger(store: &Store) -> Result<Option<String>, Failure> {
 }
 
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
-    let folder = args.dir.display().to_string();
-    let store = store::open(&folder, Missing::Create)?;
+    let place = args.store.unwrap_or(args.dir);
+    let store = args.access.open(&place, Missing::Create)?;
+    let at = shown(&place, &args.access);
     if let Some(other) = stranger(&store).await? {
         return Err(Failure::new(format!(
             "{store} has `{}`, which is none of the demo's: its profiles would be merged, too",
             for_display(&other)
         ))
-        .hint("name a folder that is new, or one of an earlier demo, with --dir"));
+        .hint("name one that is new, or one of an earlier demo, with --dir or --store"));
     }
     let copied = wsp_datasets::recordings::copy_to(&store).await.map_err(Failure::new)?;
     say(&format!(
-        "# The store {store} has {} recorded snapshots of real containers\n\n$ wsp merge --store {folder}",
+        "# The store {store} has {} recorded snapshots of real containers\n\n$ wsp merge {at}",
         copied.written + copied.present
     ))?;
     let bar = Bar::new();
@@ -68,25 +93,25 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     say(&merge::text(&report, false))?;
 
     let context = views::open(&store).await?;
-    say(&format!("\n$ wsp profiles --store {folder}"))?;
+    say(&format!("\n$ wsp profiles {at}"))?;
     profiles::list(&context, Format::Table).await?;
 
-    say(&format!("\n$ wsp show {IMAGE} --store {folder} --limit 8"))?;
+    say(&format!("\n$ wsp show {IMAGE} {at} --limit 8"))?;
     let workload = Workload::parse(IMAGE).map_err(Failure::new)?;
     show::profile(&context, &workload, None, &Limits { min_commonality: 0.0, facts: 8 }, Format::Table)
         .await?;
 
-    say(&format!("\n$ wsp sql \"{QUERY}\" --store {folder}"))?;
+    say(&format!("\n$ wsp sql \"{QUERY}\" {at}"))?;
     sql::answer(&context, QUERY, Format::Table).await?;
 
     say(&format!(
-        "\n# The store is the folder {folder}. Next:\n\
-         #   wsp show localhost/demo/db:15 --store {folder}\n\
-         #   wsp sql \"select exe, path, commonality from nodes where kind = 'file' and rare\" --store {folder}\n\
-         #   wsp sql \"describe nodes\" --store {folder}\n\
+        "\n# The store is {place}. Next:\n\
+         #   wsp show localhost/demo/db:15 {at}\n\
+         #   wsp sql \"select exe, path, commonality from nodes where kind = 'file' and rare\" {at}\n\
+         #   wsp sql \"describe nodes\" {at}\n\
          # Record your own containers (as root, on Linux 6.1 or later):\n\
          #   wsp-capture doctor\n\
-         #   wsp-capture run --interval 5m --store {folder}"
+         #   wsp-capture run --interval 5m {at}"
     ))?;
     let whole = report.quarantined.is_empty() && report.unavailable.is_empty();
     Ok(if whole { Ending::Done } else { Ending::Partial })

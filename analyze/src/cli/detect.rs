@@ -75,7 +75,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
         rescan: args.rescan,
         dry_run: args.dry_run,
         concurrency: args.workers.concurrency(),
-        resources: Resources { partitions: args.workers.partitions(), memory: None },
+        resources: Resources { partitions: args.workers.partitions(), memory: None, spill: None },
         ..Options::default()
     };
     let bar = Bar::new();

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use datafusion::error::DataFusionError;
-use wsp_schemas::store::{Store, StoreError};
+use wsp_schemas::store::{Store, StoreError, advice};
 use wsp_schemas::text::for_display;
 
 use crate::jobs::backtest::BacktestError;
@@ -14,6 +14,7 @@ use crate::jobs::merge::MergeError;
 use crate::rules::LoadError;
 use crate::tables::TableError;
 use crate::views::QueryError;
+use crate::views::guard::Refused;
 
 /// A command that did not do its work.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Failure {
     code: u8,
 }
 
+/// The hint where nothing better is known of an error of a store.
+const CHECK: &str = "check the URL, the network and the credentials";
 const FAILED: u8 = 1;
 const OUR_BUG: u8 = 70;
 
@@ -80,7 +83,9 @@ impl Failure {
             }
             source = cause.source();
         }
-        for hint in &self.hints {
+        let advice = advice(&*self.error);
+        let hints = self.hints.iter().filter(|hint| advice.is_none() || *hint != CHECK);
+        for hint in advice.iter().chain(hints) {
             text += &format!("hint: {hint}\n");
         }
         if self.code == OUR_BUG {
@@ -147,8 +152,12 @@ fn table_hint(error: &TableError) -> Option<String> {
             "check the store; the same command again finds out what was done, and goes on from there"
                 .to_owned(),
         ),
-        TableError::Delta { .. } | TableError::Write { .. } => {
-            Some("check the URL, the network and the credentials".to_owned())
+        TableError::Dishonest { store, .. } => Some(format!(
+            "two merges at the same time would both commit there, and profiles would lose snapshots without a word: take a store with \
+             conditional writes (`If-None-Match: *`); `wsp store check {store}` says what else is wrong"
+        )),
+        TableError::Delta { .. } | TableError::Write { .. } | TableError::Untried { .. } => {
+            Some(CHECK.to_owned())
         }
         TableError::File { .. } | TableError::Malformed { .. } => None,
     }
@@ -158,9 +167,7 @@ impl From<MergeError> for Failure {
     fn from(error: MergeError) -> Self {
         match error {
             MergeError::Table(error) => error.into(),
-            error @ MergeError::List { .. } => {
-                Self::new(error).hint("check the URL, the network and the credentials; nothing was changed")
-            }
+            error @ MergeError::List { .. } => Self::new(error).hint(CHECK).hint("nothing was changed"),
             MergeError::Engine(error) if is_exhausted(&error) => {
                 Self::new(error.strip_backtrace()).hint("give it more --memory; nothing is lost or half done")
             }
@@ -176,9 +183,7 @@ impl From<DetectError> for Failure {
     fn from(error: DetectError) -> Self {
         match error {
             DetectError::Table(error) => error.into(),
-            error @ DetectError::List { .. } => {
-                Self::new(error).hint("check the URL, the network and the credentials")
-            }
+            error @ DetectError::List { .. } => Self::new(error).hint(CHECK),
             error @ DetectError::Rows(_) => Self { code: OUR_BUG, ..Self::new(error) },
             error @ DetectError::Engine(_) => Self::new(error),
         }
@@ -190,7 +195,7 @@ impl From<LoadError> for Failure {
         let is_store = matches!(error, LoadError::Store { .. });
         let failure = Self::new(error);
         if is_store {
-            failure.hint("check the URL, the network and the credentials")
+            failure.hint(CHECK)
         } else {
             failure.hint("`wsp rules check FILE…` says what is wrong with rule files; without all rules nothing is judged")
         }
@@ -209,9 +214,7 @@ impl From<BacktestError> for Failure {
             error @ BacktestError::NoSnapshots { .. } => {
                 Self::new(error).hint("is this the store that wsp-capture writes to?")
             }
-            error @ BacktestError::Store { .. } => {
-                Self::new(error).hint("check the URL, the network and the credentials")
-            }
+            error @ BacktestError::Store { .. } => Self::new(error).hint(CHECK),
             error @ BacktestError::Members { .. } => Self { code: OUR_BUG, ..Self::new(error) },
             error @ BacktestError::Unknown { .. } => Self::new(error),
         }
@@ -227,12 +230,40 @@ impl From<QueryError> for Failure {
     }
 }
 
+#[cfg(feature = "serve")]
+impl From<crate::serve::ServeError> for Failure {
+    fn from(error: crate::serve::ServeError) -> Self {
+        use crate::serve::ServeError;
+        match error {
+            ServeError::Query(error) => error.into(),
+            error @ ServeError::Listen { .. } => {
+                Self::new(error).hint("another address or port: --listen; port 0 takes a free one")
+            }
+            error @ ServeError::Tls(_) => {
+                Self::new(error).hint("nothing is served without the encryption that was asked for")
+            }
+            error @ ServeError::Password { .. } => {
+                Self::new(error).hint("the first line of --password-file is the password")
+            }
+        }
+    }
+}
+
 impl From<DataFusionError> for Failure {
     fn from(error: DataFusionError) -> Self {
+        // What a statement may not be is no matter of the engine.
+        if let Some(refused) = refused_statement(&error) {
+            return Self::new(refused);
+        }
         let internal = matches!(error.find_root(), DataFusionError::Internal(_));
         let failure = Self::new(error.strip_backtrace());
         if internal { Self { code: OUR_BUG, ..failure } } else { failure }
     }
+}
+
+fn refused_statement(error: &DataFusionError) -> Option<String> {
+    let DataFusionError::External(error) = error.find_root() else { return None };
+    error.downcast_ref::<Refused>().map(ToString::to_string)
 }
 
 impl From<arrow::error::ArrowError> for Failure {

@@ -2,7 +2,6 @@ use std::path::PathBuf;
 
 use chrono::Utc;
 use clap::{Subcommand, ValueEnum};
-use wsp_schemas::store::{self, Missing};
 use wsp_schemas::text::for_display;
 
 use super::output::{print_json, say};
@@ -102,12 +101,12 @@ impl From<ClusterFrom> for import::Cluster {
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     match args.source {
         Source::Kubescape(args) => {
-            let store = store::open(&args.store.store, Missing::Create)?;
+            let store = args.store.create()?;
             let options = Options { cluster: args.cluster_from.into(), ..Options::default() };
             snapshots(&import::kubescape::run(&store, &args.files, &options).await?, args.json)
         }
         Source::Tetragon(TetragonArgs { alerts: args, become_: Become::Snapshots }) => {
-            let store = store::open(&args.store.store, Missing::Create)?;
+            let store = args.store.create()?;
             snapshots(&import::tetragon::run(&store, &args.files, &Options::default()).await?, args.json)
         }
         Source::Tetragon(args) => signals(alerts::Source::Tetragon, args.alerts).await,
@@ -132,7 +131,7 @@ fn snapshots(report: &Report, json: bool) -> Result<Ending, Failure> {
 }
 
 async fn signals(source: alerts::Source, args: AlertArgs) -> Result<Ending, Failure> {
-    let store = store::open(&args.store.store, Missing::Create)?;
+    let store = args.store.create()?;
     let files = args.files;
     // Parsing blocks, and a panic in a parser must not end the program.
     let read = tokio::task::spawn_blocking(move || {

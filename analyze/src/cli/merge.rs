@@ -99,7 +99,11 @@ impl Args {
             look_back: self.look_back,
             rescan: self.rescan,
             dry_run: self.dry_run,
-            resources: Resources { partitions: self.workers.partitions(), memory: Some(self.memory) },
+            resources: Resources {
+                partitions: self.workers.partitions(),
+                memory: Some(self.memory),
+                spill: None,
+            },
             ..Options::default()
         }
     }

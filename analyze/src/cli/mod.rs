@@ -3,6 +3,8 @@
 mod backtest;
 mod compact;
 mod demo;
+#[cfg(test)]
+mod deploy;
 mod detect;
 mod diff;
 mod failure;
@@ -13,6 +15,8 @@ mod profile;
 mod profiles;
 mod progress;
 mod rules;
+#[cfg(feature = "serve")]
+mod serve;
 mod show;
 mod signals;
 mod sql;
@@ -23,7 +27,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use wsp_schemas::store::{Missing, Store};
+use wsp_schemas::store::{Access, Missing, Store};
 
 pub use failure::Failure;
 pub use output::Format;
@@ -68,6 +72,9 @@ enum Command {
     Backtest(backtest::Args),
     /// Query profiles with SQL: views `profiles`, `nodes`, `snapshots`, `signals`, …
     Sql(sql::Args),
+    /// Serve the views to psql, Grafana, DBeaver and whatever speaks the PostgreSQL wire protocol; read-only
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     /// Move old snapshots into the table `activity`, put small table files together, delete what nobody needs
     Compact(compact::Args),
     /// Check a store before it is used, and what is stored afterwards
@@ -80,14 +87,26 @@ struct StoreArgs {
     /// Folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
     #[arg(long, env = "WSP_STORE", value_name = "URL")]
     store: String,
+    #[command(flatten)]
+    access: Access,
 }
 
 impl StoreArgs {
     /// A store to read: it must be there.
     fn open(&self) -> Result<Store, Failure> {
-        crate::tables::prepare();
-        Ok(wsp_schemas::store::open(&self.store, Missing::Refuse)?)
+        open(&self.store, &self.access)
     }
+
+    /// A store to write to: a folder is made.
+    fn create(&self) -> Result<Store, Failure> {
+        Ok(self.access.open(&self.store, Missing::Create)?)
+    }
+}
+
+/// A store to read, where a command can do without one, or names it in another way.
+fn open(store: &str, access: &Access) -> Result<Store, Failure> {
+    crate::tables::prepare();
+    Ok(access.open(store, Missing::Refuse)?)
 }
 
 /// What reads many snapshots at once.
@@ -165,6 +184,8 @@ async fn run(command: Command) -> Result<Ending, Failure> {
         Command::Diff(args) => diff::run(args).await,
         Command::Backtest(args) => backtest::run(args).await,
         Command::Sql(args) => sql::run(args).await,
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args).await,
         Command::Compact(args) => compact::run(args).await,
         Command::Store(args) => store::run(args).await,
     }

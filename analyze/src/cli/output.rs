@@ -76,6 +76,11 @@ pub(super) fn print(schema: &Schema, batches: &[RecordBatch], format: Format) ->
     Ok(())
 }
 
+/// Rows as a table for people.
+pub(super) fn as_table(schema: &Schema, batches: &[RecordBatch]) -> Result<String, Failure> {
+    Ok(table(schema, batches)?.to_string())
+}
+
 /// Standard output, with control characters as visible escapes where it is a terminal.
 struct Printer<W> {
     out: W,

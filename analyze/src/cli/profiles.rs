@@ -3,6 +3,7 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use wsp_schemas::image::Workload;
 use wsp_schemas::keys::show_time;
+use wsp_schemas::store::Access;
 use wsp_schemas::text::for_display;
 
 use super::output::{Format, print, say};
@@ -18,6 +19,8 @@ pub(super) struct Args {
     /// Folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
     #[arg(long, env = "WSP_STORE", value_name = "URL", required = true)]
     store: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// Form of the output
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -53,11 +56,11 @@ const HEADINGS: [(&str, &str); 5] = [
 ];
 
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
-    let Args { command, store, format } = args;
+    let Args { command, store, access, format } = args;
     if let Some(Command::Relearn(args)) = command {
         return relearn(args).await;
     }
-    let store = StoreArgs { store: store.unwrap_or_default() }.open()?;
+    let store = super::open(store.as_deref().unwrap_or_default(), &access)?;
     let context = views::open(&store).await?;
     list(&context, format).await?;
     Ok(Ending::Done)

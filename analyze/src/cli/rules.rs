@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use wsp_schemas::store::Access;
 use wsp_schemas::text::for_display;
 
 use super::detect::RuleArgs;
@@ -33,6 +34,8 @@ struct MaybeStore {
     /// Folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX, whose `rules/` is read, too
     #[arg(long, env = "WSP_STORE", value_name = "URL")]
     store: Option<String>,
+    #[command(flatten)]
+    access: Access,
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,7 +78,7 @@ struct TestArgs {
 impl MaybeStore {
     async fn rules(&self, rules: &RuleArgs) -> Result<Rules, Failure> {
         let store = match &self.store {
-            Some(store) => Some(super::StoreArgs { store: store.clone() }.open()?),
+            Some(store) => Some(super::open(store, &self.access)?),
             None => None,
         };
         rules.load(store.as_ref()).await

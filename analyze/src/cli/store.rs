@@ -1,6 +1,6 @@
 use clap::Subcommand;
 use wsp_schemas::image::Workload;
-use wsp_schemas::store::Store;
+use wsp_schemas::store::{Access, Missing, Store, advice_on};
 use wsp_schemas::text::for_display;
 
 use super::output::{print_json, rows, say};
@@ -32,6 +32,8 @@ struct Target {
     /// The same, as an option
     #[arg(long, env = "WSP_STORE", value_name = "URL")]
     store: Option<String>,
+    #[command(flatten)]
+    access: Access,
 }
 
 impl Target {
@@ -47,7 +49,7 @@ impl Target {
                 return Err(Failure::new("no store was given").hint("name one: a folder or a URL"));
             }
         };
-        Ok(wsp_schemas::store::open(url, wsp_schemas::store::Missing::Refuse)?)
+        Ok(self.access.open(url, Missing::Refuse)?)
     }
 }
 
@@ -154,7 +156,9 @@ fn check_text(report: &check::Report) -> String {
         (None, false) => format!("\nthe check of {name} was stopped"),
         (Some(_), true) => format!("\n\n{name} must not be used as a store"),
         (Some(_), false) => {
-            format!("\n\n{name} cannot be written to: check the URL, the network and the credentials")
+            let advice = failed().find_map(|check| advice_on(&format!("{name}: {}", check.detail)));
+            let advice = advice.as_deref().unwrap_or("check the URL, the network and the credentials");
+            format!("\n\n{name} cannot be written to: {advice}")
         }
     };
     text

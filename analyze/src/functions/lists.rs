@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, ListArray, StringArray};
-use arrow::compute::{like, or, regexp_is_match_scalar};
+use arrow::compute::{cast, like, or, regexp_is_match_scalar};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
@@ -63,7 +63,8 @@ impl ScalarUDFImpl for Any {
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments {
             [DataType::List(element), patterns @ ..]
-                if element.data_type() == &DataType::Utf8 && !patterns.is_empty() =>
+                if matches!(element.data_type(), DataType::Utf8 | DataType::Utf8View)
+                    && !patterns.is_empty() =>
             {
                 Ok(DataType::Boolean)
             }
@@ -79,7 +80,9 @@ impl ScalarUDFImpl for Any {
         let Some(list) = list.as_list_opt::<i32>() else {
             return exec_err!("{} takes a list of texts", self.name());
         };
-        let elements = list.values().as_string::<i32>();
+        // Columns of tables are views.
+        let elements = cast(list.values(), &DataType::Utf8)?;
+        let elements = elements.as_string::<i32>();
         let mut found = BooleanArray::from(vec![false; elements.len()]);
         for pattern in patterns {
             let ColumnarValue::Scalar(
@@ -121,6 +124,8 @@ mod tests {
             ("any_like(['sh -i', 'ls'], '% -i')", "true"),
             ("any_like(['sh -i', 'ls'], 'x', 'l_')", "true"),
             ("any_like(['sh -i', NULL], 'x%')", "false"),
+            ("any_like(arrow_cast(['sh -i', 'ls', NULL], 'List(Utf8View)'), '% -i')", "true"),
+            ("any_match(arrow_cast(['sh -i', 'ls'], 'List(Utf8View)'), '^s$')", "false"),
             ("any_like(arrow_cast([], 'List(Utf8)'), '%')", "false"),
             ("any_like(arrow_cast(NULL, 'List(Utf8)'), '%')", ""),
             ("any_match(['sh -i', 'ls'], '^l.$')", "true"),

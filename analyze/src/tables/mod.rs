@@ -25,7 +25,7 @@ use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore, get
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaTable, DeltaTableError};
-use futures::StreamExt;
+use futures::{FutureExt as _, StreamExt};
 use object_store::ObjectStore as _;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -33,6 +33,8 @@ use wsp_schemas::keys;
 use wsp_schemas::store::Store;
 use wsp_schemas::table::Table;
 use wsp_schemas::tables::{PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES};
+
+use crate::trial::{RequestFailed, TrialError, only_one_creates};
 
 pub use commit::Change;
 pub use file::{DataFile, Selection, decode_rows};
@@ -61,6 +63,27 @@ pub enum TableError {
     NoProfiles {
         /// The store.
         store: String,
+    },
+    /// It lets two writers win, so that commits would be lost.
+    #[error(
+        "{store} cannot be used as a store: of two writers of one object, one must be refused, and there {found}; no table was made"
+    )]
+    Dishonest {
+        /// The store.
+        store: String,
+        /// What was seen.
+        found: String,
+    },
+    /// It could not be tried before it gets its first table.
+    #[error("the store {store} cannot be tried before it gets a table: {request} failed")]
+    Untried {
+        /// The store.
+        store: String,
+        /// As in `a write`.
+        request: &'static str,
+        /// Why.
+        #[source]
+        source: Box<object_store::Error>,
     },
     /// Delta said no.
     #[error("the table `{table}` of {store} cannot be {action}")]
@@ -158,7 +181,8 @@ impl OpenTable {
         }
     }
 
-    /// Opens the newest version of a table, making it where it is missing, with all columns that are declared now.
+    /// Opens the newest version of a table, with all columns that are declared now. Where it is missing it is made, on a store
+    /// that was tried before: later it would be too late, and cost each run.
     pub async fn open_or_create(
         store: &Store,
         declared: &'static Table,
@@ -166,7 +190,10 @@ impl OpenTable {
     ) -> Result<Self, TableError> {
         match Self::open(store, declared, None).await? {
             Some(table) => table.widened().await,
-            None => Self::create(store, declared, buckets).await,
+            None => {
+                try_store(store).await?;
+                Self::create(store, declared, buckets).await
+            }
         }
     }
 
@@ -360,7 +387,11 @@ impl ProfileTables {
         let buckets = ledger.buckets()?;
         let mut others = Vec::with_capacity(2);
         for declared in [&PROFILE_NODES, &PROFILES] {
-            let table = OpenTable::open_or_create(store, declared, buckets).await?;
+            let table = match OpenTable::open(store, declared, None).await? {
+                Some(table) => table.widened().await?,
+                // The store was tried for the ledger.
+                None => OpenTable::create(store, declared, buckets).await?,
+            };
             if table.buckets()? != buckets {
                 return Err(
                     table.malformed(format!("has {} buckets, the ledger {buckets}", table.buckets()?))
@@ -449,13 +480,24 @@ async fn is_made(store: &Store, declared: &Table) -> Result<bool, TableError> {
         .is_some())
 }
 
+/// Tries whether a store keeps the promise that commits rest on.
+async fn try_store(store: &Store) -> Result<(), TableError> {
+    only_one_creates(store).boxed().await.map_err(|error| match error {
+        TrialError::Broken(found) => TableError::Dishonest { store: store.to_string(), found },
+        TrialError::Failed(RequestFailed { what, source }) => {
+            TableError::Untried { store: store.to_string(), request: what, source: Box::new(source) }
+        }
+    })
+}
+
 /// The log store of a table, on our own object store: one way to open stores serves capture, merge and tables.
 fn log_store(store: &Store, declared: &Table) -> Result<LogStoreRef, TableError> {
     let folder = keys::table(declared.name);
     let invalid = |error: url::ParseError| {
         failed(store, declared, "opened", DeltaTableError::InvalidTableLocation(error.to_string()))
     };
-    let location = store.url.join(&format!("{folder}/")).map_err(invalid)?;
+    let (root, url) = store.for_tables();
+    let location = url.join(&format!("{folder}/")).map_err(invalid)?;
     let prefixed = PrefixStore::new(Arc::clone(&store.objects), folder);
-    Ok(default_logstore(Arc::new(prefixed), Arc::clone(&store.root), &location, &StorageConfig::default()))
+    Ok(default_logstore(Arc::new(prefixed), root, &location, &StorageConfig::default()))
 }

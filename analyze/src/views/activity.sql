@@ -47,6 +47,7 @@ SELECT
     content_hash,
     image_name,
     image_tag,
-    workload_key
+    workload_key,
+    bucket
 FROM raw.activity
 WHERE node_id IS NOT NULL

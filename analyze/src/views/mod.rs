@@ -1,20 +1,31 @@
-//! The SQL interface: views over one consistent batch of the tables. Raw tables stand in the schema `raw`.
+//! The SQL interface: views over one consistent batch of the tables. Raw tables stand in the schema `raw`, and what columns mean
+//! in the view `docs`.
 
+mod docs;
+pub mod guard;
+mod one_workload;
+mod rules;
+mod table_functions;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::catalog::{SchemaProvider as _, TableProvider};
+use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::prelude::{SQLOptions, SessionContext};
+use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::sqlparser::ast;
 use wsp_schemas::store::Store;
 use wsp_schemas::table::Table;
 use wsp_schemas::tables::{
     ACTIVITY, DETECTIONS, PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES, SIGNALS, SUPPRESSIONS,
 };
 
-use crate::session;
 use crate::tables::{OpenTable, ProfileTables, TableError};
+use crate::{functions, session};
 
 /// Views by name, with their definitions.
 const VIEWS: [(&str, &str); 6] = [
@@ -39,13 +50,19 @@ pub enum QueryError {
 
 /// A session over the store's profiles, at its newest batch. Later merges do not change what it shows.
 pub async fn open(store: &Store) -> std::result::Result<SessionContext, QueryError> {
+    let context = session::new(&session::Resources::default())?;
+    fill(&context, store).await?;
+    Ok(context)
+}
+
+/// Gives a session the views, as [`open`] does.
+pub async fn fill(context: &SessionContext, store: &Store) -> std::result::Result<(), QueryError> {
     let tables = match ProfileTables::open(store).await {
         Ok(tables) => Some(tables),
         // Signals of other tools may be there before any profile.
         Err(TableError::NoProfiles { .. }) if OpenTable::open(store, &SIGNALS, None).await?.is_some() => None,
         Err(error) => return Err(error.into()),
     };
-    let context = session::new(&session::Resources::default())?;
     let raw = Arc::new(MemorySchemaProvider::new());
     let tables = tables.as_ref();
     for (declared, table) in [
@@ -67,7 +84,15 @@ pub async fn open(store: &Store) -> std::result::Result<SessionContext, QueryErr
         let view = context.sql(definition).await?.into_view();
         context.register_table(name, view)?;
     }
-    Ok(context)
+    table_functions::register(context, tables).await?;
+    context.register_table("rules", Arc::new(rules::RulesTable::of(store)))?;
+    context.register_table("docs", docs::table(context).await?)?;
+    if let Some(tables) = tables {
+        context.add_analyzer_rule(Arc::new(one_workload::OneWorkload { buckets: tables.ledger.buckets()? }));
+    }
+    // Views are planned before: what they do is known to be bounded.
+    functions::bound(context)?;
+    Ok(())
 }
 
 /// A table; until the job that makes it runs, it has no rows.
@@ -86,7 +111,46 @@ pub fn read_only() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
 
-/// Plans a query that may only read.
-pub async fn query(context: &SessionContext, sql: &str) -> Result<datafusion::dataframe::DataFrame> {
-    context.sql_with_options(sql, read_only()).await
+/// What statements may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// Read the views and tables.
+    Read,
+    /// Whatever the engine can.
+    All,
+}
+
+/// The statements of a text.
+pub fn statements(sql: &str) -> Result<VecDeque<Statement>> {
+    guard::check_text(sql).map_err(|refused| DataFusionError::External(Box::new(refused)))?;
+    DFParser::parse_sql(sql)
+}
+
+/// Plans a query that may only read. `DESCRIBE` says what columns mean.
+pub async fn query(context: &SessionContext, sql: &str) -> Result<DataFrame> {
+    let mut statements = statements(sql)?;
+    match (statements.pop_front(), statements.front()) {
+        (Some(statement), None) => run(context, statement, Rights::Read).await,
+        _ => Err(DataFusionError::Plan("give one query at a time".to_owned())),
+    }
+}
+
+/// Plans a statement.
+pub async fn run(context: &SessionContext, mut statement: Statement, rights: Rights) -> Result<DataFrame> {
+    if rights == Rights::Read {
+        guard::check_planned(&statement).map_err(|refused| DataFusionError::External(Box::new(refused)))?;
+    }
+    if let Statement::Statement(one) = &statement
+        && let ast::Statement::ExplainTable { table_name, .. } = one.as_ref()
+    {
+        return docs::describe(context, table_name).await;
+    }
+    if let Statement::Statement(one) = &mut statement {
+        functions::without_escapes(one);
+    }
+    let plan = context.state().statement_to_plan(statement).await?;
+    if rights == Rights::Read {
+        read_only().verify_plan(&plan)?;
+    }
+    context.execute_logical_plan(plan).await
 }

@@ -45,6 +45,7 @@ SELECT
     image_tag,
     revision,
     status,
-    workload_key
+    workload_key,
+    bucket
 FROM raw.profile_nodes
 WHERE collapsed_into IS NULL

@@ -25,6 +25,7 @@ SELECT
     path_rules,
     content_hash,
     workload_key,
+    bucket,
     batch,
     updated_at
 FROM raw.profiles

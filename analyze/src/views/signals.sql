@@ -38,5 +38,6 @@ SELECT
     batch,
     image_name,
     image_tag,
-    workload_key
+    workload_key,
+    bucket
 FROM raw.signals

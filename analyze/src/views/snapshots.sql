@@ -25,6 +25,7 @@ SELECT
     revision,
     batch,
     decided_at,
-    workload_key
+    workload_key,
+    bucket
 FROM raw.profile_snapshots
 WHERE outcome NOT IN ('frozen', 'opened', 'after_freeze')

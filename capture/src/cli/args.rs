@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
+use wsp_schemas::store::{Access, Missing};
 
 use super::duration::{self, Every};
 use crate::recorder::ArgsMode;
+use crate::sink::{Sink, SinkError};
 
 /// Records what containers do, as snapshot files in object storage.
 #[derive(Debug, Parser)]
 #[command(
     name = "wsp-capture",
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but events were lost, 70 a bug of this program.\nCredentials and endpoints of object stores come from the environment, as their own tools read them.\nWSP_LOG=debug shows more."
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but events were lost, 70 a bug of this program.\nCredentials of object stores come from the environment, as their own tools read them.\nWSP_LOG=debug shows more."
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -43,6 +45,8 @@ pub(super) struct RecordArgs {
     /// Where snapshots go: a folder, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
     #[arg(long, value_name = "URL", env = "WSP_STORE")]
     pub(super) store: String,
+    #[command(flatten)]
+    pub(super) access: Access,
     /// Name of this host in the snapshots [default: its own]
     #[arg(long, value_name = "NAME", env = "WSP_HOST")]
     pub(super) host: Option<String>,
@@ -52,6 +56,13 @@ pub(super) struct RecordArgs {
     /// Most nodes of one snapshot: `run` goes on in another one, elsewhere what would be more is counted as lost
     #[arg(long, value_name = "N", env = "WSP_MAX_NODES", default_value_t = 100_000)]
     pub(super) max_nodes: usize,
+}
+
+impl RecordArgs {
+    /// The store to write to: a folder is made.
+    pub(super) fn open(&self) -> Result<Sink, SinkError> {
+        Ok(self.access.open(&self.store, Missing::Create)?.into())
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -145,7 +156,8 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "TIME", env = "WSP_RECAPTURE_WAIT", value_parser = duration::parse)]
     pub(super) recapture_wait: Option<Duration>,
     /// Store whose profiles say which workloads have learned enough, usually the same as --store: their containers come behind all
-    /// others. Read in the background, at least every 30 minutes; while that fails, what is known holds [default: none]
+    /// others. Read in the background, at least every 30 minutes; while that fails, what is known holds. The options of object stores
+    /// hold for it, too, where it is of the same kind [default: none]
     #[arg(long, value_name = "URL", env = "WSP_PROFILES")]
     pub(super) profiles: Option<String>,
     /// After how long without being recorded a container of a stable workload waits like those that learn; until then it has only
@@ -228,6 +240,8 @@ pub(super) struct DoctorArgs {
     /// Also try this store
     #[arg(long, value_name = "URL", env = "WSP_STORE")]
     pub(super) store: Option<String>,
+    #[command(flatten)]
+    pub(super) access: Access,
     /// The spool to try [default: as `run` has it]
     #[arg(long, value_name = "FOLDER", env = "WSP_SPOOL")]
     pub(super) spool: Option<PathBuf>,

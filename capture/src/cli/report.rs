@@ -125,9 +125,7 @@ impl Error {
     fn hint(&self) -> Option<&'static str> {
         match self.sink() {
             Some(SinkError::Unreachable { .. }) => {
-                return Some(
-                    "check the URL, the network, and the provider's environment variables (AWS_ENDPOINT_URL, AWS_REGION, …)",
-                );
+                return Some("check the URL, the network, and the provider's environment variables");
             }
             Some(SinkError::Upload { .. }) => {
                 return Some("copy the file into the store under the same key once it can be reached");
@@ -178,7 +176,10 @@ fn text(error: &Error) -> String {
         last = message;
         cause = error.source();
     }
-    if let Some(hint) = error.hint() {
+    let advice = wsp_schemas::store::advice(error);
+    // What it says of a store that cannot be reached is less than the advice.
+    let is_said = advice.is_some() && matches!(error.sink(), Some(SinkError::Unreachable { .. }));
+    for hint in advice.iter().map(String::as_str).chain(error.hint().filter(|_| !is_said)) {
         let _ = writeln!(text, "Try: {hint}");
     }
     text

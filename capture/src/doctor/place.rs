@@ -7,9 +7,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use chrono::{DateTime, Datelike as _, Utc};
+use wsp_schemas::store::{Access, Missing, advice};
 
 use super::{Check, Status, with_causes};
-use crate::sink::Sink;
+use crate::sink::{Sink, SinkError};
 
 /// Below this, an outage of the store soon loses snapshots.
 const ROOM: u64 = 1 << 30;
@@ -73,17 +74,25 @@ fn free_bytes(folder: &Path) -> io::Result<u64> {
 }
 
 /// Whether the store answers.
-pub async fn store(url: &str) -> Check {
+pub async fn store(url: &str, access: &Access) -> Check {
     let name = "store";
-    let fix = "check the URL, the network, and the provider's environment variables (AWS_ENDPOINT_URL, AWS_REGION, …)".to_owned();
-    let sink = match Sink::open(url) {
-        Ok(sink) => sink,
-        Err(error) => return Check { name, found: with_causes(&error), status: Status::Failed { fix } },
+    let fix = |error: &SinkError| {
+        let usual = || "check the URL, the network, and the provider's environment variables".to_owned();
+        advice(error).unwrap_or_else(usual)
+    };
+    let sink = match access.open(url, Missing::Create) {
+        Ok(store) => Sink::from(store),
+        Err(error) => {
+            let error = error.into();
+            return Check { name, found: with_causes(&error), status: Status::Failed { fix: fix(&error) } };
+        }
     };
     match sink.check().await {
         Ok(()) => Check { name, found: format!("{url} answers"), status: Status::Ok },
         // A daemon starts all the same, and keeps snapshots in the spool.
-        Err(error) => Check { name, found: with_causes(&error), status: Status::Degraded { fix } },
+        Err(error) => {
+            Check { name, found: with_causes(&error), status: Status::Degraded { fix: fix(&error) } }
+        }
     }
 }
 
@@ -114,8 +123,8 @@ mod tests {
     #[tokio::test]
     async fn a_store_answers_or_not() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(store(folder.path().to_str().unwrap()).await.status, Status::Ok);
-        let check = store("ftp://x/y").await;
+        assert_eq!(store(folder.path().to_str().unwrap(), &Access::default()).await.status, Status::Ok);
+        let check = store("ftp://x/y", &Access::default()).await;
         assert!(matches!(check.status, Status::Failed { .. }) && check.found.contains("ftp"), "{check:?}");
     }
 }

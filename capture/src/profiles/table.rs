@@ -17,7 +17,7 @@ use object_store::path::Path;
 use tokio::runtime::Handle;
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::keys;
-use wsp_schemas::store::{self, Missing, Store, StoreError};
+use wsp_schemas::store::{Access, Missing, Store, StoreError};
 use wsp_schemas::tables::PROFILES;
 
 use super::Stable;
@@ -76,6 +76,7 @@ pub enum ProfilesError {
 /// The table `profiles` of a store.
 pub struct Table {
     location: String,
+    access: Access,
     opened: Option<Opened>,
 }
 
@@ -94,8 +95,8 @@ impl fmt::Debug for Table {
 
 impl Table {
     /// The table of the store at a URL. A folder need not be there yet: it is looked for at each reading.
-    pub fn open(location: &str) -> Result<Self, ProfilesError> {
-        let mut table = Self { location: location.to_owned(), opened: None };
+    pub fn open(location: &str, access: Access) -> Result<Self, ProfilesError> {
+        let mut table = Self { location: location.to_owned(), access, opened: None };
         match table.opened() {
             Ok(_) | Err(ProfilesError::Open(StoreError::Folder { .. })) => Ok(table),
             Err(error) => Err(error),
@@ -110,7 +111,7 @@ impl Table {
     fn opened(&mut self) -> Result<&mut Opened, ProfilesError> {
         let opened = match self.opened.take() {
             Some(opened) => opened,
-            None => Opened::at(&self.location)?,
+            None => Opened::at(&self.location, &self.access)?,
         };
         Ok(self.opened.insert(opened))
     }
@@ -124,7 +125,7 @@ impl Table {
             return Ok(None);
         }
         let name = opened.store.to_string();
-        let location = opened.store.url.join(&format!("{}/", keys::table(PROFILES.name)));
+        let location = opened.store.for_tables().1.join(&format!("{}/", keys::table(PROFILES.name)));
         let (engine, store) = (Arc::clone(&opened.engine), name.clone());
         let read = move || {
             let failed = |source| ProfilesError::Delta { store: store.clone(), source: Box::new(source) };
@@ -146,10 +147,10 @@ impl Table {
 }
 
 impl Opened {
-    fn at(location: &str) -> Result<Self, ProfilesError> {
-        let store = store::open(location, Missing::Refuse)?;
+    fn at(location: &str, access: &Access) -> Result<Self, ProfilesError> {
+        let store = access.open(location, Missing::Refuse)?;
         let executor = Arc::new(TokioMultiThreadExecutor::new(Handle::current()));
-        let engine = DefaultEngineBuilder::new(Arc::clone(&store.root)).with_task_executor(executor).build();
+        let engine = DefaultEngineBuilder::new(store.for_tables().0).with_task_executor(executor).build();
         Ok(Self { store, engine: Arc::new(engine), last: None })
     }
 
@@ -267,10 +268,10 @@ mod tests {
     async fn a_store_without_tables_and_one_that_is_away_are_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let location = folder.path().join("later").display().to_string();
-        let mut table = Table::open(&location).unwrap();
+        let mut table = Table::open(&location, Access::default()).unwrap();
         assert!(matches!(table.read().await, Err(ProfilesError::Open(_))));
         std::fs::create_dir(&location).unwrap();
         assert_eq!(table.read().await.unwrap(), None);
-        assert!(Table::open("s3:x").is_err());
+        assert!(Table::open("s3:x", Access::default()).is_err());
     }
 }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use object_store::prefix::PrefixStore;
 use url::Url;
 use wsp_schemas::store::{Missing, Store, open};
 use wsp_tests::delta::Tables;
 use wsp_tests::oracle::{Object, Settings};
-use wsp_tests::s3::S3Server;
+use wsp_tests::s3::Gate;
 
 use super::fleets::{Shot, at};
 use super::{faulty, merge, options, upload};
+use crate::places::Place;
 
 fn settings() -> Settings {
     Settings {
@@ -100,18 +100,15 @@ async fn merges_of_one_folder() {
 #[tokio::test(flavor = "multi_thread")]
 async fn merges_of_one_bucket_on_s3() {
     for merges in [2, 4] {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("bucket")).unwrap();
-        let server = S3Server::start(folder.path()).await.unwrap();
-        let open = || {
-            let mut builder = object_store::aws::AmazonS3Builder::new().with_bucket_name("bucket");
-            for (key, value) in server.environment() {
-                builder = builder.with_config(key.to_ascii_lowercase().parse().unwrap(), value);
-            }
-            let root: Arc<dyn ObjectStore> = Arc::new(builder.build().unwrap());
-            let objects = Arc::new(PrefixStore::new(Arc::clone(&root), "fleet"));
-            Store { objects, root, url: Url::parse("s3://bucket/fleet/").unwrap() }
-        };
-        race(open, merges, 2).await;
+        let place = Place::s3(Gate::Honest).await;
+        race(|| place.open("fleet"), merges, 2).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merges_of_one_container_on_azure() {
+    let place = Place::azure();
+    for merges in [2, 4] {
+        race(|| place.open(&format!("fleet-{merges}")), merges, 2).await;
     }
 }

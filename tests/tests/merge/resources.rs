@@ -50,7 +50,7 @@ fn a_limit_of_memory_changes_no_table() {
     let objects = objects(&fleet);
     let plain = options(&Settings { max_snapshots: 30, ..Settings::DEFAULT }, fleet.spec().start);
     let told = |memory: Option<usize>, partitions: usize| Options {
-        resources: Resources { partitions, memory },
+        resources: Resources { partitions, memory, spill: None },
         ..plain.clone()
     };
     block_on(async {

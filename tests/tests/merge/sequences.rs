@@ -71,7 +71,7 @@ fn batches(first: Settings, rounds: &[Round]) -> Vec<Batch> {
         Batch {
             look_back: round.look_back.map(TimeDelta::hours),
             files_per_batch: round.files_per_batch,
-            resources: Resources { partitions: round.partitions, memory: None },
+            resources: Resources { partitions: round.partitions, memory: None, spill: None },
             relearned: round.relearned.iter().map(|(app, since)| (*app, at(*since))).collect(),
             ..Batch::of(&settings, Vec::new(), at(round.clock))
         }

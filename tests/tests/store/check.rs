@@ -145,7 +145,6 @@ fn the_table_says_what_is_wrong_and_what_it_means() {
     let mut unreachable = command("wsp");
     unreachable.args(["store", "check", "s3://bucket/x"]).envs([
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
-        ("AWS_ALLOW_HTTP", "true"),
         ("AWS_ACCESS_KEY_ID", "a"),
         ("AWS_SECRET_ACCESS_KEY", "b"),
         ("AWS_REGION", "us-east-1"),

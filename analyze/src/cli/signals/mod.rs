@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use datafusion::common::ScalarValue;
 use wsp_schemas::image::Workload;
+use wsp_schemas::store::Access;
 
 use super::output::{Format, print, say};
 use super::{Ending, Failure, StoreArgs, parse_time};
@@ -25,6 +26,8 @@ pub(super) struct Args {
     /// Folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
     #[arg(long, env = "WSP_STORE", value_name = "URL", required = true)]
     store: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// Only of this image, as in nginx:1.25
     #[arg(long, value_name = "IMAGE:TAG")]
     image: Option<String>,
@@ -114,7 +117,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
         say(&one::show(&context, &args.id).await?)?;
         return Ok(Ending::Done);
     }
-    let store = StoreArgs { store: args.store.clone().unwrap_or_default() }.open()?;
+    let store = super::open(args.store.as_deref().unwrap_or_default(), &args.access)?;
     let context = views::open(&store).await?;
     let frame = views::query(&context, if args.each { EACH } else { GROUPED }).await?;
     let frame = frame.with_param_values(parameters(&args)?)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BinaryArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue, exec_datafusion_err};
+use datafusion::common::{Result, ScalarValue, exec_datafusion_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility,
@@ -29,7 +29,7 @@ struct MembersUnion {
 
 impl MembersUnion {
     fn new() -> Self {
-        Self { signature: Signature::exact(vec![DataType::Binary], Volatility::Immutable) }
+        Self { signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 
@@ -40,6 +40,13 @@ impl AggregateUDFImpl for MembersUnion {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        match given {
+            [given] if is_members(given) => Ok(vec![DataType::Binary]),
+            _ => plan_err!("members_union takes the members of nodes"),
+        }
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
@@ -95,6 +102,11 @@ impl Accumulator for MembersAccumulator {
     fn size(&self) -> usize {
         size_of::<Self>() + self.0.heap_size()
     }
+}
+
+/// Whether a type can hold `members`: the views have them as views of bytes, tables that are read alone as bytes.
+pub(super) fn is_members(given: &DataType) -> bool {
+    matches!(given, DataType::Binary | DataType::BinaryView | DataType::LargeBinary | DataType::Null)
 }
 
 /// A `members` value that is one.

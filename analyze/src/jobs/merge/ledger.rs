@@ -14,7 +14,7 @@ use wsp_schemas::tables::PROFILE_SNAPSHOTS;
 
 use super::MergeError;
 use crate::rows::{Builder, Reader};
-use crate::tables::{OpenTable, Selection};
+use crate::tables::{DataFile, OpenTable, Selection};
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -176,9 +176,15 @@ impl Ledger {
         workloads: &BTreeSet<WorkloadKey>,
     ) -> Result<Self, MergeError> {
         let keys: BTreeSet<String> = workloads.iter().map(ToString::to_string).collect();
+        let buckets = table.buckets()?;
+        let buckets: BTreeSet<i32> = workloads.iter().map(|key| key.bucket(buckets)).collect();
         let select = Selection { columns: None, workloads: Some(&keys) };
+        let of_them = |file: &&DataFile| {
+            file.bucket().is_none_or(|bucket| buckets.contains(&bucket))
+                && file.may_hold("workload_key", &keys)
+        };
         let mut rows = Vec::new();
-        for file in table.files()?.iter().filter(|file| file.may_hold("workload_key", &keys)) {
+        for file in table.files()?.iter().filter(of_them) {
             for batch in table.read(file, select).await? {
                 rows.extend(from_batch(&batch)?);
             }

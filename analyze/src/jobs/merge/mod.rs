@@ -8,6 +8,7 @@ mod admit;
 mod aggregate;
 mod apply;
 mod bound;
+mod earlier;
 pub(in crate::jobs) mod fold;
 mod late;
 mod ledger;
@@ -35,7 +36,9 @@ use admit::Rules;
 use apply::Behind;
 use ledger::{Ledger, LedgerRow, Outcome};
 
+pub(crate) use earlier::Earlier;
 pub(crate) use ledger::makes_eligible;
+pub(crate) use score::Score;
 
 use super::fetch;
 use super::retry::Patience;

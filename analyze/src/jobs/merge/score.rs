@@ -54,18 +54,18 @@ struct Eligible {
 
 /// What follows for one node.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Score {
-    pub(super) snapshot_count: u32,
-    pub(super) container_count: u32,
-    pub(super) host_count: u32,
-    pub(super) eligible_containers: u32,
-    pub(super) commonality: Option<f64>,
-    pub(super) interval: Option<(f64, f64)>,
-    pub(super) snapshot_commonality: Option<f64>,
-    pub(super) lossy_count: u32,
-    pub(super) stable: Option<bool>,
-    pub(super) rare: bool,
-    pub(super) late: Option<bool>,
+pub(crate) struct Score {
+    pub(crate) snapshot_count: u32,
+    pub(crate) container_count: u32,
+    pub(crate) host_count: u32,
+    pub(crate) eligible_containers: u32,
+    pub(crate) commonality: Option<f64>,
+    pub(crate) interval: Option<(f64, f64)>,
+    pub(crate) snapshot_commonality: Option<f64>,
+    pub(crate) lossy_count: u32,
+    pub(crate) stable: Option<bool>,
+    pub(crate) rare: bool,
+    pub(crate) late: Option<bool>,
 }
 
 impl Observers {
@@ -175,7 +175,7 @@ impl Observers {
 
 /// Scores nodes one after the other. Few pairs of counts occur in many nodes: what a test says of them is kept.
 #[derive(Debug)]
-pub(super) struct Scorer<'a> {
+pub(crate) struct Scorer<'a> {
     observers: &'a Observers,
     seen: Seen,
     differs: HashMap<(u32, u32, u32, u32), bool>,
@@ -183,7 +183,7 @@ pub(super) struct Scorer<'a> {
 
 impl Scorer<'_> {
     /// Scores one node; none where it has a member that the ledger does not have.
-    pub(super) fn score(&mut self, kind: Kind, startup: bool, members: &MemberSet) -> Option<Score> {
+    pub(crate) fn score(&mut self, kind: Kind, startup: bool, members: &MemberSet) -> Option<Score> {
         let observers = self.observers;
         let eligible = observers.eligible.get(&(kind, startup))?;
         let seen = &mut self.seen;

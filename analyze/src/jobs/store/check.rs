@@ -10,8 +10,8 @@ use serde::Serialize;
 use wsp_schemas::store::Store;
 
 use super::Progress;
-use super::properties::Finding;
-use super::trial::{Request, Trial};
+pub use crate::trial::LeftBehind;
+use crate::trial::{Finding, Request, Trial};
 
 /// How thorough a check is.
 #[derive(Debug, Clone)]
@@ -90,15 +90,6 @@ pub struct Latency {
     pub median_ms: f64,
     /// Requests that were timed, one after the other.
     pub requests: usize,
-}
-
-/// A trial object that is still there.
-#[derive(Debug, Clone, Serialize)]
-pub struct LeftBehind {
-    /// Its key, or the prefix where it cannot be listed.
-    pub object: String,
-    /// Why.
-    pub reason: String,
 }
 
 /// What a store must do.

@@ -7,7 +7,6 @@ mod compacted;
 mod object;
 mod properties;
 mod revision;
-mod trial;
 pub mod verify;
 
 pub use super::{Progress, Silent};

@@ -1,20 +1,14 @@
 //! One trial for each property of a store.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use object_store::path::Path;
-use object_store::{Error, ObjectStore as _, ObjectStoreExt, PutMode, PutPayload};
-use tokio::sync::Barrier;
-use tokio::task::JoinSet;
+use object_store::{Error, ObjectStoreExt};
 
 use super::check::Checker;
-use super::trial::failed;
-
-/// What a trial saw, or what was wrong.
-pub(super) type Finding = Result<String, String>;
+use crate::trial::{Finding, failed, races, second_is_refused};
 
 impl Checker<'_> {
     pub(super) async fn write(&self) -> Finding {
@@ -67,85 +61,18 @@ impl Checker<'_> {
         for range in [0..4, middle..middle + 7, end - 8..end] {
             let asked = range.start as u64..range.end as u64;
             let part = self.trial.store().objects.get_range(&key, asked).await;
-            let part = part.map_err(|error| failed("a read of a range", &error))?;
+            let part = part.map_err(failed("a read of a range"))?;
             expect_content(&part, &content.slice(range), "the bytes of the range")?;
         }
         Ok("start, middle and end of an object".to_owned())
     }
 
     pub(super) async fn create(&self) -> Finding {
-        for sample in 0..self.options.samples {
-            let name = format!("create/{sample}");
-            let (key, content) = (self.trial.key(&name), self.trial.content(&name));
-            if !self.trial.create(&key, content.clone()).await? {
-                return Err("a new key is said to exist already".to_owned());
-            }
-            let won = self.trial.create(&key, self.trial.content("second")).await?;
-            let kept = self.trial.get(&key).await? == content;
-            match (won, kept) {
-                (false, true) => {}
-                (false, false) => {
-                    return Err("the second writer of a key was refused, and its content stands".to_owned());
-                }
-                (true, _) => {
-                    return Err(
-                        "the second writer of a key was not refused: it wrote over the first".to_owned()
-                    );
-                }
-            }
-        }
-        Ok(format!("{} keys, the second writer was refused", self.options.samples))
+        second_is_refused(&self.trial, self.options.samples).await?
     }
 
     pub(super) async fn race(&self) -> Finding {
-        let (rounds, writers) = (self.options.rounds, self.options.writers);
-        let mut wrong: BTreeMap<String, usize> = BTreeMap::new();
-        for round in 0..rounds {
-            if let Err(reason) = self.race_once(round).await? {
-                *wrong.entry(reason).or_default() += 1;
-            }
-        }
-        if wrong.is_empty() {
-            return Ok(format!("{rounds} races of {writers} writers, one winner each"));
-        }
-        let wrong: Vec<String> = wrong
-            .into_iter()
-            .map(|(reason, times)| format!("in {times} of {rounds} races of {writers} writers {reason}"))
-            .collect();
-        Err(wrong.join("; "))
-    }
-
-    /// One race; what was wrong with its result.
-    async fn race_once(&self, round: usize) -> Result<Result<(), String>, String> {
-        let key = self.trial.key(&format!("race/{round}"));
-        let start = Arc::new(Barrier::new(self.options.writers));
-        let mut writers = JoinSet::new();
-        for writer in 0..self.options.writers {
-            let content = self.trial.content(&format!("race/{round} of writer {writer}"));
-            let (objects, key, start) =
-                (Arc::clone(&self.trial.store().objects), key.clone(), Arc::clone(&start));
-            writers.spawn(async move {
-                start.wait().await;
-                let put =
-                    objects.put_opts(&key, PutPayload::from(content.clone()), PutMode::Create.into()).await;
-                match put {
-                    Ok(_) => Ok(Some(content)),
-                    Err(Error::AlreadyExists { .. }) => Ok(None),
-                    Err(error) => Err(failed("a write in a race", &error)),
-                }
-            });
-        }
-        let mut winners: Vec<Bytes> = Vec::new();
-        while let Some(written) = writers.join_next().await {
-            winners.extend(written.map_err(|error| error.to_string())??);
-        }
-        let stored = self.trial.get(&key).await?;
-        Ok(match winners.as_slice() {
-            [winner] if *winner == stored => Ok(()),
-            [_] => Err("the content of another writer stands".to_owned()),
-            [] => Err("no writer was told that it won".to_owned()),
-            _ => Err("several writers were told that they won".to_owned()),
-        })
+        races(&self.trial, self.options.rounds, self.options.writers).await?
     }
 
     /// As damaged snapshots are moved to quarantine.
@@ -154,9 +81,9 @@ impl Checker<'_> {
             ["rename/from", "rename/copied", "rename/moved"].map(|name| self.trial.key(name));
         let (objects, content) = (&self.trial.store().objects, self.trial.content("rename"));
         self.trial.put(&from, content.clone()).await?;
-        objects.copy(&from, &copied).await.map_err(|error| failed("a copy", &error))?;
+        objects.copy(&from, &copied).await.map_err(failed("a copy"))?;
         expect_content(&self.trial.get(&copied).await?, &content, "the copy of what was written")?;
-        objects.rename(&from, &moved).await.map_err(|error| failed("a rename", &error))?;
+        objects.rename(&from, &moved).await.map_err(failed("a rename"))?;
         expect_content(&self.trial.get(&moved).await?, &content, "what was renamed")?;
         if !self.trial.is_absent(&from).await? {
             return Err("an object that was renamed still stands under its old key".to_owned());
@@ -164,7 +91,7 @@ impl Checker<'_> {
         match objects.rename(&from, &moved).await {
             // A merge that was stopped relies on it: what it had moved is not there any more.
             Err(Error::NotFound { .. }) => Ok("content and keys as expected".to_owned()),
-            Err(error) => Err(failed("a rename of a missing object", &error)),
+            Err(error) => Err(failed("a rename of a missing object")(error).into()),
             Ok(()) => Err("the rename of a missing object is said to be done".to_owned()),
         }
     }
@@ -172,7 +99,7 @@ impl Checker<'_> {
     pub(super) async fn delete(&self) -> Finding {
         let key = self.trial.key("delete/object");
         self.trial.put(&key, self.trial.content("delete")).await?;
-        self.trial.store().objects.delete(&key).await.map_err(|error| failed("a delete", &error))?;
+        self.trial.store().objects.delete(&key).await.map_err(failed("a delete"))?;
         if !self.trial.is_absent(&key).await? {
             return Err("a deleted object can still be read".to_owned());
         }
@@ -188,7 +115,7 @@ impl Checker<'_> {
         self.trial.put(&key, self.trial.content("clock")).await?;
         let after = Utc::now();
         let object = self.trial.store().objects.head(&key).await;
-        let object = object.map_err(|error| failed("a look at an object's metadata", &error))?;
+        let object = object.map_err(failed("a look at an object's metadata"))?;
         let skew = skew(object.last_modified, before, after);
         self.skew = Some(skew);
         let seconds = skew.num_milliseconds().abs() as f64 / 1000.0;

@@ -91,11 +91,11 @@ fn the_signals_do_not_depend_on_how_the_work_is_cut() {
     proptest!(ProptestConfig::with_cases(16), |(split in split())| {
         let (whole, cut) = runtime.block_on(async {
             let (whole, cut) = (copied(&base).await, copied(&base).await);
-            let one = Options { resources: Resources { partitions: 1, memory: None }, ..Options::default() };
+            let one = Options { resources: Resources { partitions: 1, memory: None, spill: None }, ..Options::default() };
             let other = Options {
                 files_per_batch: split.files_per_batch,
                 concurrency: split.concurrency,
-                resources: Resources { partitions: split.partitions, memory: None },
+                resources: Resources { partitions: split.partitions, memory: None, spill: None },
                 ..Options::default()
             };
             for (at, shot) in split.shots().into_iter().enumerate() {

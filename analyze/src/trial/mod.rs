@@ -1,23 +1,35 @@
 //! Objects of a trial: kept below one fresh prefix, timed, and taken out again.
 
+mod create;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as Folder;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{Error, ObjectStore as _, ObjectStoreExt, PutMode, PutPayload};
+use serde::Serialize;
 use uuid::Uuid;
 use wsp_schemas::keys;
 use wsp_schemas::store::Store;
 
-use super::check::LeftBehind;
+pub(crate) use create::{Finding, TrialError, only_one_creates, races, second_is_refused};
+
+/// A trial object that is still there.
+#[derive(Debug, Clone, Serialize)]
+pub struct LeftBehind {
+    /// Its key, or the prefix where it cannot be listed.
+    pub object: String,
+    /// Why.
+    pub reason: String,
+}
 
 /// Requests whose latency is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Request {
+pub(crate) enum Request {
     Put,
     Create,
     Get,
@@ -25,9 +37,9 @@ pub(super) enum Request {
 }
 
 impl Request {
-    pub(super) const ALL: [Self; 4] = [Self::Put, Self::Create, Self::Get, Self::List];
+    pub(crate) const ALL: [Self; 4] = [Self::Put, Self::Create, Self::Get, Self::List];
 
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Put => "put",
             Self::Create => "create",
@@ -39,7 +51,7 @@ impl Request {
 
 /// One run of trials on a store.
 #[derive(Debug)]
-pub(super) struct Trial<'a> {
+pub(crate) struct Trial<'a> {
     store: &'a Store,
     run: Uuid,
     /// Everything that may have been written: a listing that lies must not hide it from the clean-up.
@@ -48,74 +60,74 @@ pub(super) struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    pub(super) fn new(store: &'a Store) -> Self {
+    pub(crate) fn new(store: &'a Store) -> Self {
         Self { store, run: Uuid::new_v4(), written: Mutex::default(), times: Mutex::default() }
     }
 
-    pub(super) fn store(&self) -> &'a Store {
+    pub(crate) fn store(&self) -> &'a Store {
         self.store
     }
 
-    pub(super) fn prefix(&self) -> String {
+    pub(crate) fn prefix(&self) -> String {
         keys::trials(self.run)
     }
 
     /// The key of an object that will be written.
-    pub(super) fn key(&self, name: &str) -> Path {
+    pub(crate) fn key(&self, name: &str) -> Path {
         let key = Path::from(keys::trial(self.run, name));
         locked(&self.written).insert(key.clone());
         key
     }
 
     /// Content that no other run, and no other object of this one, has.
-    pub(super) fn content(&self, name: &str) -> Bytes {
+    pub(crate) fn content(&self, name: &str) -> Bytes {
         let line = format!("{} {name}\n", self.run);
         Bytes::from(line.repeat(1024 / line.len() + 1))
     }
 
-    pub(super) async fn put(&self, key: &Path, content: Bytes) -> Result<(), String> {
+    pub(crate) async fn put(&self, key: &Path, content: Bytes) -> Result<(), RequestFailed> {
         let put = self.store.objects.put(key, PutPayload::from(content));
-        self.timed(Request::Put, put).await.map(|_| ()).map_err(|error| failed("a write", &error))
+        self.timed(Request::Put, put).await.map(|_| ()).map_err(failed("a write"))
     }
 
     /// Puts if absent; whether it was.
-    pub(super) async fn create(&self, key: &Path, content: Bytes) -> Result<bool, String> {
+    pub(crate) async fn create(&self, key: &Path, content: Bytes) -> Result<bool, RequestFailed> {
         let created = self.store.objects.put_opts(key, PutPayload::from(content), PutMode::Create.into());
         match self.timed(Request::Create, created).await {
             Ok(_) => Ok(true),
             Err(Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(failed("a write with put-if-absent", &error)),
+            Err(error) => Err(failed("a write with put-if-absent")(error)),
         }
     }
 
-    pub(super) async fn get(&self, key: &Path) -> Result<Bytes, String> {
+    pub(crate) async fn get(&self, key: &Path) -> Result<Bytes, RequestFailed> {
         let content = async { self.store.objects.get(key).await?.bytes().await };
-        self.timed(Request::Get, content).await.map_err(|error| failed("a read", &error))
+        self.timed(Request::Get, content).await.map_err(failed("a read"))
     }
 
     /// Whether an object is absent, as a read tells.
-    pub(super) async fn is_absent(&self, key: &Path) -> Result<bool, String> {
+    pub(crate) async fn is_absent(&self, key: &Path) -> Result<bool, RequestFailed> {
         match self.store.objects.get(key).await {
             Ok(_) => Ok(false),
             Err(Error::NotFound { .. }) => Ok(true),
-            Err(error) => Err(failed("a read of an object that is not there", &error)),
+            Err(error) => Err(failed("a read of an object that is not there")(error)),
         }
     }
 
     /// Sizes of the objects below a folder of the trial.
-    pub(super) async fn list(&self, name: &str) -> Result<BTreeMap<Path, u64>, String> {
+    pub(crate) async fn list(&self, name: &str) -> Result<BTreeMap<Path, u64>, RequestFailed> {
         let prefix = Path::from(keys::trial(self.run, name));
         let listing = self.store.objects.list(Some(&prefix));
         let listed = listing.map_ok(|object| (object.location, object.size)).try_collect();
-        self.timed(Request::List, listed).await.map_err(|error| failed("a listing", &error))
+        self.timed(Request::List, listed).await.map_err(failed("a listing"))
     }
 
     /// Objects below a folder of the trial whose keys follow another, in order.
-    pub(super) async fn list_after(&self, name: &str, key: &Path) -> Result<BTreeSet<Path>, String> {
+    pub(crate) async fn list_after(&self, name: &str, key: &Path) -> Result<BTreeSet<Path>, RequestFailed> {
         let prefix = Path::from(keys::trial(self.run, name));
         let listing = self.store.objects.list_with_offset(Some(&prefix), key);
         let listed = listing.map_ok(|object| object.location).try_collect().await;
-        listed.map_err(|error| failed("a listing from an offset", &error))
+        listed.map_err(failed("a listing from an offset"))
     }
 
     async fn timed<T>(
@@ -132,14 +144,14 @@ impl<'a> Trial<'a> {
     }
 
     /// Median time of the requests that were answered, and how many these were.
-    pub(super) fn median(&self, request: Request) -> Option<(Duration, usize)> {
+    pub(crate) fn median(&self, request: Request) -> Option<(Duration, usize)> {
         let mut times = locked(&self.times).get(&request).cloned()?;
         times.sort_unstable();
         Some((*times.get(times.len() / 2)?, times.len()))
     }
 
     /// Takes everything out again, and gives what could not be.
-    pub(super) async fn clean_up(&self) -> Vec<LeftBehind> {
+    pub(crate) async fn clean_up(&self) -> Vec<LeftBehind> {
         let mut keys = locked(&self.written).clone();
         let mut left = Vec::new();
         let prefix = Path::from(self.prefix());
@@ -152,8 +164,14 @@ impl<'a> Trial<'a> {
             }
             Err(error) => Some(error),
         };
-        let removed = futures::stream::iter(&keys)
-            .map(|key| async move { (key, self.store.objects.delete(key).await) })
+        let removed = futures::stream::iter(keys.clone())
+            .map(|key| {
+                let objects = Arc::clone(&self.store.objects);
+                async move {
+                    let result = objects.delete(&key).await;
+                    (key, result)
+                }
+            })
             .buffer_unordered(8);
         let mut removed = std::pin::pin!(removed);
         while let Some((key, result)) = removed.next().await {
@@ -192,9 +210,22 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// What failed, in the store's own words.
-pub(super) fn failed(what: &str, error: &Error) -> String {
-    format!("{what} failed: {error}")
+/// A request that was not answered as it should be.
+#[derive(Debug)]
+pub(crate) struct RequestFailed {
+    /// As in `a write`.
+    pub(crate) what: &'static str,
+    pub(crate) source: Error,
+}
+
+impl From<RequestFailed> for String {
+    fn from(failed: RequestFailed) -> Self {
+        format!("{} failed: {}", failed.what, failed.source)
+    }
+}
+
+pub(crate) fn failed(what: &'static str) -> impl FnOnce(Error) -> RequestFailed {
+    move |source| RequestFailed { what, source }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

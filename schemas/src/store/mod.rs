@@ -1,9 +1,15 @@
 //! Opens the store that a URL names: the one place that knows which URLs there are. Behind the feature `store`, so that
 //! the format itself needs no runtime; opening does no I/O but making a local folder.
 //!
-//! Credentials, endpoints and options come from the environment, under the names that the providers' own tools use
-//! (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ALLOW_HTTP`, `GOOGLE_SERVICE_ACCOUNT`,
-//! `AZURE_STORAGE_ACCOUNT_NAME`, …).
+//! How an object store is reached, [`Access`] says first; what it leaves open, the environment says, under the names that the
+//! providers' own tools use (`AWS_ENDPOINT_URL`, `AWS_REGION`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_CONNECTION_STRING`, …).
+//! Credentials come from the environment only.
+
+mod access;
+mod advice;
+#[cfg(feature = "cloud")]
+mod cloud;
+mod ordered;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,6 +20,11 @@ use object_store::memory::InMemory;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, path::Path as Key};
 use url::Url;
+
+use self::ordered::Ordered;
+
+pub use self::access::{Access, Addressing};
+pub use self::advice::{advice, advice_on, are_credentials_wrong, is_bucket_missing};
 
 /// An opened store. Keys are relative to its root.
 #[derive(Clone, Debug)]
@@ -52,6 +63,30 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// An option that a store of this kind has no use for.
+    #[error(
+        "`{option}` means nothing for the store `{url}`: {reason}; leave out the option, or {variable} in the environment"
+    )]
+    Option {
+        /// As it is typed.
+        option: &'static str,
+        /// The same in the environment.
+        variable: &'static str,
+        /// The store, as it was given.
+        url: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// An endpoint that is no server's address.
+    #[error("the endpoint `{endpoint}` of the store `{url}` {reason}")]
+    Endpoint {
+        /// As it was given.
+        endpoint: String,
+        /// The store, as it was given.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The provider's client refused its options.
     #[error("the store `{url}` cannot be opened; check the provider's environment variables")]
     Client {
@@ -84,10 +119,31 @@ impl Store {
     pub fn folder(&self) -> Option<PathBuf> {
         (self.url.scheme() == "file").then(|| self.url.to_file_path().ok()).flatten()
     }
+
+    /// The objects that Delta tables are opened with, and the URL of the store in them.
+    ///
+    /// Engines take escapes in URLs for names, and names for escapes: `a%20b` would become `a b`. Where a store's own URL has
+    /// escapes that they would mistake, it is opened as if it were all there is, in an order that only folders do not keep.
+    pub fn for_tables(&self) -> (Arc<dyn ObjectStore>, Url) {
+        const ALONE: &str = "memory:///";
+        let is_file = self.url.scheme() == "file";
+        let mistaken = if is_file { "%25" } else { "%" };
+        match Url::parse(ALONE) {
+            Ok(alone) if self.url.path().contains(mistaken) => {
+                let objects = Arc::clone(&self.objects);
+                (if is_file { Arc::new(Ordered(objects)) } else { objects }, alone)
+            }
+            _ => (Arc::clone(&self.root), self.url.clone()),
+        }
+    }
 }
 
-/// Opens the store at a URL or folder.
+/// Opens the store at a URL or folder, as the environment says.
 pub fn open(location: &str, missing: Missing) -> Result<Store, StoreError> {
+    Access::default().open(location, missing)
+}
+
+fn open_with(location: &str, access: &Access, missing: Missing) -> Result<Store, StoreError> {
     let bad = || StoreError::Url { url: location.to_owned() };
     if !location.contains("://") {
         // `s3:bucket` and the like are mistyped URLs, not folders.
@@ -96,9 +152,13 @@ pub fn open(location: &str, missing: Missing) -> Result<Store, StoreError> {
         {
             return Err(bad());
         }
+        access.check("file", location)?;
         return open_folder(Path::new(location), missing);
     }
-    let url = Url::parse(location).map_err(|_| bad())?;
+    // What follows `?` or `#` would be left out without a word; in a name these are `%3F` and `%23`.
+    let url = Url::parse(location).ok().filter(|url| url.query().is_none() && url.fragment().is_none());
+    let url = url.ok_or_else(bad)?;
+    access.check(url.scheme(), location)?;
     match url.scheme() {
         "file" => open_folder(&url.to_file_path().map_err(|()| bad())?, missing),
         "memory" => {
@@ -108,7 +168,7 @@ pub fn open(location: &str, missing: Missing) -> Result<Store, StoreError> {
         "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss"
             if url.host_str().is_some_and(|host| !host.is_empty()) =>
         {
-            open_cloud(location, url)
+            open_cloud(location, url, access)
         }
         _ => Err(bad()),
     }
@@ -139,11 +199,11 @@ fn directory(mut url: Url) -> Url {
     url
 }
 
-fn open_cloud(location: &str, url: Url) -> Result<Store, StoreError> {
-    let failed = |source| StoreError::Client { url: location.to_owned(), source };
+fn open_cloud(location: &str, url: Url, access: &Access) -> Result<Store, StoreError> {
     let url = directory(url);
-    let prefix = Key::from_url_path(url.path()).map_err(|error| failed(error.into()))?;
-    let root = client(location, &url)?;
+    let prefix = Key::from_url_path(url.path())
+        .map_err(|error| StoreError::Client { url: location.to_owned(), source: error.into() })?;
+    let root = client(location, &url, access)?;
     let objects: Arc<dyn ObjectStore> = if prefix.as_ref().is_empty() {
         Arc::clone(&root)
     } else {
@@ -153,38 +213,10 @@ fn open_cloud(location: &str, url: Url) -> Result<Store, StoreError> {
 }
 
 #[cfg(feature = "cloud")]
-fn client(location: &str, url: &Url) -> Result<Arc<dyn ObjectStore>, StoreError> {
-    use std::time::Duration;
-
-    use object_store::RetryConfig;
-    use object_store::aws::AmazonS3Builder;
-    use object_store::azure::MicrosoftAzureBuilder;
-    use object_store::gcp::GoogleCloudStorageBuilder;
-
-    let failed = |source| StoreError::Client { url: location.to_owned(), source };
-    // Long enough for a throttled or restarting server, short enough that an unreachable one is an error within a minute.
-    let retry =
-        RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(40), ..RetryConfig::default() };
-    let bucket = format!("{}://{}", url.scheme(), url.authority());
-    Ok(match url.scheme() {
-        "s3" | "s3a" => {
-            Arc::new(AmazonS3Builder::from_env().with_url(bucket).with_retry(retry).build().map_err(failed)?)
-        }
-        "gs" => Arc::new(
-            GoogleCloudStorageBuilder::from_env()
-                .with_url(bucket)
-                .with_retry(retry)
-                .build()
-                .map_err(failed)?,
-        ),
-        _ => Arc::new(
-            MicrosoftAzureBuilder::from_env().with_url(bucket).with_retry(retry).build().map_err(failed)?,
-        ),
-    })
-}
+use cloud::client;
 
 #[cfg(not(feature = "cloud"))]
-fn client(location: &str, _url: &Url) -> Result<Arc<dyn ObjectStore>, StoreError> {
+fn client(location: &str, _: &Url, _: &Access) -> Result<Arc<dyn ObjectStore>, StoreError> {
     Err(StoreError::NotBuilt { url: location.to_owned() })
 }
 
@@ -194,7 +226,17 @@ mod tests {
 
     #[test]
     fn what_is_no_store_says_what_is_one() {
-        for location in ["", "s3:bucket", "http://x/y", "s3://", "s3:///x", "file:x", "ftp://a"] {
+        for location in [
+            "",
+            "s3:bucket",
+            "http://x/y",
+            "s3://",
+            "s3:///x",
+            "file:x",
+            "ftp://a",
+            "s3://a/b?c",
+            "memory:///#x",
+        ] {
             let error = open(location, Missing::Create).unwrap_err();
             assert!(error.to_string().contains("s3://BUCKET/PREFIX"), "{location}: {error}");
         }

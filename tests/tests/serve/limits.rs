@@ -1,0 +1,156 @@
+//! What one client asks for costs the others nothing but time.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use super::{Server, code, demo};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_over_its_time_ends_with_an_error_and_the_connection_goes_on() {
+    let store = demo();
+    let server = Server::of(store.path(), &["--statement-timeout", "1s"]);
+    let client = server.client().await;
+    for endless in [
+        "SELECT count(*) FROM generate_series(1, 100000000000) a, generate_series(1, 100000000) b",
+        "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
+        "SELECT a.value FROM generate_series(1, 100000000000) a ORDER BY a.value % 7 LIMIT 3",
+    ] {
+        let began = Instant::now();
+        assert_eq!(code(client.simple_query(endless).await), "57014", "{endless}");
+        assert_eq!(code(client.query(endless, &[]).await), "57014", "{endless}");
+        // Not a limit of ours, but of the test's patience: far above two seconds, far below what the statement would take.
+        assert!(began.elapsed() < Duration::from_secs(60), "{endless}: {:?}", began.elapsed());
+    }
+    // A client may give itself less time, but not more.
+    client.simple_query("SET statement_timeout = '10min'").await.unwrap();
+    assert_eq!(
+        code(client.simple_query("SELECT count(*) FROM generate_series(1, 100000000000)").await),
+        "57014"
+    );
+    server.goes_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_over_the_memory_ends_with_an_error_and_the_connection_goes_on() {
+    let store = demo();
+    let server = Server::of(store.path(), &["--memory", "64M", "--spill", "16M"]);
+    let client = server.client().await;
+    for greedy in [
+        "SELECT array_agg(value) FROM generate_series(1, 1000000000)",
+        "SELECT string_agg(value::text, ',') FROM generate_series(1, 1000000000)",
+    ] {
+        assert_eq!(code(client.simple_query(greedy).await), "53200", "{greedy}");
+    }
+    server.goes_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_hundred_clients_each_is_served_or_told_that_there_are_too_many() {
+    let store = demo();
+    let server = Server::of(store.path(), &["--max-connections", "50", "--metrics", "127.0.0.1:0"]);
+    let all = join_all((0..200).map(|_| server.connect(None))).await;
+    let (mut served, mut refused) = (Vec::new(), 0);
+    for one in all {
+        match one {
+            Ok(client) => served.push(client),
+            Err(error) => {
+                assert_eq!(code::<()>(Err(error)), "53300");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((served.len(), refused), (50, 150));
+    let answers = join_all(served.iter().map(|client| client.query("SELECT count(*) FROM nodes", &[]))).await;
+    let answers: Vec<i64> = answers.into_iter().map(|rows| rows.unwrap()[0].get(0)).collect();
+    assert!(answers.iter().all(|answer| *answer == answers[0] && *answer > 0), "{answers:?}");
+    let text = super::clients::get(server.metrics.as_ref().unwrap()).await;
+    assert!(text.contains("wsp_serve_connections 50\n"), "{text}");
+    assert!(text.contains("wsp_serve_refused_connections_total 150\n"), "{text}");
+    drop(served);
+    // Places are given back.
+    for _ in 0..100 {
+        if server.connect(None).await.is_ok() {
+            return server.goes_on().await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no place was given back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_asked_for_ends_when_it_is_gone_or_takes_it_back() {
+    let store = demo();
+    let server = Server::of(store.path(), &["--statement-timeout", "600s", "--metrics", "127.0.0.1:0"]);
+    let endless = "SELECT count(*) FROM generate_series(1, 100000000000) a, generate_series(1, 100000000) b";
+    let connected = async || {
+        let text = super::clients::get(server.metrics.as_ref().unwrap()).await;
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("wsp_serve_connections ")).map(str::to_owned);
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    // All turns are taken by clients that then vanish.
+    for _ in 0..16 {
+        let (client, connection) = server.config().connect(tokio_postgres::NoTls).await.unwrap();
+        let socket = tokio::spawn(connection);
+        let asked = tokio::time::timeout(Duration::from_millis(200), client.simple_query(endless)).await;
+        assert!(asked.is_err(), "it does not end by itself");
+        socket.abort();
+    }
+    let began = Instant::now();
+    while connected().await > 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{} of 16 are connected", connected().await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    server.goes_on().await;
+
+    // While it computes, and while it sends.
+    for endless in [endless, "SELECT value FROM generate_series(1, 100000000000)"] {
+        let client = server.client().await;
+        let token = client.cancel_token();
+        let taking_back = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            token.cancel_query(tokio_postgres::NoTls).await.unwrap();
+        };
+        let rows = async {
+            let mut rows = std::pin::pin!(client.simple_query_raw(endless).await?);
+            while let Some(row) = futures::StreamExt::next(&mut rows).await {
+                row?;
+            }
+            Ok(())
+        };
+        let (asked, ()) = tokio::join!(rows, taking_back);
+        assert_eq!(code(asked), "57014", "{endless}");
+        client.simple_query("SELECT 1").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_stops_when_it_is_told_whatever_computes() {
+    let store = demo();
+    let mut server = Server::of(store.path(), &["--statement-timeout", "600s"]);
+    let endless = [
+        "SELECT count(*) FROM generate_series(1, 100000000000) a, generate_series(1, 100000000) b",
+        "SELECT a.node_id FROM nodes a, nodes b, nodes c ORDER BY b.path, c.path LIMIT 1",
+    ];
+    let mut asked = Vec::new();
+    for sql in endless.into_iter().cycle().take(6) {
+        let client = server.client().await;
+        asked.push(tokio::spawn(async move { client.simple_query(sql).await.map(|_| ()) }));
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let told = std::process::Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status();
+    assert!(told.unwrap().success());
+    let began = Instant::now();
+    let ended = loop {
+        if let Some(ended) = server.child.try_wait().unwrap() {
+            break ended;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "it goes on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(ended.code(), Some(0));
+    for one in join_all(asked).await {
+        assert!(one.unwrap().is_err(), "no answer was made");
+    }
+}
