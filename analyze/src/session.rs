@@ -15,6 +15,9 @@ use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use wsp_schemas::store::Store;
 
+/// Stack of a thread that plans or runs statements: the deepest that is let through ([`crate::views::guard`]) needs some megabytes.
+pub const STACK: usize = 32 << 20;
+
 /// What a session may use.
 #[derive(Debug, Clone, Default)]
 pub struct Resources {

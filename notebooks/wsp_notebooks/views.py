@@ -59,7 +59,7 @@ def nodes(raw: pl.LazyFrame, *, folded: bool = False) -> pl.LazyFrame:
         snapshot_commonality host_count lossy_count stable rare late phase lineage_complete events first_seen
         last_seen
     """
-    more = "pattern collapsed_nodes overflow image_name image_tag revision status workload_key"
+    more = "pattern collapsed_nodes overflow image_name image_tag revision status workload_key bucket"
     return rows.select(
         IMAGE,
         "kind",
@@ -81,7 +81,7 @@ def profiles(raw: pl.LazyFrame) -> pl.LazyFrame:
         image_name image_tag revision status stable_reason stable_at snapshot_count container_count
         host_count nodes commonality coverage expected_novel_nodes nodes_by_kind commonality_by_kind
         completeness overflow digests tag_reused first_window_start last_window_end path_rules content_hash
-        workload_key batch updated_at
+        workload_key bucket batch updated_at
     """
     return raw.select(IMAGE, *names.split())
 
@@ -91,7 +91,7 @@ def snapshots(raw: pl.LazyFrame) -> pl.LazyFrame:
     names = """
         snapshot_id outcome reason ordinal container_name container_id container_started host window_start
         window_end covers_start completeness rows image_digest labels object_key object_size content_hash
-        path_rules image_name image_tag revision batch decided_at workload_key
+        path_rules image_name image_tag revision batch decided_at workload_key bucket
     """
     objects = raw.filter(~pl.col("outcome").is_in(["frozen", "opened", "after_freeze"]))
     return objects.select(IMAGE, *names.split())
@@ -104,9 +104,10 @@ def signals(raw: pl.LazyFrame) -> pl.LazyFrame:
         process_commonality match revision nodes events last_seen container_name container_id host labels
         attributes source signal_id
     """
-    more = (
-        "snapshot_id window_start window_end image_digest detected_at batch image_name image_tag workload_key"
-    )
+    more = """
+        snapshot_id window_start window_end image_digest detected_at batch image_name image_tag workload_key
+        bucket
+    """
     ids = _hex("node_id", "process_id", "profile_node_id", "profile_process_id")
     return raw.select(IMAGE, *names.split(), *ids, *more.split())
 

@@ -150,7 +150,9 @@ pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(
         |panic| tracing::debug!(panic = %panic.to_string().escape_debug(), "panic"),
     ));
-    let ended = tokio::runtime::Runtime::new().map(|runtime| {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    threads.thread_stack_size(crate::session::STACK).enable_all();
+    let ended = threads.build().map(|runtime| {
         let run = std::panic::AssertUnwindSafe(|| runtime.block_on(run(cli.command)));
         let ended = std::panic::catch_unwind(run);
         // A command that succeeds has waited for all that it began; what one that failed left behind is of no use.

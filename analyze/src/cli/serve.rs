@@ -1,3 +1,4 @@
+use std::env::VarError;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::serve::{self, Login, Options};
 #[command(
     after_help = "Clients see one database with the views of `wsp sql` (schema public) and the tables behind them (schema raw); maps \
                   are shown as JSON. Nothing can be written. A statement sees the tables as they are, at most --refresh old; \
-                  those of one transaction all see the same.\n\n\
+                  those of one transaction all see the same, and one that was prepared sees them as of then.\n\n\
                   psql 'host=127.0.0.1 user=wsp'\n\n\
                   A password is needed where others than this host can connect: in --password-file, or in WSP_PASSWORD."
 )]
@@ -64,7 +65,14 @@ const PASSWORD: &str = "WSP_PASSWORD";
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let password = match &args.password_file {
         Some(path) => Some(password(path)?),
-        None => std::env::var(PASSWORD).ok(),
+        None => match std::env::var(PASSWORD) {
+            Ok(password) => Some(password),
+            Err(VarError::NotPresent) => None,
+            Err(VarError::NotUnicode(_)) => {
+                return Err(Failure::new(format!("the password in {PASSWORD} is not UTF-8"))
+                    .hint("give it in a file, with --password-file"));
+            }
+        },
     };
     let is_open = !is_loopback(args.listen.ip());
     if is_open && password.is_none() {

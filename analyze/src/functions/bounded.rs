@@ -27,20 +27,24 @@ const MOST_BYTES: u64 = 64 << 20;
 const DEEPEST: usize = 3;
 
 /// Functions with bounds on what they make.
-const BOUNDED: [(&str, Growth); 17] = [
+const BOUNDED: [(&str, Growth); 21] = [
     ("array_append", Growth::Sum),
     ("array_concat", Growth::Sum),
     ("array_prepend", Growth::Sum),
     ("concat", Growth::Sum),
-    ("concat_ws", Growth::Product),
+    ("concat_ws", Growth::Separated),
     ("encode", Growth::Sum),
+    ("like_escape", Growth::Sum),
     ("lower", Growth::Sum),
     ("make_array", Growth::Sum),
     ("overlay", Growth::Sum),
     ("to_char", Growth::Sum),
     ("upper", Growth::Sum),
+    ("string_to_array", Growth::Escaped),
+    ("to_json", Growth::Escaped),
     ("lpad", Growth::Pad),
     ("rpad", Growth::Pad),
+    ("array_replace_all", Growth::Product),
     ("array_to_string", Growth::Product),
     ("regexp_replace", Growth::Product),
     ("replace", Growth::Product),
@@ -62,31 +66,44 @@ enum Growth {
     Pad,
     /// The first, with another one at each place of it.
     Product,
+    /// All of them, with the first between each two.
+    Separated,
+    /// Each byte as six of JSON, or as a text of its own.
+    Escaped,
 }
 
 /// Puts the bounds on a session's functions.
 pub fn bound(context: &SessionContext) -> Result<()> {
     for (name, growth) in BOUNDED {
-        let inner = context.udf(name)?;
-        context.register_udf(ScalarUDF::from(Bounded { inner, growth }));
+        context.register_udf(Bounded::of(context.udf(name)?, growth));
     }
     for name in LEFT_OUT {
         context.deregister_udf(name);
     }
+    let joined = Joined {
+        texts: Arc::new(Bounded::of(Arc::new(ScalarUDF::from(Join::default())), Growth::Sum)),
+        lists: context.udf("array_concat")?,
+        append: context.udf("array_append")?,
+        prepend: context.udf("array_prepend")?,
+    };
     let state = context.state_ref();
-    state.write().register_expr_planner(Arc::new(Joined(Arc::new(ScalarUDF::from(Bounded {
-        inner: Arc::new(ScalarUDF::from(Join::default())),
-        growth: Growth::Sum,
-    })))))
+    state.write().register_expr_planner(Arc::new(joined))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Bounded {
     inner: Arc<ScalarUDF>,
     growth: Growth,
+    signature: Signature,
 }
 
 impl Bounded {
+    fn of(inner: Arc<ScalarUDF>, growth: Growth) -> ScalarUDF {
+        // It runs where its rows are: what it makes of literals stands in each of them.
+        let signature = Signature { volatility: Volatility::Volatile, ..inner.signature().clone() };
+        ScalarUDF::from(Self { inner, growth, signature })
+    }
+
     /// Refuses what would be too long.
     fn check(&self, args: &ScalarFunctionArgs) -> Result<()> {
         let rows = args.number_rows as u64;
@@ -103,6 +120,11 @@ impl Bounded {
             }
             Growth::Repeat => bytes = bytes.max(first).saturating_mul(second),
             Growth::Pad => bytes = rows.saturating_mul(second).saturating_mul(4),
+            Growth::Separated => {
+                let all = lengths.iter().fold(0, |all: u64, lengths| all.saturating_add(lengths.total(rows)));
+                bytes = all.saturating_add(first.saturating_mul(lengths.len() as u64));
+            }
+            Growth::Escaped => bytes = bytes.max(first).saturating_mul(6),
             Growth::Product => {
                 let longest = lengths.iter().skip(1).map(|lengths| lengths.longest).max().unwrap_or_default();
                 let others =
@@ -194,7 +216,7 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn signature(&self) -> &Signature {
-        self.inner.signature()
+        &self.signature
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
@@ -225,21 +247,29 @@ impl ScalarUDFImpl for Bounded {
     }
 }
 
-/// `a || b` of texts, as a function that has bounds.
+/// `a || b`, as a function that has bounds.
 #[derive(Debug)]
-struct Joined(Arc<ScalarUDF>);
+struct Joined {
+    texts: Arc<ScalarUDF>,
+    lists: Arc<ScalarUDF>,
+    append: Arc<ScalarUDF>,
+    prepend: Arc<ScalarUDF>,
+}
 
 impl ExprPlanner for Joined {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         if expr.op != BinaryOperator::StringConcat {
             return Ok(PlannerResult::Original(expr));
         }
-        let is_list = |side: &Expr| side.get_type(schema).is_ok_and(|kind| depth(&kind) > 0);
-        if is_list(&expr.left) || is_list(&expr.right) {
-            return Ok(PlannerResult::Original(expr));
-        }
+        let depth_of = |side: &Expr| side.get_type(schema).map_or(0, |kind| depth(&kind));
+        let function = match (depth_of(&expr.left), depth_of(&expr.right)) {
+            (0, 0) => &self.texts,
+            (left, right) if left == right => &self.lists,
+            (left, right) if left > right => &self.append,
+            _ => &self.prepend,
+        };
         let sides = vec![expr.left, expr.right];
-        Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&self.0), sides))))
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), sides))))
     }
 }
 

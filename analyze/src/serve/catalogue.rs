@@ -103,8 +103,27 @@ pub(super) fn plannable(sql: &str) -> Cow<'_, str> {
     }
     // What cannot be parsed is refused with its own words later.
     let Ok(mut statements) = Parser::parse_sql(&PostgreSqlDialect {}, &sql) else { return sql };
+    // Whoever gives such a name to a table of its own means that.
+    if statements.visit(&mut OwnNames).is_break() {
+        return sql;
+    }
     let _: ControlFlow<()> = VisitMut::visit(&mut statements, &mut Simplify);
     Cow::Owned(statements.iter().map(Statement::to_string).collect::<Vec<_>>().join("; "))
+}
+
+struct OwnNames;
+
+impl Visitor for OwnNames {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let mut names =
+            query.with.iter().flat_map(|with| &with.cte_tables).map(|table| &table.alias.name.value);
+        if names.any(|name| EMPTY.contains(&name.to_lowercase().as_str())) {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 struct Simplify;
@@ -371,6 +390,7 @@ mod tests {
             "SELECT (SELECT 1 FROM pg_class WHERE x IN (SELECT 1 FROM pg_sequence)) FROM a",
             "SELECT CASE WHEN x THEN NULL ELSE 1 END FROM a",
             "SELECT * FROM pg_index",
+            "WITH pg_index AS (SELECT 7 AS a) SELECT (SELECT a FROM pg_index)",
         ] {
             assert_eq!(simplified(sql), sql);
         }

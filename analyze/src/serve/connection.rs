@@ -25,7 +25,9 @@ use datafusion_postgres::pgwire::api::{
 };
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::cancel::CancelRequest;
-use datafusion_postgres::pgwire::messages::extendedquery::{Parse, ParseComplete};
+use datafusion_postgres::pgwire::messages::extendedquery::{
+    Close, CloseComplete, Parse, ParseComplete, TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
+};
 use datafusion_postgres::pgwire::messages::response::TransactionStatus;
 use datafusion_postgres::pgwire::messages::startup::SecretKey;
 use datafusion_postgres::pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
@@ -36,10 +38,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::limits::Limits;
 use super::{ServeError, Server, catalogue, error};
-use crate::views::guard::check_text;
+use crate::views::guard::{check_text, statements_of};
 
-/// Statements that a client may prepare.
+/// Statements that a client may have prepared.
 const MOST_PREPARED: usize = 1_000;
+/// Statements in one message: all of them begin before the first is read.
+const MOST_STATEMENTS: usize = 16;
 
 /// Who gets in.
 #[derive(Clone)]
@@ -176,7 +180,7 @@ impl Connection {
         }
     }
 
-    async fn begin<C: ClientInfo>(self: &Arc<Self>, client: &C) -> PgWireResult<Arc<Limits>> {
+    fn begin<C: ClientInfo>(self: &Arc<Self>, client: &C) -> PgWireResult<Arc<Limits>> {
         self.check_login()?;
         let cancelled = CancellationToken::new();
         let (number, secret) = client.pid_and_secret_key();
@@ -185,7 +189,7 @@ impl Connection {
         // What `datafusion-postgres` keeps of SET statement_timeout.
         let own = client.metadata().get("statement_timeout_ms").and_then(|time| time.parse().ok());
         let time = own.map(Duration::from_millis).map_or(most, |own| own.min(most));
-        Limits::begin(self, &self.server.turns, &self.server.metrics, time, cancelled).await
+        Ok(Limits::begin(self, &self.server.turns, &self.server.metrics, time, cancelled))
     }
 }
 
@@ -315,7 +319,13 @@ impl SimpleQueryHandler for Statements {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         check_text(query).map_err(|refused| error::refused(&refused))?;
-        let limits = self.0.begin(client).await?;
+        let statements = statements_of(query);
+        if statements > MOST_STATEMENTS {
+            let text =
+                format!("{statements} statements stand in one message; at most {MOST_STATEMENTS} are run");
+            return Err(error::error("54000", text));
+        }
+        let limits = self.0.begin(client)?;
         let service = self.0.service(client.transaction_status()).await;
         let query = catalogue::plannable(query);
         let run = SimpleQueryHandler::do_query(service.as_ref(), client, &query);
@@ -352,7 +362,7 @@ impl ExtendedQueryHandler for Statements {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let limits = self.0.begin(client).await?;
+        let limits = self.0.begin(client)?;
         let service = self.0.service(client.transaction_status()).await;
         let run = ExtendedQueryHandler::do_query(service.as_ref(), client, portal, most_rows);
         Ok(match limits.within(run).await? {
@@ -381,6 +391,28 @@ impl ExtendedQueryHandler for Statements {
         }
         self.0.prepared.store(kept, Ordering::Relaxed);
         client.send(PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;
+        Ok(())
+    }
+
+    async fn on_close<C>(&self, client: &mut C, message: Close) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        match message.target_type {
+            TARGET_TYPE_BYTE_STATEMENT => {
+                let was_there = client.portal_store().get_statement(name).is_some();
+                client.portal_store().rm_statement(name);
+                let kept = self.0.prepared.load(Ordering::Relaxed);
+                self.0.prepared.store(kept.saturating_sub(usize::from(was_there)), Ordering::Relaxed);
+            }
+            TARGET_TYPE_BYTE_PORTAL => client.portal_store().rm_portal(name),
+            _ => {}
+        }
+        client.send(PgWireBackendMessage::CloseComplete(CloseComplete::new())).await?;
         Ok(())
     }
 }

@@ -31,7 +31,10 @@ fn info(severity: &str, code: &str, message: String, hint: Option<String>) -> Pg
 pub(super) fn refused(refused: &Refused) -> PgWireError {
     let code = match refused {
         Refused::NotReading { .. } => "42501",
-        Refused::TooLong { .. } | Refused::TooDeep { .. } | Refused::TooManyTables { .. } => "54001",
+        Refused::TooLong { .. }
+        | Refused::TooDeep { .. }
+        | Refused::TooManyOperators { .. }
+        | Refused::TooManyTables { .. } => "54001",
     };
     error(code, refused.to_string())
 }

@@ -9,17 +9,19 @@ use async_trait::async_trait;
 use datafusion::common::{Column, DFSchema, ParamValues, Result};
 use datafusion::logical_expr::{EmptyRelation, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::{Expr, SessionContext};
-use datafusion::sql::sqlparser::ast::{CloseCursor, Declare, Set, Statement};
+use datafusion::sql::sqlparser::ast::{CloseCursor, Declare, FetchDirection, Set, Statement};
 use datafusion_postgres::QueryHook;
-use datafusion_postgres::arrow_pg::datatypes::df;
+use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, df};
 use datafusion_postgres::hooks::HookClient;
 use datafusion_postgres::pgwire::api::ClientInfo;
 use datafusion_postgres::pgwire::api::portal::{Format, Portal};
-use datafusion_postgres::pgwire::api::results::{Response, Tag};
+use datafusion_postgres::pgwire::api::results::{QueryResponse, Response, Tag};
 use datafusion_postgres::pgwire::api::stmt::StoredStatement;
 use datafusion_postgres::pgwire::api::store::PortalStore as _;
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::types::format::FormatOptions;
+
+use futures::TryFutureExt as _;
 
 use super::error;
 use crate::functions::to_json;
@@ -57,10 +59,10 @@ enum Fate {
 
 fn fate(statement: &Statement) -> PgWireResult<Fate> {
     match statement {
+        Statement::Fetch { direction, .. } => fetch(direction),
         Statement::StartTransaction { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. }
-        | Statement::Fetch { .. }
         | Statement::Close { .. }
         | Statement::ShowVariable { .. }
         | Statement::ShowStatus { .. } => Ok(Fate::Hook),
@@ -82,11 +84,32 @@ fn fate(statement: &Statement) -> PgWireResult<Fate> {
     }
 }
 
+/// Rows that are fetched at once: they are collected before they are sent.
+const MOST_FETCHED: u64 = 100_000;
+
+fn fetch(direction: &FetchDirection) -> PgWireResult<Fate> {
+    let rows = match direction {
+        FetchDirection::Forward { limit: Some(rows) } | FetchDirection::Count { limit: rows } => {
+            rows.to_string().parse().ok()
+        }
+        FetchDirection::All | FetchDirection::ForwardAll => None,
+        _ => Some(1),
+    };
+    match rows {
+        Some(0..=MOST_FETCHED) => Ok(Fate::Hook),
+        _ => Err(error::error(
+            "54000",
+            format!("at most {MOST_FETCHED} rows are fetched at once: FETCH 1000 FROM …"),
+        )),
+    }
+}
+
 fn setting(set: &Set) -> PgWireResult<Fate> {
     let name = match set {
         Set::SingleAssignment { variable, .. } => variable.to_string().to_lowercase(),
-        Set::SetTimeZone { .. } => return Ok(Fate::Hook),
-        Set::SetNames { .. }
+        // Times are given in UTC, with their offset, whatever a client asks for: the session is everybody's.
+        Set::SetTimeZone { .. }
+        | Set::SetNames { .. }
         | Set::SetNamesDefault {}
         | Set::SetTransaction { .. }
         | Set::SetSessionAuthorization { .. } => return Ok(Fate::Nothing("SET")),
@@ -98,10 +121,10 @@ fn setting(set: &Set) -> PgWireResult<Fate> {
         return Err(error::error("42704", format!("unrecognized configuration parameter \"{shown}\"")));
     }
     Ok(match name {
-        "client_encoding" | "client_min_messages" | "names" | "standard_conforming_strings" => {
-            Fate::Nothing("SET")
-        }
-        _ => Fate::Hook,
+        // What the hook keeps with the client; of anything else it would make an option of the session.
+        "statement_timeout" | "application_name" | "bytea_output" | "datestyle" | "extra_float_digits"
+        | "intervalstyle" => Fate::Hook,
+        _ => Fate::Nothing("SET"),
     })
 }
 
@@ -131,6 +154,19 @@ fn maps_as_json(plan: LogicalPlan) -> Result<LogicalPlan> {
         })
         .collect();
     LogicalPlanBuilder::from(plan).project(columns)?.build()
+}
+
+/// The rows of a plan, which begins when the first is asked for.
+fn later(context: &SessionContext, plan: LogicalPlan, options: FormatOptions) -> PgWireResult<QueryResponse> {
+    let fields = arrow_schema_to_pg_fields(plan.schema().as_arrow(), &Format::UnifiedText, None)?;
+    let context = context.clone();
+    let rows = async move {
+        let engine = |error| PgWireError::ApiError(Box::new(error));
+        let frame = context.execute_logical_plan(plan).await.map_err(engine)?;
+        let rows = df::encode_dataframe(frame, &Format::UnifiedText, Some(options.into())).await?;
+        Ok::<_, PgWireError>(rows.data_rows)
+    };
+    Ok(QueryResponse::new(Arc::new(fields), Box::pin(rows.try_flatten_stream())))
 }
 
 /// Cursors that a client may have.
@@ -176,10 +212,8 @@ impl Cursors {
             }
             let statement = Statement::Query(query.clone());
             let plan = plan(&statement, context).await?;
-            let engine = |error| PgWireError::ApiError(Box::new(error));
-            let frame = context.execute_logical_plan(plan.clone()).await.map_err(engine)?;
             let options = FormatOptions::from_client_metadata(client.metadata());
-            let rows = df::encode_dataframe(frame, &Format::UnifiedText, Some(options.into())).await?;
+            let rows = later(context, plan.clone(), options)?;
             let stored = (query.to_string(), Some((statement, plan.clone())));
             let portal = Portal::new_cursor(
                 name.clone(),
@@ -220,6 +254,13 @@ impl QueryHook for Guard {
                 }
                 Statement::Close { cursor } => {
                     Cursors::of(client).close(cursor);
+                    None
+                }
+                // A cursor ends with its transaction.
+                Statement::Commit { .. } | Statement::Rollback { .. } => {
+                    for name in std::mem::take(&mut *Cursors::of(client).map()).into_keys() {
+                        client.portal_store().rm_portal(&name);
+                    }
                     None
                 }
                 _ => None,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use datafusion_postgres::pgwire::api::results::QueryResponse;
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use futures::{StreamExt as _, stream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connection::Connection;
@@ -24,9 +24,10 @@ pub(super) struct Limits {
     metrics: Arc<Metrics>,
     begun: Instant,
     failed: AtomicBool,
+    /// Who computes has one of these; not who waits for its client to read.
+    turns: Arc<Semaphore>,
     /// Ends the watch over it.
     _watch: DropGuard,
-    _turn: OwnedSemaphorePermit,
 }
 
 pub(super) fn timed_out() -> PgWireError {
@@ -34,21 +35,16 @@ pub(super) fn timed_out() -> PgWireError {
 }
 
 impl Limits {
-    /// Waits for its turn, and begins.
-    pub(super) async fn begin(
+    /// Begins.
+    pub(super) fn begin(
         connection: &Arc<Connection>,
         turns: &Arc<Semaphore>,
         metrics: &Arc<Metrics>,
         time: Duration,
         cancelled: CancellationToken,
-    ) -> PgWireResult<Arc<Self>> {
+    ) -> Arc<Self> {
         let begun = Instant::now();
         let deadline = tokio::time::Instant::now() + time;
-        let turn = tokio::select! {
-            turn = tokio::time::timeout_at(deadline, Arc::clone(turns).acquire_owned()) => turn,
-            () = cancelled.cancelled() => return Err(PgWireError::QueryCanceled),
-        };
-        let turn = turn.map_err(|_| timed_out())?.map_err(|_| error::fatal("57P01", "the server stops"))?;
         let watch = CancellationToken::new();
         tokio::spawn({
             let (over, connection) = (watch.clone(), Arc::downgrade(connection));
@@ -60,19 +56,23 @@ impl Limits {
                 }
             }
         });
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             deadline,
             cancelled,
             metrics: Arc::clone(metrics),
             begun,
             failed: AtomicBool::new(false),
+            turns: Arc::clone(turns),
             _watch: watch.drop_guard(),
-            _turn: turn,
-        }))
+        })
     }
 
-    /// Waits for something of the statement, as long as it has.
+    /// Waits for its turn, and for something of the statement, as long as it has.
     pub(super) async fn within<T>(&self, work: impl Future<Output = PgWireResult<T>>) -> PgWireResult<T> {
+        let work = async {
+            let _turn = self.turns.acquire().await.map_err(|_| error::fatal("57P01", "the server stops"))?;
+            work.await
+        };
         let done = tokio::select! {
             biased;
             () = self.cancelled.cancelled() => Err(PgWireError::QueryCanceled),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray as _, Int32Array};
 use arrow::datatypes::DataType;
@@ -27,6 +27,9 @@ use super::{Options, error};
 use crate::session::{self, Resources};
 use crate::views::{self, QueryError};
 
+/// A store has this long to say what its tables are now.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// The catalog that clients see as their database.
 const DATABASE: &str = "datafusion";
 
@@ -37,7 +40,7 @@ pub(super) struct Sessions {
     /// One for all, so that all share its limits.
     runtime: Arc<RuntimeEnv>,
     workers: Workers,
-    refresh: std::time::Duration,
+    refresh: Duration,
     roles: Roles,
     now: RwLock<Opened>,
     /// Held by whoever looks at the tables.
@@ -99,14 +102,16 @@ impl Sessions {
         }
         // One looks, the others go on with what there is.
         let Ok(_looking) = self.looking.try_lock() else { return now.service };
-        let opened = service(&self.store, &self.resources, &self.runtime, &self.workers, &self.roles).await;
-        let service = opened.unwrap_or_else(|error| {
-            tracing::warn!(
-                "the tables could not be looked at, and are shown as they were: {}",
-                error::chain(&error)
-            );
+        let opened = service(&self.store, &self.resources, &self.runtime, &self.workers, &self.roles);
+        let shown_as_before = |why: &str| {
+            tracing::warn!("the tables could not be looked at, and are shown as they were: {why}");
             Arc::clone(&now.service)
-        });
+        };
+        let service = match tokio::time::timeout(LOOK, opened).await {
+            Ok(Ok(service)) => service,
+            Ok(Err(error)) => shown_as_before(&error::chain(&error)),
+            Err(_) => shown_as_before("the store does not answer"),
+        };
         *self.now.write().unwrap_or_else(PoisonError::into_inner) =
             Opened { service: Arc::clone(&service), at: Instant::now() };
         service

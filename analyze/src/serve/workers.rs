@@ -18,6 +18,8 @@ use futures::{StreamExt as _, stream};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 
+use crate::session;
+
 /// Batches that are made before they are asked for.
 const AHEAD: usize = 2;
 
@@ -27,7 +29,9 @@ pub(super) struct Workers(Option<Runtime>);
 
 impl Workers {
     pub(super) fn start() -> std::io::Result<Self> {
-        Ok(Self(Some(Builder::new_multi_thread().thread_name("statements").enable_all().build()?)))
+        let mut threads = Builder::new_multi_thread();
+        threads.thread_name("statements").thread_stack_size(session::STACK).enable_all();
+        Ok(Self(Some(threads.build()?)))
     }
 
     /// Has plans run there.

@@ -111,10 +111,18 @@ async fn race(trial: &Trial<'_>, round: usize, writers: usize) -> Result<Result<
             }
         });
     }
+    // All of them, before one that failed ends the trial: a write that is under way would be left behind.
     let mut winners: Vec<Bytes> = Vec::new();
+    let mut wrong = None;
     while let Some(written) = racing.join_next().await {
-        let ended = written.map_err(|source| Error::JoinError { source });
-        winners.extend(ended.map_err(failed("a writer in a race"))??);
+        let ended = written.map_err(|source| failed("a writer in a race")(Error::JoinError { source }));
+        match ended.and_then(|written| written) {
+            Ok(content) => winners.extend(content),
+            Err(error) => wrong = Some(error),
+        }
+    }
+    if let Some(error) = wrong {
+        return Err(error);
     }
     let stored = trial.get(&key).await?;
     Ok(match winners.as_slice() {

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as Planned;
-use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statement, Visit as _, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    Expr, ObjectName, Query, SetExpr, Statement, TableFactor, Visit as _, Visitor,
+};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
@@ -15,6 +17,12 @@ pub const MOST_BYTES: usize = 64 << 10;
 pub const MOST_TABLES: u64 = 256;
 /// Functions and casts in each other, through subqueries and common table expressions too: the planner's work doubles with each.
 pub const DEEPEST: u32 = 12;
+
+/// Operators of a text, joins and set operations among them: a chain of them is as deep as it is long, and whoever walks it needs
+/// as much stack.
+pub const MOST_OPERATORS: usize = 256;
+/// `||` of a text: what they take to plan grows faster than their number.
+pub const MOST_CONCATENATIONS: usize = 64;
 
 /// Why a statement is not run.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -32,10 +40,22 @@ pub enum Refused {
         bytes: usize,
     },
     /// It stands too deep in itself.
-    #[error("functions and casts stand {depth} deep in each other; at most {DEEPEST} are planned")]
+    #[error(
+        "parentheses, functions or casts stand {depth} deep in each other; at most {DEEPEST} are planned"
+    )]
     TooDeep {
         /// How deep.
         depth: u32,
+    },
+    /// It chains too much.
+    #[error(
+        "the statement has {operators} operators, {concatenations} of them `||`; at most {MOST_OPERATORS} and {MOST_CONCATENATIONS} are planned"
+    )]
+    TooManyOperators {
+        /// Operators, joins and set operations.
+        operators: usize,
+        /// `||` among them.
+        concatenations: usize,
     },
     /// It grows.
     #[error(
@@ -47,70 +67,92 @@ pub enum Refused {
     },
 }
 
-/// Whether a text may be parsed: what PostgreSQL's dialect takes to parse a call doubles with each one that it stands in.
+/// Whether a text may be parsed: [`MOST_BYTES`] of it, and each statement of it as [`check_statements`] says.
 pub fn check_text(sql: &str) -> Result<(), Refused> {
     if sql.len() > MOST_BYTES {
         return Err(Refused::TooLong { bytes: sql.len() });
     }
-    let depth = depth_of_calls(sql);
-    if depth > DEEPEST { Err(Refused::TooDeep { depth }) } else { Ok(()) }
+    check_statements(sql)
 }
 
-/// Words that stand before a parenthesis and call nothing.
-const NO_FUNCTIONS: [&str; 30] = [
-    "ALL",
+/// Whether statements may be parsed. What the parser takes doubles with each call, and with some parentheses, that an expression
+/// stands in; what walks a chain needs as much stack as it is long.
+pub fn check_statements(sql: &str) -> Result<(), Refused> {
+    // What is no SQL the parser refuses.
+    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize() else { return Ok(()) };
+    for statement in tokens.split(|token| *token == Token::SemiColon) {
+        let depth = depth_of_parentheses(statement);
+        if depth > DEEPEST {
+            return Err(Refused::TooDeep { depth });
+        }
+        let operators = statement.iter().filter(|token| is_operator(token)).count();
+        let concatenations = statement.iter().filter(|token| **token == Token::StringConcat).count();
+        if operators > MOST_OPERATORS || concatenations > MOST_CONCATENATIONS {
+            return Err(Refused::TooManyOperators { operators, concatenations });
+        }
+    }
+    Ok(())
+}
+
+/// How many statements a text has, at most.
+pub fn statements_of(sql: &str) -> usize {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
+    tokens.iter().filter(|token| **token == Token::SemiColon).count() + 1
+}
+
+/// Words that chain.
+const CHAINING: [&str; 13] = [
     "AND",
-    "ANY",
-    "AS",
     "BETWEEN",
-    "BY",
-    "CAST",
-    "ELSE",
+    "COLLATE",
     "EXCEPT",
-    "EXISTS",
-    "FILTER",
-    "FROM",
-    "HAVING",
-    "IN",
+    "ILIKE",
     "INTERSECT",
+    "INTERVAL",
     "IS",
     "JOIN",
-    "LATERAL",
     "LIKE",
-    "NOT",
-    "ON",
     "OR",
-    "OVER",
-    "SELECT",
-    "THEN",
+    "SIMILAR",
     "UNION",
-    "USING",
-    "VALUES",
-    "WHEN",
-    "WHERE",
 ];
 
-/// How deep calls of functions stand in each other, at most; 0 for what is no SQL, which the parser refuses.
-fn depth_of_calls(sql: &str) -> u32 {
-    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize() else { return 0 };
-    let is_function = |token: &Token| match token {
-        Token::Word(word) => !NO_FUNCTIONS.contains(&word.value.to_uppercase().as_str()),
-        _ => false,
-    };
-    let (mut open, mut depth, mut deepest) = (Vec::new(), 0_u32, 0);
-    let mut before = None;
-    for token in tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))) {
+/// Whether a token joins what stands before it with what follows.
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => {
+            word.quote_style.is_none() && CHAINING.contains(&word.value.to_uppercase().as_str())
+        }
+        Token::EOF
+        | Token::Number(..)
+        | Token::Char(_)
+        | Token::SingleQuotedString(_)
+        | Token::DollarQuotedString(_)
+        | Token::EscapedStringLiteral(_)
+        | Token::UnicodeStringLiteral(_)
+        | Token::NationalStringLiteral(_)
+        | Token::HexStringLiteral(_)
+        | Token::Comma
+        | Token::Whitespace(_)
+        | Token::LParen
+        | Token::RParen
+        | Token::Period
+        | Token::SemiColon
+        | Token::Placeholder(_) => false,
+        _ => true,
+    }
+}
+
+/// How deep parentheses stand in each other, at most.
+fn depth_of_parentheses(tokens: &[Token]) -> u32 {
+    let (mut depth, mut deepest) = (0_u32, 0_u32);
+    for token in tokens {
         match token {
-            Token::LParen => {
-                let calls = before.is_some_and(is_function);
-                open.push(calls);
-                depth += u32::from(calls);
-                deepest = deepest.max(depth);
-            }
-            Token::RParen => depth -= u32::from(open.pop() == Some(true)),
+            Token::LParen => depth = depth.saturating_add(1),
+            Token::RParen => depth = depth.saturating_sub(1),
             _ => {}
         }
-        before = Some(token);
+        deepest = deepest.max(depth);
     }
     deepest
 }
@@ -240,6 +282,14 @@ impl Visitor for Tables {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<Refused> {
+        // What has no name of its own: VALUES, subqueries, functions.
+        if !matches!(table, TableFactor::Table { .. }) {
+            self.scope().add((1, 0));
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Refused> {
         let scope = self.scope();
         scope.now = scope.now.saturating_add(u32::from(doubles(expr)));
@@ -340,16 +390,37 @@ mod tests {
     }
 
     #[test]
-    fn a_text_with_calls_too_deep_in_each_other_is_not_even_parsed() {
-        let nested = |depth: usize| {
-            (0..depth).fold("x".to_owned(), |inner, _| format!("encode ({inner}::bytea, 'hex')"))
-        };
-        assert_eq!(check_text(&format!("SELECT {}", nested(12))), Ok(()));
-        assert_eq!(check_text(&format!("SELECT {}", nested(13))), Err(Refused::TooDeep { depth: 13 }));
-        assert_eq!(check_text(&format!("SELECT {}1{}", "(".repeat(90), ")".repeat(90))), Ok(()));
+    fn a_text_with_parentheses_too_deep_in_each_other_is_not_even_parsed() {
+        for word in ["encode", "any", "in", "\"in\"", "cast", "not", "and", "select", "", "from ("] {
+            let nested =
+                |depth: usize| format!("SELECT {}1{}", format!("{word}(").repeat(depth), ")".repeat(depth));
+            assert!(check_text(&nested(5)).is_ok(), "{word}");
+            assert!(matches!(check_text(&nested(13)), Err(Refused::TooDeep { .. })), "{word}");
+        }
         assert_eq!(check_text("SELECT ')(' || f(x) -- ))))\n FROM a WHERE x IN (g(1)))"), Ok(()));
         let side_by_side = vec!["f(g(x))"; 100].join(" + ");
         assert_eq!(check_text(&format!("SELECT {side_by_side}")), Ok(()));
+        // A file may have many statements.
+        assert_eq!(check_statements(&"SELECT f(1) + 1;\n".repeat(10_000)), Ok(()));
+    }
+
+    #[test]
+    fn what_has_no_name_counts_as_a_table() {
+        let many = (0..300).map(|n| format!("(VALUES (1)) a{n}")).collect::<Vec<_>>().join(", ");
+        assert!(matches!(checked(&format!("SELECT 1 FROM {many}")), Err(Refused::TooManyTables { .. })));
+    }
+
+    #[test]
+    fn chains_are_so_long_and_no_longer() {
+        let chain = |link: &str, links: usize| check_text(&format!("SELECT 1{}", link.repeat(links)));
+        for link in
+            ["+1", " OR x", " UNION SELECT 1", " <> x", "::int", "[1]", " is null", "->'a'", " INTERVAL"]
+        {
+            assert_eq!(chain(link, 100), Ok(()), "{link}");
+            assert!(matches!(chain(link, 300), Err(Refused::TooManyOperators { .. })), "{link}");
+        }
+        assert!(chain("||1", 64).is_ok() && chain("||1", 65).is_err());
+        assert_eq!(chain(", 'a + b', \"or\"", 2_000), Ok(()));
     }
 
     #[test]

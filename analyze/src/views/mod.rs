@@ -120,9 +120,9 @@ pub enum Rights {
     All,
 }
 
-/// The statements of a text.
+/// The statements of a text, however many.
 pub fn statements(sql: &str) -> Result<VecDeque<Statement>> {
-    guard::check_text(sql).map_err(|refused| DataFusionError::External(Box::new(refused)))?;
+    guard::check_statements(sql).map_err(|refused| DataFusionError::External(Box::new(refused)))?;
     DFParser::parse_sql(sql)
 }
 

@@ -34,15 +34,29 @@ impl OneWorkload {
     fn narrow(&self, filter: Filter) -> Result<Transformed<LogicalPlan>> {
         let parts = split_conjunction(&filter.predicate);
         let equal = |wanted: &str| parts.iter().find_map(|part| is_text(part, wanted));
-        let image = equal("image").map(|(column, image)| (column, Workload::parse(image)));
-        let named = || {
-            let ((column, name), (_, tag)) = (equal("image_name")?, equal("image_tag")?);
-            Some((column, Workload::from_columns(name, tag)))
+        // Another way to write a name is another text, which no row has.
+        let normal = |(column, image): (&'_ Column, &str)| {
+            let workload = Workload::parse(image).ok().filter(|workload| workload.to_string() == image)?;
+            Some((column.clone(), workload))
         };
-        let Some((column, Ok(workload))) = image.or_else(named) else {
+        let image = equal("image").and_then(normal);
+        // Name and tag of one table.
+        let tag_of = |of: &Column| {
+            let tags = parts.iter().filter_map(|part| is_text(part, "image_tag"));
+            tags.filter(|(column, _)| column.relation == of.relation).map(|(_, tag)| tag).next()
+        };
+        let named = || {
+            let names = parts.iter().filter_map(|part| is_text(part, "image_name"));
+            names
+                .filter_map(|(column, name)| {
+                    Some((column.clone(), Workload::from_columns(name, tag_of(column)?).ok()?))
+                })
+                .next()
+        };
+        let Some((column, workload)) = image.or_else(named) else {
             return Ok(Transformed::no(LogicalPlan::Filter(filter)));
         };
-        let Some((key, bucket)) = beside(column, filter.input.schema()) else {
+        let Some((key, bucket)) = beside(&column, filter.input.schema()) else {
             return Ok(Transformed::no(LogicalPlan::Filter(filter)));
         };
         let added = [

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
-use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::common::{Result, ScalarValue, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{Expr, SessionContext};
+use wsp_schemas::image::Workload;
 
 use crate::tables::ProfileTables;
 
@@ -46,7 +47,12 @@ impl TableFunctionImpl for Query {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         let [argument] = args.exprs() else { return self.wrong() };
         let Some(text) = text(argument) else { return self.wrong() };
-        Ok(Arc::new(ViewTable::new(with_text(&self.plan, text)?, None)))
+        let plan = if self.name == "process_tree" {
+            of_image(&self.plan, text)?
+        } else {
+            with_text(&self.plan, text)?
+        };
+        Ok(Arc::new(ViewTable::new(plan, None)))
     }
 }
 
@@ -62,6 +68,12 @@ fn text(argument: &Expr) -> Option<&str> {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
         _ => None,
     }
+}
+
+/// A query whose `$1` is an image, however it is written.
+fn of_image(plan: &LogicalPlan, image: &str) -> Result<LogicalPlan> {
+    let workload = Workload::parse(image).map_err(|error| plan_datafusion_err!("{error}"))?;
+    with_text(plan, &workload.to_string())
 }
 
 /// A query whose `$1` is a text.

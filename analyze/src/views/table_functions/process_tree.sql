@@ -7,20 +7,22 @@ WITH RECURSIVE profile AS (
 ),
 placed AS (
     SELECT
-        node_id,
-        parent_id,
+        node.node_id,
+        -- A parent outside the profile would hide what is below it.
+        parent.node_id AS parent_id,
         -- What a process does stands before the processes that it starts; what is common before what is rare.
         lpad(cast(row_number() OVER (
-            PARTITION BY parent_id
-            ORDER BY kind = 'process', coalesce(root_kind = 'exec_session', false), kind, commonality DESC NULLS LAST, target, node_id
+            PARTITION BY parent.node_id
+            ORDER BY node.kind = 'process', coalesce(node.root_kind = 'exec_session', false), node.kind,
+                node.commonality DESC NULLS LAST, node.target, node.node_id
         ) AS varchar), 6, '0') AS place
-    FROM profile
+    FROM profile AS node
+    LEFT JOIN profile AS parent ON parent.node_id = node.parent_id
 ),
 tree AS (
     SELECT node_id, 0 AS depth, place
     FROM placed
-    -- A parent outside the profile would hide what is below it.
-    WHERE parent_id IS NULL OR parent_id NOT IN (SELECT node_id FROM profile)
+    WHERE parent_id IS NULL
     UNION ALL
     SELECT placed.node_id, tree.depth + 1, tree.place || placed.place
     FROM tree

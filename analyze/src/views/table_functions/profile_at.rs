@@ -20,7 +20,7 @@ use datafusion::prelude::Expr;
 use wsp_schemas::identity::Kind;
 use wsp_schemas::image::WorkloadKey;
 
-use super::{text, with_text};
+use super::{of_image, text};
 use crate::functions::MemberSet;
 use crate::jobs::merge::{Earlier, Score};
 use crate::tables::OpenTable;
@@ -59,7 +59,7 @@ impl TableFunctionImpl for ProfileAt {
         };
         let Some(snapshots) = snapshots.filter(|snapshots| *snapshots > 0) else { return wrong() };
         Ok(Arc::new(At {
-            nodes: with_text(&self.nodes, image)?,
+            nodes: of_image(&self.nodes, image)?,
             ledger: self.ledger.clone(),
             snapshots,
             schema: Arc::clone(&self.schema),
