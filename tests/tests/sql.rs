@@ -215,6 +215,19 @@ async fn one_image_is_read_from_its_own_files() {
             assert!(operations.iter().all(|one| !one.changes()), "{sql}");
         }
     }
+    // What only looks like one image is not narrowed.
+    let (name, tags) = (images[0][0].rsplit_once(':').unwrap().0, "'1.0' AND o.image_tag = '1.1'");
+    let both = format!("o.image_name = '{name}' AND n.image_name = '{name}'");
+    let paired = "SELECT count(*) FROM nodes n JOIN nodes o ON n.node_id = o.node_id WHERE";
+    let one_way = rows(&whole, &format!("{paired} {both} AND n.image_tag = {tags}")).await;
+    let other_way =
+        rows(&whole, &format!("{paired} o.image_tag = '1.1' AND n.image_tag = '1.0' AND {both}")).await;
+    assert!(one_way == other_way && one_way[0][0] != "0", "{one_way:?} {other_way:?}");
+    let renamed =
+        "SELECT count(*) FROM (SELECT image_name AS image, workload_key, bucket FROM nodes) WHERE image =";
+    let renamed = rows(&whole, &format!("{renamed} '{name}'")).await;
+    assert_ne!(renamed[0][0], "0");
+
     // Without an image all buckets are read: the record can see it.
     watched.take_operations();
     views::query(&context, "SELECT count(target) FROM nodes").await.unwrap().collect().await.unwrap();

@@ -154,3 +154,44 @@ async fn a_server_stops_when_it_is_told_whatever_computes() {
         assert!(one.unwrap().is_err(), "no answer was made");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_client_sets_and_keeps_is_its_own() {
+    let store = demo();
+    let server = Server::of(store.path(), &[]);
+    let (one, other) = (server.client().await, server.client().await);
+    for zone in ["Asia/Tokyo", "nonsense"] {
+        one.simple_query(&format!("SET timezone = '{zone}'")).await.unwrap();
+        let now = other.query_one("SELECT date_trunc('hour', now())::text", &[]).await.unwrap();
+        assert!(!now.get::<_, &str>(0).contains("+09:00"), "{now:?}");
+    }
+    // What is closed counts no more.
+    for _ in 0..1_500 {
+        one.query("SELECT 1", &[]).await.unwrap();
+    }
+    assert_eq!(code(one.simple_query(&"SELECT 1;".repeat(100)).await), "54000");
+    one.simple_query("BEGIN").await.unwrap();
+    one.simple_query("DECLARE c CURSOR FOR SELECT node_id FROM nodes").await.unwrap();
+    assert_eq!(code(one.simple_query("FETCH 10000000000000 FROM c").await), "54000");
+    one.simple_query("ROLLBACK").await.unwrap();
+    // More cursors than may be open, one transaction after the other.
+    for _ in 0..100 {
+        let all = "BEGIN; DECLARE c CURSOR FOR SELECT node_id FROM nodes; FETCH 2 FROM c; COMMIT";
+        one.simple_query(all).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_to_be_asked_for_more_rows_holds_nobody_up() {
+    let store = demo();
+    let server = Server::of(store.path(), &["--statement-timeout", "10s"]);
+    let mut clients = join_all((0..20).map(|_| server.client())).await;
+    let mut held = Vec::new();
+    for client in &mut clients {
+        let transaction = client.transaction().await.unwrap();
+        let portal = transaction.bind("SELECT node_id FROM nodes", &[]).await.unwrap();
+        assert_eq!(transaction.query_portal(&portal, 1).await.unwrap().len(), 1);
+        held.push((transaction, portal));
+    }
+    server.goes_on().await;
+}
