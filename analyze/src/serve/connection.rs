@@ -138,6 +138,11 @@ impl Connection {
         })
     }
 
+    /// Whether its client is logged in.
+    pub(super) fn is_in(&self) -> bool {
+        self.is_in.load(Ordering::Acquire)
+    }
+
     pub(super) fn close(&self) {
         self.closed.cancel();
     }
@@ -173,11 +178,7 @@ impl Connection {
     }
 
     fn check_login(&self) -> PgWireResult<()> {
-        if self.is_in.load(Ordering::Acquire) {
-            Ok(())
-        } else {
-            Err(error::fatal("28000", "no statement before the login"))
-        }
+        if self.is_in() { Ok(()) } else { Err(error::fatal("28000", "no statement before the login")) }
     }
 
     fn begin<C: ClientInfo>(self: &Arc<Self>, client: &C) -> PgWireResult<Arc<Limits>> {

@@ -2,13 +2,14 @@
 //!
 //! A connection is one task: [`connection`] admits it and runs its statements in a session ([`sessions`]), of which all that run
 //! at the same time see one state of the tables. [`guard`] says which statements there are, [`limits`] ends those that take
-//! too long, [`workers`] are the threads that compute, [`error`] gives errors the codes that clients know.
+//! too long, [`messages`] refuses what is too long to be kept, [`workers`] are the threads that compute, [`error`] gives errors the codes that clients know.
 
 mod catalogue;
 mod connection;
 mod error;
 mod guard;
 mod limits;
+mod messages;
 mod metrics;
 mod sessions;
 mod tls;
@@ -30,7 +31,7 @@ use tokio_util::task::TaskTracker;
 use wsp_schemas::store::Store;
 
 use crate::views::QueryError;
-use connection::{Connection, Handlers};
+use connection::Connection;
 use metrics::Metrics;
 use sessions::Sessions;
 
@@ -195,7 +196,7 @@ async fn talk(
     connection: Arc<Connection>,
 ) {
     let hung_up = hung_up(&socket);
-    let told = pgwire::tokio::process_socket(socket, tls, Handlers(Arc::clone(&connection)));
+    let told = messages::talk(socket, tls, Arc::clone(&connection));
     tokio::select! {
         told = told => if let Err(error) = told { tracing::debug!(%peer, "connection ended: {error}") },
         // What it asked for ends with it.

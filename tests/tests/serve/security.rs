@@ -71,6 +71,36 @@ async fn no_query_is_answered_before_the_login() {
     assert!(server.connect(Some("secret")).await.is_ok());
 }
 
+/// Nobody fills the memory with a message, before the login or after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_messages_are_refused() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let store = demo();
+    let file = store.path().join("password");
+    std::fs::write(&file, "secret\n").unwrap();
+    let server = Server::of(store.path(), &["--password-file", file.to_str().unwrap()]);
+    let mut socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let startup = b"\x00\x03\x00\x00user\0wsp\0database\0wsp\0\0";
+    let length = u32::try_from(startup.len() + 4).unwrap().to_be_bytes();
+    socket.write_all(&[length.as_slice(), startup].concat()).await.unwrap();
+    socket.write_all(b"Q\x3f\xff\xff\x00").await.unwrap();
+    let block = vec![b'x'; 1 << 20];
+    let mut sent = 0;
+    while sent < 200 && socket.write_all(&block).await.is_ok() {
+        sent += 1;
+    }
+    assert!(sent < 64, "{sent} MiB were taken");
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer).await;
+
+    let client = server.connect(Some("secret")).await.unwrap();
+    let long = format!("SELECT '{}'", "x".repeat(2 << 20));
+    let refused = code(client.simple_query(&long).await);
+    assert!(refused == "08P01" || refused.len() > 5, "{refused}: the connection ends");
+    assert!(server.connect(Some("secret")).await.is_ok());
+}
+
 #[test]
 fn what_others_could_read_or_ask_is_not_served() {
     let store = demo();
