@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use http_body_util::BodyExt as _;
 use hyper::Method;
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
@@ -94,7 +95,11 @@ impl S3Server {
                             let key = request.uri().path().trim_start_matches('/');
                             let _ = std::fs::remove_file(folder.join(key));
                         }
-                        Service::call(&service, request).await
+                        // All of it is read before it is answered, as by S3: who is refused would else write to a closed connection.
+                        let (head, body) = request.into_parts();
+                        let body =
+                            body.collect().await.map_err(|error| s3s::HttpError::new(Box::new(error)))?;
+                        service.call(hyper::Request::from_parts(head, s3s::Body::from(body.to_bytes()))).await
                     }
                 });
                 tokio::spawn(async move {

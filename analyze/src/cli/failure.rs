@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use wsp_schemas::store::{Store, StoreError, advice};
 use wsp_schemas::text::for_display;
@@ -97,8 +98,13 @@ impl Failure {
     }
 }
 
+/// Whether nobody reads what is printed any more. What stands further down in an error is another pipe: a store's connection.
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    io_kinds(error).any(|kind| kind == ErrorKind::BrokenPipe)
+    let printing = match (error.downcast_ref::<std::io::Error>(), error.downcast_ref::<ArrowError>()) {
+        (Some(error), _) | (_, Some(ArrowError::IoError(_, error))) => error,
+        _ => return false,
+    };
+    printing.kind() == ErrorKind::BrokenPipe
 }
 
 /// Why the operating system refused, where that is something for people to change.
@@ -266,8 +272,8 @@ fn refused_statement(error: &DataFusionError) -> Option<String> {
     error.downcast_ref::<Refused>().map(ToString::to_string)
 }
 
-impl From<arrow::error::ArrowError> for Failure {
-    fn from(error: arrow::error::ArrowError) -> Self {
+impl From<ArrowError> for Failure {
+    fn from(error: ArrowError) -> Self {
         Self { code: OUR_BUG, ..Self::new(error) }
     }
 }
@@ -275,5 +281,19 @@ impl From<arrow::error::ArrowError> for Failure {
 impl From<parquet::errors::ParquetError> for Failure {
     fn from(error: parquet::errors::ParquetError) -> Self {
         Self { code: OUR_BUG, ..Self::new(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_pipe_that_is_printed_to_ends_in_silence() {
+        let pipe = || std::io::Error::from(ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&pipe()));
+        assert!(is_broken_pipe(&ArrowError::IoError("written".to_owned(), pipe())));
+        assert!(!is_broken_pipe(&object_store::Error::Generic { store: "S3", source: Box::new(pipe()) }));
+        assert!(!is_broken_pipe(&std::io::Error::from(ErrorKind::NotFound)));
     }
 }

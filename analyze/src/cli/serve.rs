@@ -14,7 +14,7 @@ use crate::serve::{self, Login, Options};
 #[command(
     after_help = "Clients see one database with the views of `wsp sql` (schema public) and the tables behind them (schema raw); maps \
                   are shown as JSON. Nothing can be written. A statement sees the tables as they are, at most --refresh old; \
-                  those of one transaction all see the same, and one that was prepared sees them as of then.\n\n\
+                  those of one transaction all see the same.\n\n\
                   psql 'host=127.0.0.1 user=wsp'\n\n\
                   A password is needed where others than this host can connect: in --password-file, or in WSP_PASSWORD."
 )]

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use datafusion::sql::sqlparser::ast::Statement;
 use datafusion_postgres::pgwire::api::auth::noop::NoopStartupHandler;
 use datafusion_postgres::pgwire::api::auth::sasl::SASLAuthStartupHandler;
 use datafusion_postgres::pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, ScramAuth, gen_salted_password};
@@ -106,7 +107,7 @@ impl AuthSource for Verifier {
 pub(super) struct Running(Mutex<HashMap<i32, (SecretKey, CancellationToken)>>);
 
 impl Running {
-    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<i32, (SecretKey, CancellationToken)>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<i32, (SecretKey, CancellationToken)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -123,6 +124,9 @@ pub(super) struct Connection {
     number: Mutex<Option<i32>>,
     /// Statements that it prepared.
     prepared: AtomicUsize,
+    /// The session that the last statement was planned in, and that of each prepared one, by its name.
+    planned_last: Mutex<Weak<DfSessionService>>,
+    planned: Mutex<HashMap<String, Weak<DfSessionService>>>,
 }
 
 impl Connection {
@@ -135,6 +139,8 @@ impl Connection {
             pinned: tokio::sync::Mutex::default(),
             number: Mutex::default(),
             prepared: AtomicUsize::new(0),
+            planned_last: Mutex::default(),
+            planned: Mutex::default(),
         })
     }
 
@@ -175,6 +181,14 @@ impl Connection {
             }
             (_, Some(pinned)) => Arc::clone(pinned),
         }
+    }
+
+    fn planned(&self) -> MutexGuard<'_, HashMap<String, Weak<DfSessionService>>> {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn planned_last(&self) -> MutexGuard<'_, Weak<DfSessionService>> {
+        self.planned_last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_login(&self) -> PgWireResult<()> {
@@ -310,6 +324,42 @@ impl ErrorHandler for Errors {
 /// Its statements.
 struct Statements(Arc<Connection>);
 
+/// A statement that is planned.
+type Planned = <DfSessionService as ExtendedQueryHandler>::Statement;
+
+impl Statements {
+    /// A prepared query, planned again where the tables were looked at since: a plan holds them as they were.
+    async fn replanned<C>(
+        &self,
+        client: &C,
+        portal: &Portal<Planned>,
+        service: &Arc<DfSessionService>,
+    ) -> PgWireResult<Option<Portal<Planned>>>
+    where
+        C: ClientInfo + Unpin + Send + Sync,
+    {
+        let statement = &portal.statement;
+        let (text, Some((Statement::Query(_), _))) = &statement.statement else { return Ok(None) };
+        let planned_in = self.0.planned().get(&statement.id).and_then(Weak::upgrade);
+        if planned_in.is_some_and(|planned_in| Arc::ptr_eq(&planned_in, service)) {
+            return Ok(None);
+        }
+        let parser = service.query_parser();
+        let Some(planned) = parser.parse_sql(client, text, &statement.parameter_types).await? else {
+            return Ok(None);
+        };
+        let planned = StoredStatement::new(statement.id.clone(), planned, statement.parameter_types.clone());
+        let mut again = Portal::<Planned>::default();
+        again.name.clone_from(&portal.name);
+        again.statement = Arc::new(planned);
+        again.parameter_format = portal.parameter_format.clone();
+        again.parameters.clone_from(&portal.parameters);
+        again.result_column_format = portal.result_column_format.clone();
+        again.state = Arc::clone(&portal.state);
+        Ok(Some(again))
+    }
+}
+
 #[async_trait]
 impl SimpleQueryHandler for Statements {
     async fn do_query<C>(&self, client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
@@ -343,7 +393,7 @@ impl SimpleQueryHandler for Statements {
 
 #[async_trait]
 impl ExtendedQueryHandler for Statements {
-    type Statement = <DfSessionService as ExtendedQueryHandler>::Statement;
+    type Statement = Planned;
     type QueryParser = Planner;
 
     fn query_parser(&self) -> Arc<Planner> {
@@ -365,6 +415,8 @@ impl ExtendedQueryHandler for Statements {
     {
         let limits = self.0.begin(client)?;
         let service = self.0.service(client.transaction_status()).await;
+        let replanned = limits.within(self.replanned(client, portal, &service)).await?;
+        let portal = replanned.as_ref().unwrap_or(portal);
         let run = ExtendedQueryHandler::do_query(service.as_ref(), client, portal, most_rows);
         Ok(match limits.within(run).await? {
             Response::Query(query) => Response::Query(limits.rows(query).await?),
@@ -391,6 +443,8 @@ impl ExtendedQueryHandler for Statements {
             None => client.portal_store().put_empty_statement(&name),
         }
         self.0.prepared.store(kept, Ordering::Relaxed);
+        let planned_in = self.0.planned_last().clone();
+        self.0.planned().insert(name, planned_in);
         client.send(PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;
         Ok(())
     }
@@ -407,6 +461,7 @@ impl ExtendedQueryHandler for Statements {
             TARGET_TYPE_BYTE_STATEMENT => {
                 let was_there = client.portal_store().get_statement(name).is_some();
                 client.portal_store().rm_statement(name);
+                self.0.planned().remove(name);
                 let kept = self.0.prepared.load(Ordering::Relaxed);
                 self.0.prepared.store(kept.saturating_sub(usize::from(was_there)), Ordering::Relaxed);
             }
@@ -426,7 +481,7 @@ struct Planner {
 
 #[async_trait]
 impl QueryParser for Planner {
-    type Statement = <DfSessionService as ExtendedQueryHandler>::Statement;
+    type Statement = Planned;
 
     async fn parse_sql<C>(
         &self,
@@ -440,6 +495,7 @@ impl QueryParser for Planner {
         self.connection.check_login()?;
         check_text(sql).map_err(|refused| error::refused(&refused))?;
         let service = self.connection.service(client.transaction_status()).await;
+        *self.connection.planned_last() = Arc::downgrade(&service);
         let parser = service.query_parser();
         let sql = catalogue::plannable(sql);
         let parsed = parser.parse_sql(client, &sql, types);

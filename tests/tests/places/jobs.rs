@@ -32,8 +32,9 @@ fn demo(place: &Place, option: &str) -> Vec<String> {
         lines.sort_unstable();
         told.push(lines.join("\n"));
     }
-    let second = place.wsp(&["demo", option, &store]).ok();
-    assert!(second.contains("0 snapshots admitted"), "{second}");
+    let second = place.wsp(&["demo", option, &store]);
+    assert!(second.stdout.contains("0 snapshots admitted"), "{second:?}");
+    let second = second.ok();
     let shown = |text: &str| {
         text.split("$ wsp profiles")
             .nth(1)

@@ -154,16 +154,20 @@ async fn newer_tables_are_seen_but_not_within_a_transaction() {
     let store = demo();
     let folder = store.path().to_str().unwrap();
     let server = Server::of(store.path(), &["--refresh", "1s"]);
-    let (mut within, outside) = (server.client().await, server.client().await);
+    let (mut within, outside, pooled) = (server.client().await, server.client().await, server.client().await);
     let count = "SELECT count(*) FROM profiles WHERE status = 'stable'";
     let transaction = within.transaction().await.unwrap();
     let before: i64 = transaction.query_one(count, &[]).await.unwrap().get(0);
+    let prepared = pooled.prepare(&format!("{count} AND snapshot_count > $1")).await.unwrap();
+    let counted = async || pooled.query_one(&prepared, &[&0_i32]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(counted().await, before);
     // The recordings are older than a profile learns for.
     let merged = program::run("wsp", ["merge", "--as-of", "2100-01-01", "--store", folder]);
     assert_eq!(merged.code, 0, "{}", merged.stderr);
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     let after: i64 = outside.query_one(count, &[]).await.unwrap().get(0);
     assert!(after > before, "{before} stable profiles before the merge, {after} after it");
+    assert_eq!(counted().await, after, "a statement that was prepared before");
     assert_eq!(transaction.query_one(count, &[]).await.unwrap().get::<_, i64>(0), before);
     transaction.commit().await.unwrap();
     assert_eq!(within.query_one(count, &[]).await.unwrap().get::<_, i64>(0), after);

@@ -101,7 +101,7 @@ fn greedy() -> Vec<(String, Must)> {
     let chained =
         |link: &str, links: usize| (format!("SELECT 1{} FROM nodes", link.repeat(links)), Fail("54001"));
     let deep = format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000));
-    let long = format!("SELECT '{}'", "x".repeat(1 << 20));
+    let long = format!("SELECT '{}'", "x".repeat(1 << 19));
     [
         (format!("{tables} SELECT count(*) FROM a39"), Fail("54001")),
         (format!("{texts} SELECT max(length(x)) FROM a39"), FailSomehow),
