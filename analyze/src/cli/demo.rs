@@ -1,11 +1,13 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use clap::ValueEnum as _;
+use clap::builder::PossibleValue;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use wsp_schemas::image::Workload;
 use wsp_schemas::keys::{self, SnapshotKey};
-use wsp_schemas::store::{Access, Addressing, Missing, Store};
+use wsp_schemas::store::{Access, Missing, Store};
 use wsp_schemas::tables::PROFILE_SNAPSHOTS;
 use wsp_schemas::text::for_display;
 
@@ -33,14 +35,11 @@ pub(super) struct Args {
 /// The store as an argument of the commands that are shown.
 fn shown(place: &str, access: &Access) -> String {
     let mut text = format!("--store {place}");
-    let addressing = access.addressing.map(|style| match style {
-        Addressing::Path => "path",
-        Addressing::Virtual => "virtual",
-    });
+    let addressing = access.addressing.and_then(|style| style.to_possible_value());
     for (option, value) in [
         ("--store-endpoint", access.endpoint.as_deref()),
         ("--store-region", access.region.as_deref()),
-        ("--store-addressing", addressing),
+        ("--store-addressing", addressing.as_ref().map(PossibleValue::get_name)),
     ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             text += &format!(" {option} {value}");

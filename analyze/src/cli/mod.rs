@@ -3,8 +3,6 @@
 mod backtest;
 mod compact;
 mod demo;
-#[cfg(test)]
-mod deploy;
 mod detect;
 mod diff;
 mod failure;
@@ -250,6 +248,8 @@ fn parse_time(text: &str) -> Result<chrono::DateTime<chrono::Utc>, String> {
 
 #[cfg(test)]
 mod tests {
+    mod deploy;
+
     use clap::CommandFactory as _;
 
     use super::*;

@@ -37,9 +37,10 @@ use futures::{Sink, SinkExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::guard::close_cursors;
 use super::limits::Limits;
 use super::{ServeError, Server, catalogue, error};
-use crate::views::guard::{check_text, statements_of};
+use crate::views::guard::check_text;
 
 /// Statements that a client may have prepared.
 const MOST_PREPARED: usize = 1_000;
@@ -96,9 +97,8 @@ impl AuthSource for Verifier {
         if login.user() == Some(self.user.as_str()) {
             return Ok(Password::new(Some(self.salt.clone()), self.salted.clone()));
         }
-        // Whoever it is goes all the way, and is told no more than that it was in vain.
-        let salt = uuid::Uuid::new_v4().into_bytes();
-        Ok(Password::new(Some(salt.to_vec()), uuid::Uuid::new_v4().into_bytes().repeat(2)))
+        // Whoever it is goes all the way, with the same salt, and is told no more than that it was in vain.
+        Ok(Password::new(Some(self.salt.clone()), uuid::Uuid::new_v4().into_bytes().repeat(2)))
     }
 }
 
@@ -369,8 +369,7 @@ impl SimpleQueryHandler for Statements {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        check_text(query).map_err(|refused| error::refused(&refused))?;
-        let statements = statements_of(query);
+        let statements = check_text(query).map_err(|refused| error::refused(&refused))?;
         if statements > MOST_STATEMENTS {
             let text =
                 format!("{statements} statements stand in one message; at most {MOST_STATEMENTS} are run");
@@ -380,8 +379,10 @@ impl SimpleQueryHandler for Statements {
         let service = self.0.service(client.transaction_status()).await;
         let query = catalogue::plannable(query);
         let run = SimpleQueryHandler::do_query(service.as_ref(), client, &query);
+        let done = limits.within(run).await;
+        let done = done.inspect_err(|_| close_cursors(client))?;
         let mut responses = Vec::new();
-        for response in limits.within(run).await? {
+        for response in done {
             responses.push(match response {
                 Response::Query(query) => Response::Query(Arc::clone(&limits).rows(query).await?),
                 response => response,
@@ -418,7 +419,8 @@ impl ExtendedQueryHandler for Statements {
         let replanned = limits.within(self.replanned(client, portal, &service)).await?;
         let portal = replanned.as_ref().unwrap_or(portal);
         let run = ExtendedQueryHandler::do_query(service.as_ref(), client, portal, most_rows);
-        Ok(match limits.within(run).await? {
+        let done = limits.within(run).await;
+        Ok(match done.inspect_err(|_| close_cursors(client))? {
             Response::Query(query) => Response::Query(limits.rows(query).await?),
             response => response,
         })

@@ -13,11 +13,11 @@ use datafusion::sql::sqlparser::ast::{CloseCursor, Declare, FetchDirection, Set,
 use datafusion_postgres::QueryHook;
 use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, df};
 use datafusion_postgres::hooks::HookClient;
-use datafusion_postgres::pgwire::api::ClientInfo;
 use datafusion_postgres::pgwire::api::portal::{Format, Portal};
 use datafusion_postgres::pgwire::api::results::{QueryResponse, Response, Tag};
 use datafusion_postgres::pgwire::api::stmt::StoredStatement;
-use datafusion_postgres::pgwire::api::store::PortalStore as _;
+use datafusion_postgres::pgwire::api::store::PortalStore;
+use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::types::format::FormatOptions;
 
@@ -233,6 +233,20 @@ impl Cursors {
     }
 }
 
+/// Closes the cursors of a client: they end with their transaction, and with what fails in it, and whatever computes for them.
+pub(super) fn close_cursors<C: ClientInfo + ClientPortalStore>(client: &C)
+where
+    C::PortalStore: PortalStore,
+{
+    close(&Cursors::of(client), client.portal_store());
+}
+
+fn close(cursors: &Cursors, portals: &impl PortalStore) {
+    for name in std::mem::take(&mut *cursors.map()).into_keys() {
+        portals.rm_portal(&name);
+    }
+}
+
 fn nothing() -> LogicalPlan {
     LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema: Arc::new(DFSchema::empty()) })
 }
@@ -256,11 +270,8 @@ impl QueryHook for Guard {
                     Cursors::of(client).close(cursor);
                     None
                 }
-                // A cursor ends with its transaction.
                 Statement::Commit { .. } | Statement::Rollback { .. } => {
-                    for name in std::mem::take(&mut *Cursors::of(client).map()).into_keys() {
-                        client.portal_store().rm_portal(&name);
-                    }
+                    close(&Cursors::of(client), client.portal_store());
                     None
                 }
                 _ => None,

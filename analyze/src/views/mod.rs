@@ -3,6 +3,7 @@
 
 mod docs;
 pub mod guard;
+mod made;
 mod one_workload;
 mod rules;
 mod table_functions;
@@ -85,7 +86,7 @@ pub async fn fill(context: &SessionContext, store: &Store) -> std::result::Resul
         context.register_table(name, view)?;
     }
     table_functions::register(context, tables).await?;
-    context.register_table("rules", Arc::new(rules::RulesTable::of(store)))?;
+    context.register_table("rules", Arc::new(made::Made(rules::RulesTable::of(store))))?;
     context.register_table("docs", docs::table(context).await?)?;
     if let Some(tables) = tables {
         context.add_analyzer_rule(Arc::new(one_workload::OneWorkload { buckets: tables.ledger.buckets()? }));

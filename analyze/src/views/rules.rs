@@ -5,13 +5,11 @@ use std::sync::Arc;
 use arrow::array::{BooleanBuilder, ListBuilder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::datasource::{MemTable, TableType};
+use datafusion::catalog::Session;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::Expr;
 use wsp_schemas::store::Store;
 
+use super::made::Rows;
 use crate::rules::{self, Origin};
 use crate::session;
 
@@ -42,8 +40,15 @@ impl RulesTable {
         });
         Self { store: store.clone(), schema: Arc::new(Schema::new(fields.to_vec())) }
     }
+}
 
-    async fn rows(&self) -> Result<RecordBatch> {
+#[async_trait]
+impl Rows for RulesTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    async fn rows(&self, _session: &dyn Session) -> Result<RecordBatch> {
         let context = session::new(&session::Resources::default())?;
         let rules = rules::load(&context, Some(&self.store), &[]).await;
         let rules = rules.map_err(|error| DataFusionError::External(Box::new(error)))?;
@@ -81,27 +86,5 @@ impl RulesTable {
                 Arc::new(origin),
             ],
         )?)
-    }
-}
-
-#[async_trait]
-impl TableProvider for RulesTable {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = MemTable::try_new(Arc::clone(&self.schema), vec![vec![self.rows().await?]])?;
-        rows.scan(state, projection, filters, limit).await
     }
 }

@@ -64,21 +64,13 @@ async fn on_s3() {
         &[],
         "check the network, and --store-endpoint",
     );
-    told_by_all(
-        &place,
-        &store,
-        &[],
-        &[("AWS_SECRET_ACCESS_KEY", "wrong")],
-        "refuses the credentials: check AWS_ACCESS_KEY_ID",
-    );
-    told_by_all(
-        &place,
-        &store,
-        &[],
-        &[("AWS_ACCESS_KEY_ID", "nobody")],
-        "refuses the credentials: check AWS_ACCESS_KEY_ID",
-    );
-    told_by_all(&place, &store, &[], &[("AWS_SECRET_ACCESS_KEY", "")], "set AWS_ACCESS_KEY_ID");
+    for (variable, value, advice) in [
+        ("AWS_SECRET_ACCESS_KEY", "wrong", "refuses the credentials: check AWS_ACCESS_KEY_ID"),
+        ("AWS_ACCESS_KEY_ID", "nobody", "refuses the credentials: check AWS_ACCESS_KEY_ID"),
+        ("AWS_SECRET_ACCESS_KEY", "", "set AWS_ACCESS_KEY_ID"),
+    ] {
+        told_by_all(&place, &store, &[], &[(variable, value)], advice);
+    }
     // The test server makes a bucket that something is written to, and has no name for one that is read: Azurite is asked, too.
     let nowhere = "s3://nowhere/fleet";
     for job in ["profiles", "merge", "detect"] {
@@ -110,14 +102,16 @@ async fn on_azure() {
         &[],
         "check the network, and --store-endpoint",
     );
-    told_by_all(
-        &place,
-        &store,
-        &[],
-        &[("AZURE_STORAGE_ACCOUNT_KEY", "d3Jvbmc=")],
-        "refuses the credentials: check AZURE_STORAGE_ACCOUNT_NAME",
-    );
-    told_by_all(&place, &store, &[], &[("AZURE_STORAGE_ACCOUNT_NAME", "")], "set AZURE_STORAGE_ACCOUNT_NAME");
+    for (variable, value, advice) in [
+        (
+            "AZURE_STORAGE_ACCOUNT_KEY",
+            "d3Jvbmc=",
+            "refuses the credentials: check AZURE_STORAGE_ACCOUNT_NAME",
+        ),
+        ("AZURE_STORAGE_ACCOUNT_NAME", "", "set AZURE_STORAGE_ACCOUNT_NAME"),
+    ] {
+        told_by_all(&place, &store, &[], &[(variable, value)], advice);
+    }
     told_by_all(&place, "az://nowhere/fleet", &[], &[], "there is no such container");
     told(&place, &store, &["--store-anonymous"], &[], "refuses");
 }

@@ -181,6 +181,29 @@ async fn what_one_client_sets_and_keeps_is_its_own() {
     }
 }
 
+/// Of the processor, in ticks of a hundredth of a second.
+fn used(server: &Server) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.child.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_ran_out_of_time_computes_no_more() {
+    let store = demo();
+    let server = Server::of(store.path(), &["--statement-timeout", "1s"]);
+    let client = server.client().await;
+    client.simple_query("BEGIN").await.unwrap();
+    let endless = "generate_series(1, 100000000000) a, generate_series(1, 100000000) b";
+    client.simple_query(&format!("DECLARE c CURSOR FOR SELECT count(*) FROM {endless}")).await.unwrap();
+    assert_eq!(code(client.simple_query("FETCH 1 FROM c").await), "57014");
+    // It may have a moment to notice.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = used(&server);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(used(&server) - before < 100, "{} hundredths of a second in two seconds", used(&server) - before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_to_be_asked_for_more_rows_holds_nobody_up() {
     let store = demo();

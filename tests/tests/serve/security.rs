@@ -4,14 +4,21 @@ use std::process::Command;
 
 use wsp_tests::program;
 
+use tempfile::TempDir;
+
 use super::{Server, code, demo};
+
+/// A server that lets in who knows the password.
+fn guarded(store: &TempDir, password: &str, options: &[&str]) -> Server {
+    let file = store.path().join("password");
+    std::fs::write(&file, format!("{password}\n")).unwrap();
+    Server::of(store.path(), &[&["--password-file", file.to_str().unwrap()], options].concat())
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_password_lets_in() {
     let store = demo();
-    let file = store.path().join("password");
-    std::fs::write(&file, "correct horse\n").unwrap();
-    let server = Server::of(store.path(), &["--password-file", file.to_str().unwrap()]);
+    let server = guarded(&store, "correct horse", &[]);
     for wrong in ["", "wrong", "correct horse ", "correct"] {
         let refused = server.connect(Some(wrong)).await;
         assert_eq!(code(refused), "28P01", "{wrong:?}");
@@ -27,9 +34,7 @@ async fn no_query_is_answered_before_the_login() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let store = demo();
-    let file = store.path().join("password");
-    std::fs::write(&file, "secret\n").unwrap();
-    let server = Server::of(store.path(), &["--password-file", file.to_str().unwrap()]);
+    let server = guarded(&store, "secret", &[]);
     let message = |kind: Option<u8>, body: &[u8]| {
         let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
         kind.into_iter().chain(length).chain(body.iter().copied()).collect::<Vec<u8>>()
@@ -77,9 +82,7 @@ async fn long_messages_are_refused() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let store = demo();
-    let file = store.path().join("password");
-    std::fs::write(&file, "secret\n").unwrap();
-    let server = Server::of(store.path(), &["--password-file", file.to_str().unwrap()]);
+    let server = guarded(&store, "secret", &[]);
     let mut socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
     let startup = b"\x00\x03\x00\x00user\0wsp\0database\0wsp\0\0";
     let length = u32::try_from(startup.len() + 4).unwrap().to_be_bytes();
@@ -131,18 +134,7 @@ fn what_others_could_read_or_ask_is_not_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn others_get_in_without_encryption_where_somebody_said_so() {
     let store = demo();
-    let file = store.path().join("password");
-    std::fs::write(&file, "secret\n").unwrap();
-    let options = [
-        "--listen",
-        "0.0.0.0:0",
-        "--user",
-        "reader",
-        "--without-tls",
-        "--password-file",
-        file.to_str().unwrap(),
-    ];
-    let server = Server::of(store.path(), &options);
+    let server = guarded(&store, "secret", &["--listen", "0.0.0.0:0", "--user", "reader", "--without-tls"]);
     assert_eq!(code(server.connect(Some("secret")).await), "28P01", "it is another user's");
     let mut config = server.config();
     config.user("reader").password("secret");
@@ -164,19 +156,8 @@ fn psql_verifies_the_certificate() {
         .output()
         .expect("openssl is installed by tests/run.sh");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let password = store.path().join("password");
-    std::fs::write(&password, "secret\n").unwrap();
-    let server = Server::of(
-        store.path(),
-        &[
-            "--tls-cert",
-            certificate.to_str().unwrap(),
-            "--tls-key",
-            key.to_str().unwrap(),
-            "--password-file",
-            password.to_str().unwrap(),
-        ],
-    );
+    let tls = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let server = guarded(&store, "secret", &tls);
     let psql = |mode: &str| {
         let output = Command::new("psql")
             .args(["-X", "-At", "-c", "SELECT count(*) > 0 FROM nodes"])

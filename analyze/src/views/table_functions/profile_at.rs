@@ -12,10 +12,9 @@ use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, plan_err};
-use datafusion::datasource::{MemTable, TableType};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::physical_plan::collect;
 use datafusion::prelude::Expr;
 use wsp_schemas::identity::Kind;
 use wsp_schemas::image::WorkloadKey;
@@ -24,6 +23,7 @@ use super::{of_image, text};
 use crate::functions::MemberSet;
 use crate::jobs::merge::{Earlier, Score};
 use crate::tables::OpenTable;
+use crate::views::made::{Made, Rows};
 
 pub(super) const NAME: &str = "profile_at";
 
@@ -58,12 +58,12 @@ impl TableFunctionImpl for ProfileAt {
             _ => None,
         };
         let Some(snapshots) = snapshots.filter(|snapshots| *snapshots > 0) else { return wrong() };
-        Ok(Arc::new(At {
+        Ok(Arc::new(Made(At {
             nodes: of_image(&self.nodes, image)?,
             ledger: self.ledger.clone(),
             snapshots,
             schema: Arc::clone(&self.schema),
-        }))
+        })))
     }
 }
 
@@ -115,7 +115,7 @@ fn flag(scores: &[Score], get: impl Fn(&Score) -> Option<bool>) -> ArrayRef {
 
 impl At {
     /// The nodes that there were then.
-    fn rows(&self, nodes: &RecordBatch, earlier: &Earlier) -> Result<RecordBatch> {
+    fn scored(&self, nodes: &RecordBatch, earlier: &Earlier) -> Result<RecordBatch> {
         let damaged = |what: &str| exec_datafusion_err!("a node of the profile has a damaged {what}");
         let (kinds, phases) = (nodes["kind"].as_string::<i32>(), nodes["phase"].as_string::<i32>());
         let mut scorer = earlier.scorer();
@@ -162,37 +162,22 @@ fn plainly_typed(nodes: &RecordBatch) -> Result<RecordBatch> {
 }
 
 #[async_trait]
-impl TableProvider for At {
+impl Rows for At {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = state.create_physical_plan(&self.nodes).await?;
+    async fn rows(&self, session: &dyn Session) -> Result<RecordBatch> {
+        let plan = session.create_physical_plan(&self.nodes).await?;
         let schema = plan.schema();
-        let nodes = plainly_typed(&concat_batches(&schema, &collect(plan, state.task_ctx()).await?)?)?;
-        let rows = match (&self.ledger, nodes.num_rows()) {
-            (None, _) | (_, 0) => RecordBatch::new_empty(Arc::clone(&self.schema)),
-            (Some(ledger), _) => {
-                let key = WorkloadKey::parse(nodes["workload_key"].as_string::<i32>().value(0));
-                let key =
-                    key.ok_or_else(|| exec_datafusion_err!("a node of the profile has a damaged key"))?;
-                let revision = nodes["revision"].as_primitive::<Int32Type>().value(0);
-                let earlier = Earlier::read(ledger, key, revision, self.snapshots).await;
-                self.rows(&nodes, &earlier.map_err(|error| DataFusionError::External(Box::new(error)))?)?
-            }
+        let nodes = plainly_typed(&concat_batches(&schema, &collect(plan, session.task_ctx()).await?)?)?;
+        let (Some(ledger), true) = (&self.ledger, nodes.num_rows() > 0) else {
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
         };
-        let rows = MemTable::try_new(Arc::clone(&self.schema), vec![vec![rows]])?;
-        rows.scan(state, projection, filters, limit).await
+        let key = WorkloadKey::parse(nodes["workload_key"].as_string::<i32>().value(0));
+        let key = key.ok_or_else(|| exec_datafusion_err!("a node of the profile has a damaged key"))?;
+        let revision = nodes["revision"].as_primitive::<Int32Type>().value(0);
+        let earlier = Earlier::read(ledger, key, revision, self.snapshots).await;
+        self.scored(&nodes, &earlier.map_err(|error| DataFusionError::External(Box::new(error)))?)
     }
 }

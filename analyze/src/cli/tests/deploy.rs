@@ -3,10 +3,10 @@
 use clap::Parser as _;
 use serde_json::Value;
 
-use super::{Cli, Command};
+use crate::cli::{Cli, Command};
 
-const CRON_JOBS: &str = include_str!("../../deploy/cronjobs.yaml");
-const DOCKERFILE: &str = include_str!("../../deploy/Dockerfile");
+const CRON_JOBS: &str = include_str!("../../../deploy/cronjobs.yaml");
+const DOCKERFILE: &str = include_str!("../../../deploy/Dockerfile");
 
 fn objects() -> Vec<Value> {
     serde_saphyr::from_multiple(CRON_JOBS).unwrap()
