@@ -1,6 +1,7 @@
 //! Runs the programs as a user would.
 
 use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -24,7 +25,7 @@ pub fn path(name: &str) -> PathBuf {
 /// How a program ended.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// Exit code; -1 where a signal ended it.
+    /// Exit code; below 0, the signal that ended it.
     pub code: i32,
     /// Standard output.
     pub stdout: String,
@@ -36,7 +37,7 @@ impl From<Output> for Ended {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Self {
-            code: output.status.code().unwrap_or(-1),
+            code: output.status.code().unwrap_or_else(|| -output.status.signal().unwrap_or_default()),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
         }

@@ -22,7 +22,6 @@ mod store;
 mod suppress;
 
 use std::io::IsTerminal as _;
-use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use wsp_schemas::store::{Access, Missing, Store};
@@ -140,8 +139,11 @@ enum Ending {
     Failed,
 }
 
-/// Runs the program.
-pub fn main() -> ExitCode {
+/// How long what a command left behind has to end: files that it spilled are deleted then.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Runs the program; its exit code.
+pub fn main() -> u8 {
     let cli = Cli::parse();
     start_logging(cli.verbose);
     // A panic's text may hold what a file says. Where a decoder panics, that costs one file, and is reported with it.
@@ -153,8 +155,7 @@ pub fn main() -> ExitCode {
     let ended = threads.build().map(|runtime| {
         let run = std::panic::AssertUnwindSafe(|| runtime.block_on(run(cli.command)));
         let ended = std::panic::catch_unwind(run);
-        // A command that succeeds has waited for all that it began; what one that failed left behind is of no use.
-        runtime.shutdown_background();
+        runtime.shutdown_timeout(GRACE);
         ended
     });
     let ending = match ended {
@@ -163,9 +164,9 @@ pub fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     match ending {
-        Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::Partial) => ExitCode::from(3),
-        Ok(Ending::Failed) => ExitCode::FAILURE,
+        Ok(Ending::Done) => 0,
+        Ok(Ending::Partial) => 3,
+        Ok(Ending::Failed) => 1,
         Err(failure) => failure.report(),
     }
 }
