@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use datafusion::prelude::SessionContext;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wsp_schemas::identity::NodeId;
 use wsp_schemas::image::{Workload, WorkloadKey};
 use wsp_schemas::store::Store;
@@ -92,7 +92,8 @@ pub struct Suggestion {
 }
 
 /// How it is known that signals are known behaviour.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Evidence {
     /// Executable of the process.
     pub exe: String,
@@ -121,27 +122,34 @@ pub struct Evidence {
     /// Share of its containers with a lossless snapshot of the node's kind.
     pub completeness: f64,
     /// Open signals that it is about.
+    #[cfg_attr(test, ts(type = "number"))]
     pub signals: usize,
     /// Snapshots that they are of.
+    #[cfg_attr(test, ts(type = "number"))]
     pub snapshots: usize,
     /// Containers that they are of.
+    #[cfg_attr(test, ts(type = "number"))]
     pub containers: usize,
     /// Hosts that they are of.
+    #[cfg_attr(test, ts(type = "number"))]
     pub hosts: usize,
     /// Names of some of the containers, and of the hosts.
     pub container_names: Vec<String>,
     /// Some of the hosts.
     pub host_names: Vec<String>,
     /// When the first of them happened.
+    #[cfg_attr(test, ts(type = "string"))]
     pub first: DateTime<Utc>,
     /// When the last of them happened.
+    #[cfg_attr(test, ts(type = "string"))]
     pub last: DateTime<Utc>,
     /// Ids of some of them.
     pub samples: Vec<String>,
 }
 
 /// How common a node is.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Common {
     /// Id, hex.
     pub id: String,

@@ -1,0 +1,78 @@
+//! What a page shows, as JSON: the one contract between this side and the front end (`analyze/explorer`).
+//!
+//! The front end's view of it, `analyze/explorer/src/contract.ts`, is made from these types by a test. What is not known is
+//! null, never absent; times are RFC 3339 in UTC. Texts of containers stand as they are: the front end shows them as text.
+
+mod decision;
+mod profile;
+mod profiles;
+mod signals;
+
+use serde::Serialize;
+
+pub use decision::*;
+pub use profile::*;
+pub use profiles::*;
+pub use signals::*;
+
+/// Version of the contract: raised where a reader of an older one would misread this one.
+pub const FORMAT: u32 = 1;
+
+/// A page and its data.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct Document {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Program that wrote it, and its version.
+    pub writer: String,
+    /// When it was made.
+    pub generated_at: String,
+    /// URL of the store, without credentials.
+    pub store: String,
+    /// Way from the page to the folder of `index.html`: empty, or `../`.
+    pub root: String,
+    /// How it is looked at.
+    pub mode: Mode,
+    /// The image that all of it is limited to, as it was named.
+    pub only_image: Option<String>,
+    /// What it shows.
+    pub page: Page,
+}
+
+/// How a page is looked at.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Mode {
+    /// As a file: there are commands to copy.
+    Report,
+    /// From a server.
+    Live {
+        /// A token allows decisions.
+        may_write: bool,
+    },
+}
+
+/// What a page shows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(tag = "name", rename_all = "lowercase")]
+pub enum Page {
+    /// `index.html`
+    Profiles(ProfilesPage),
+    /// `profiles/<key>-<revision>.html`
+    Profile(Box<ProfilePage>),
+    /// `signals.html`
+    Signals(SignalsPage),
+}
+
+/// A name and its values, for people.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct Attribute {
+    /// Name of the column.
+    pub name: String,
+    /// One value, or those of a list.
+    pub values: Vec<String>,
+}

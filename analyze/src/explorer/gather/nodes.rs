@@ -1,0 +1,180 @@
+//! Nodes of one profile.
+
+use std::sync::LazyLock;
+
+use arrow::array::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::array::{Array as _, AsArray as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use datafusion::common::ScalarValue;
+use wsp_schemas::image::WorkloadKey;
+use wsp_schemas::tables::PROFILE_NODES;
+
+use super::{Gatherer, Row, of};
+use crate::explorer::ExplorerError;
+use crate::explorer::contract::{Attribute, Halves, Node, Profile};
+use crate::functions::MemberSet;
+use crate::jobs::merge::{Earlier, Scorer};
+use crate::node::{Identity, target};
+use crate::rows::Reader;
+use crate::stats::fisher_exact;
+
+const NODES: &str = include_str!("nodes.sql");
+
+/// Nodes of a page; patterns come first, so that it is what stands behind them that is left out.
+const MOST: usize = 50_000;
+/// Containers below which halves say nothing.
+const HALVES_FROM: u32 = 6;
+/// Columns that the contract has by themselves.
+const FIRST_ATTRIBUTE: i32 = 30;
+const AFTER_ATTRIBUTES: i32 = 100;
+
+/// Names of the columns that people read as attributes: as in the snapshot file, without identity and place in the tree.
+static ATTRIBUTES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let columns = PROFILE_NODES.columns.iter();
+    let attributes = columns.filter(|column| (FIRST_ATTRIBUTE..AFTER_ATTRIBUTES).contains(&column.id));
+    attributes.map(|column| column.name).filter(|name| *name != "root_kind").collect()
+});
+
+impl Gatherer {
+    /// The nodes of a profile, and how many are left out.
+    pub(super) async fn nodes(&self, profile: &Profile) -> Result<(Vec<Node>, usize), ExplorerError> {
+        let mut parameters = of(profile);
+        parameters.push(("limit", ScalarValue::Int64(i64::try_from(MOST + 1).ok())));
+        let found = self.query(NODES, parameters).await?;
+        let earlier = self.ledger(profile).await?;
+        let mut scorer = earlier.as_ref().map(Earlier::scorer);
+        let mut nodes = Vec::new();
+        for batch in &found {
+            read_nodes(batch, scorer.as_mut(), &mut nodes)?;
+        }
+        let left_out = nodes.len().saturating_sub(MOST);
+        nodes.truncate(MOST);
+        Ok((nodes, left_out))
+    }
+
+    async fn ledger(&self, profile: &Profile) -> Result<Option<Earlier>, ExplorerError> {
+        let (Some(key), Some(ledger)) = (WorkloadKey::parse(&profile.key), &self.ledger) else { return Ok(None) };
+        Ok(Some(Earlier::read(ledger, key, profile.revision, u32::MAX).await?))
+    }
+}
+
+fn read_nodes(
+    batch: &RecordBatch,
+    mut scorer: Option<&mut Scorer<'_>>,
+    nodes: &mut Vec<Node>,
+) -> Result<(), ExplorerError> {
+    let read = Reader::new(batch);
+    let options = FormatOptions::new();
+    let attributes = attributes(batch, &options)?;
+    for row in 0..batch.num_rows() {
+        let of = |formatters: &[(&str, Values<'_>)]| {
+            let all = formatters.iter().map(|(name, values)| (*name, values.at(row)));
+            let known = all.filter(|(_, values)| !values.is_empty());
+            known.map(|(name, values)| Attribute { name: name.to_owned(), values }).collect()
+        };
+        let mut node = node(Row { read: &read, row }, of(&attributes));
+        if let Some(scorer) = scorer.as_deref_mut() {
+            node.halves = halves(scorer, Row { read: &read, row });
+        }
+        nodes.push(node);
+    }
+    Ok(())
+}
+
+fn node(row: Row<'_>, attributes: Vec<Attribute>) -> Node {
+    let id = |name: &str| row.read.bytes(name, row.row).map(hex);
+    let identity = row.kind().map(|kind| {
+        let is_shebang = row.flag("shebang") == Some(true);
+        Identity::read(kind, |name| row.read.text(name, row.row), is_shebang, row.read.int32("port", row.row))
+    });
+    Node {
+        id: id("node_id").unwrap_or_default(),
+        parent: id("parent_id"),
+        kind: row.word("kind"),
+        target: identity.as_ref().map(target).unwrap_or_default(),
+        exe: row.text("exe"),
+        root_kind: row.text("root_kind"),
+        commonality: row.share("commonality"),
+        low: row.share("commonality_low"),
+        high: row.share("commonality_high"),
+        containers: row.int("container_count"),
+        eligible: row.int("eligible_containers"),
+        snapshots: row.int("snapshot_count"),
+        snapshot_commonality: row.share("snapshot_commonality"),
+        hosts: row.int("host_count"),
+        lossy: row.int("lossy_count"),
+        stable: row.flag("stable"),
+        rare: row.flag("rare") == Some(true),
+        late: row.flag("late"),
+        phase: row.word("phase"),
+        lineage_complete: row.flag("lineage_complete") == Some(true),
+        events: row.long("events"),
+        first_seen: row.time("first_seen"),
+        last_seen: row.time("last_seen"),
+        members: BASE64.encode(row.read.bytes("members", row.row).unwrap_or_default()),
+        halves: None,
+        pattern: row.text("pattern"),
+        collapsed_nodes: row.read.int32("collapsed_nodes", row.row),
+        collapsed_into: id("collapsed_into"),
+        attributes,
+    }
+}
+
+/// How many containers of both halves have a node: what its flag `stable` looks at.
+fn halves(scorer: &mut Scorer<'_>, row: Row<'_>) -> Option<Halves> {
+    let members = MemberSet::from_bytes(row.read.bytes("members", row.row)?).ok()?;
+    let is_startup = row.read.text("phase", row.row) == Some("startup");
+    let score = scorer.score(row.kind()?, is_startup, &members)?;
+    let (first, first_of) = score.first_half;
+    let (second, second_of) = (score.container_count - first, score.eligible_containers - first_of);
+    (score.eligible_containers >= HALVES_FROM).then(|| Halves {
+        first,
+        first_of,
+        second,
+        second_of,
+        p: fisher_exact(first, first_of, second, second_of),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Values of a column as texts.
+enum Values<'a> {
+    One(ArrayFormatter<'a>, &'a dyn arrow::array::Array),
+    List(ArrayFormatter<'a>, &'a arrow::array::ListArray),
+}
+
+impl Values<'_> {
+    fn at(&self, row: usize) -> Vec<String> {
+        match self {
+            Self::One(texts, column) if column.is_valid(row) => vec![texts.value(row).to_string()],
+            Self::List(texts, list) if list.is_valid(row) => {
+                let offsets = list.value_offsets();
+                let items = offsets[row]..offsets[row + 1];
+                items.filter_map(|at| Some(texts.value(usize::try_from(at).ok()?).to_string())).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn attributes<'a>(
+    batch: &'a RecordBatch,
+    options: &'a FormatOptions<'a>,
+) -> Result<Vec<(&'static str, Values<'a>)>, ExplorerError> {
+    let named = ATTRIBUTES.iter().filter_map(|name| Some((*name, batch.column_by_name(name)?)));
+    named
+        .map(|(name, column)| {
+            let values = match column.as_list_opt::<i32>() {
+                Some(list) => Values::List(ArrayFormatter::try_new(list.values(), options)?, list),
+                None => Values::One(ArrayFormatter::try_new(column, options)?, column),
+            };
+            Ok((name, values))
+        })
+        .collect::<Result<_, arrow::error::ArrowError>>()
+        .map_err(ExplorerError::from)
+}

@@ -1,0 +1,64 @@
+//! Suggestions and suppressions, with what they hide, and the commands that decide on them.
+
+use super::{Gatherer, rfc3339};
+use crate::explorer::{ExplorerError, decide};
+use crate::explorer::contract::{Commands, Suppression};
+use crate::jobs::suppress::{self, Scope, State};
+
+impl Gatherer {
+    /// The newest first; of those images that the pages are limited to.
+    pub(super) async fn suppressions(&self) -> Result<Vec<Suppression>, ExplorerError> {
+        let mut all = suppress::load(&self.store).await?;
+        all.retain(|one| self.is_shown(&one.scope));
+        all.sort_by_key(|one| std::cmp::Reverse(one.change));
+        let hides = suppress::matches(&self.store, &self.context, &all).await?;
+        Ok(all.into_iter().zip(hides).map(|(one, hides)| self.shown(one, hides)).collect())
+    }
+
+    fn is_shown(&self, scope: &Scope) -> bool {
+        let Some(only) = &self.only else { return true };
+        match scope {
+            Scope::Workload(workload) => {
+                workload.name() == only.name() && only.tag().is_none_or(|tag| workload.tag() == tag)
+            }
+            Scope::Image(name) => name == only.name(),
+            Scope::All => true,
+        }
+    }
+
+    fn shown(&self, one: suppress::Suppression, hides: suppress::Matches) -> Suppression {
+        let is_decidable = decide::check(&self.rules, &one).is_ok();
+        let command = |verb: &str, is_next: bool| {
+            is_next.then(|| {
+                let words = ["wsp", "suppress", verb, &one.id].into_iter();
+                let words = words.chain(self.arguments.iter().map(String::as_str));
+                shlex::try_join(words).unwrap_or_default()
+            })
+        };
+        Suppression {
+            commands: Commands {
+                accept: command("accept", one.state != State::Accepted),
+                reject: command("reject", one.state == State::Suggested),
+                remove: command("remove", one.state == State::Accepted),
+            },
+            id: one.id.clone(),
+            state: one.state.as_str().to_owned(),
+            rule: one.rule.clone(),
+            scope: one.scope.as_str().to_owned(),
+            image: match &one.scope {
+                Scope::Workload(workload) => Some(workload.to_string()),
+                Scope::Image(name) => Some(name.clone()),
+                Scope::All => None,
+            },
+            predicate: one.predicate.clone(),
+            author: one.author.clone(),
+            reason: one.reason.clone(),
+            changed_at: rfc3339(one.changed_at),
+            expires_at: one.expires_at.map(rfc3339),
+            evidence: serde_json::from_str(&one.evidence).ok(),
+            hides: hides.hidden,
+            would_hide: hides.open,
+            is_decidable,
+        }
+    }
+}
