@@ -90,7 +90,7 @@ function sightings(random, roots, containers, snapshots) {
 function commonality(nodes) {
   let both = 0;
   let either = 0;
-  for (const { containers: n, eligible: all } of nodes) {
+  for (const { containers: n, eligible: all } of nodes.filter((one) => one.eligible > 0)) {
     both += n * (n - 1);
     either += all * (all - 1) - (all - n) * (all - n - 1);
   }
@@ -109,7 +109,7 @@ export function summary(random, image, nodes, containers, snapshots, status) {
     snapshots: admitted.length, containers: containers.length, hosts: new Set(containers.map((one) => one.host)).size, nodes: own.length,
     kinds: KINDS.map((kind) => {
       const ofKind = own.filter((one) => one.kind === kind);
-      return { kind, nodes: ofKind.length, commonality: commonality(ofKind), completeness: kind === "capability" ? null : random.chance(0.85) ? 0.95 + random.next() * 0.05 : 0.6 + random.next() * 0.3 };
+      return { kind, nodes: ofKind.length, commonality: commonality(ofKind), completeness: kind === "capability" ? null : random.chance(0.96) ? 0.95 + random.next() * 0.05 : 0.6 + random.next() * 0.3 };
     }).filter((one) => one.nodes > 0 || one.completeness !== null),
     commonality: containers.length < 2 ? null : commonality(own), coverage: containers.length < 3 ? null : 1 - random.next() ** 3 * 0.4, expected_novel_nodes: containers.length < 3 ? null : random.next() * 6,
     overflow: random.chance(0.1) ? random.between(10, 900) : 0, digests: random.chance(0.1) ? [`sha256:${random.hex(64)}`, `sha256:${random.hex(64)}`] : [admitted[0]?.digest ?? `sha256:${random.hex(64)}`],

@@ -106,3 +106,10 @@ export function tabs(address: Address, label: string, all: readonly Tab[]): HTML
   });
   return element("div", { class: "tabbed" }, element("div", { role: "tablist", "aria-label": label, class: "tabs" }, buttons), panels);
 }
+
+/** Where there is little room, filters are behind a button. */
+export function filtersButton(filters: HTMLElement): HTMLElement {
+  const button = element("button", { type: "button", class: "filters-button", "aria-expanded": "false" }, "Filters");
+  button.addEventListener("click", () => button.setAttribute("aria-expanded", String(filters.classList.toggle("open"))));
+  return button;
+}

@@ -5,7 +5,7 @@ const THIN = "\u2009";
 /** 12 345 */
 export function number(value: number): string {
   const [whole = "", part] = String(Math.abs(value)).split(".");
-  const grouped = whole.length < 5 ? whole : whole.replace(/\B(?=(\d{3})+$)/g, THIN);
+  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, THIN);
   return `${value < 0 ? "−" : ""}${grouped}${part === undefined ? "" : `.${part}`}`;
 }
 

@@ -19,6 +19,11 @@ export function cutMiddle(text: string, most: number): string {
   return `${points.slice(0, kept - end).join("")}…${points.slice(points.length - end).join("")}`;
 }
 
+export function cutEnd(text: string, most: number): string {
+  const points = [...text];
+  return points.length <= most ? text : `${points.slice(0, Math.max(1, most - 1)).join("")}…`;
+}
+
 /** Long texts are searched in full and compared, but never laid out in full. */
 export const ROW_TEXT = 220;
 export const short = (text: string, most = ROW_TEXT): string => cutMiddle(visible(text), most);

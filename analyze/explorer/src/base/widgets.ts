@@ -21,7 +21,7 @@ export const raw = (text: string, className = ""): HTMLElement => element("span"
 
 /** Commonality as a bar and as a number. */
 export function commonalityBar(commonality: number | null, text = share(commonality)): HTMLElement {
-  const bar = element("span", { class: `bar ${stepClass(commonality)}`, "aria-hidden": "true" }, element("span", {}));
+  const bar = element("span", { class: `bar ${commonality === 0 ? "none" : stepClass(commonality)}`, "aria-hidden": "true" }, element("span", {}));
   property(bar, "--share", String(commonality ?? 1));
   return element("span", { class: "commonality" }, bar, element("span", { class: commonality === null ? "number muted" : "number" }, text));
 }

@@ -27,14 +27,14 @@ export class Frame {
     });
     document.body.replaceChildren(
       skip,
-      element("header", { class: "bar" },
+      element("header", { class: "masthead" },
         element("a", { class: "brand", href: `${document_.root}index.html` }, "Workload Security Profiles"),
         element("nav", { "aria-label": "Pages" }, link("index.html", "Profiles", here === "profiles"), link("signals.html", "Signals", here === "signals")),
         element("span", { class: "store muted raw", title: `Store: ${document_.store}` }, short(document_.store, 60)),
         document_.only_image !== null && element("span", { class: "muted" }, "only ", element("span", { class: "raw" }, short(document_.only_image, 60))),
-        element("span", { class: "bar-end" }, element("button", { type: "button", class: "quiet icon-button", "aria-label": "Keys (?)", title: "Keys (?)", onclick: () => help.showModal() }, "?"), themeSwitch(repaint))),
+        element("span", { class: "masthead-end" }, element("button", { type: "button", class: "quiet icon-button", "aria-label": "Keys (?)", title: "Keys (?)", onclick: () => help.showModal() }, "?"), themeSwitch(repaint))),
       this.place,
-      element("footer", { class: "foot muted" }, element("span", {}, "Written ", timeText(document_.generated_at), " by ", short(document_.writer, 40), document_.mode.kind === "live" ? ", live" : ", a report"), element("span", {}, "Times are UTC.")),
+      element("footer", { class: "foot muted" }, element("span", {}, "Written ", timeText(document_.generated_at), " by ", short(document_.writer, 40), document_.mode.kind === "live" ? ", live" : ", a report", element("span", { class: "store-below raw" }, ` of ${short(document_.store, 80)}`)), element("span", {}, "Times are UTC.")),
       this.said,
       help);
     listenForKeys(() => this.shown as Shown, help);

@@ -79,6 +79,8 @@ export function matches(node: Node, filter: Filter): boolean {
 
 export type Shown = {
   readonly kept: ReadonlySet<Item>,
+  /** Those of them that match by themselves; others only lead to these. */
+  readonly matched: ReadonlySet<Item>,
   /** Nodes that match by themselves, folded ones apart. */
   readonly matching: number,
   readonly total: number,
@@ -90,6 +92,7 @@ export type Shown = {
 /** `chosen` is kept whatever the filter says: a link to a node shows it. */
 export function applyFilter(model: Model, filter: Filter, chosen: string): Shown {
   const kept = new Set<Item>();
+  const matched = new Set<Item>();
   const below = new Map<string, number>();
   const isFiltered = !isEverything(filter);
   let matching = 0;
@@ -100,9 +103,10 @@ export function applyFilter(model: Model, filter: Filter, chosen: string): Shown
     if (!isFolded) total += 1;
     const isMatching = !isFiltered || matches(item.node, filter);
     if (!isMatching && item.key !== chosen) continue;
+    if (isMatching) matched.add(item);
     if (isMatching && !isFolded) matching += 1;
     if (item.parent) below.set(item.parent.key, (below.get(item.parent.key) ?? 0) + 1);
     for (let at: Item | null = item; at && !kept.has(at); at = at.parent) kept.add(at);
   }
-  return { kept, matching, total, isFiltered, below };
+  return { kept, matched, matching, total, isFiltered, below };
 }

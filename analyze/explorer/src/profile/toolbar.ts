@@ -1,12 +1,12 @@
 // What of the tree is shown, and how.
 
 import { STEPS, stepOf } from "../base/commonality";
-import { search, segmented, toggles } from "../base/controls";
+import { filtersButton, search, segmented, toggles } from "../base/controls";
 import { element, property, replace } from "../base/element";
 import { count, number } from "../base/format";
 import { KIND_NAMES, KINDS } from "../base/kinds";
 import { swatch } from "../base/widgets";
-import { FILTER_KEYS } from "./filter";
+import { FILTER_KEYS, FLAGS } from "./filter";
 import type { Session } from "./session";
 
 export function toolbar(session: Session): HTMLElement {
@@ -25,13 +25,15 @@ export function toolbar(session: Session): HTMLElement {
   address.watch(["view"], () => {
     width.hidden = address.get("view") !== "icicle";
   });
+  const filters = element("div", { class: "filters" },
+    toggles(address, "kinds", "Kinds", kinds.map((kind) => ({ value: kind, label: KIND_NAMES[kind].many }))),
+    scale(session),
+    toggles(address, "flags", "Flags", FLAGS.map((flag) => ({ value: flag, label: flag }))));
   return element("div", { class: "toolbar" },
     segmented(address, "view", "View", [{ value: "tree", label: "Tree" }, { value: "icicle", label: "Icicle" }, { value: "table", label: "Table" }], "tree"),
     width,
     search(address, "q", "Search nodes"),
-    toggles(address, "kinds", "Kinds", kinds.map((kind) => ({ value: kind, label: KIND_NAMES[kind].many }))),
-    scale(session),
-    toggles(address, "flags", "Flags", ["startup", "steady", "stable", "unstable", "rare", "late"].map((flag) => ({ value: flag, label: flag }))),
+    filtersButton(filters), filters,
     element("span", { class: "group-of-buttons" },
       element("button", { type: "button", class: "quiet", title: "Expand all (e)", "data-key": "e", onclick: () => session.changeOpen((open) => open.everything()) }, "Expand all"),
       element("button", { type: "button", class: "quiet", title: "As at first (c)", "data-key": "c", onclick: () => session.changeOpen((open) => open.reset()) }, "Collapse")),

@@ -1,7 +1,7 @@
 // The list of signals, by what they are about.
 
 import type { Address } from "../base/address";
-import { search, select, sortButton, toggles } from "../base/controls";
+import { filtersButton, search, select, sortButton, toggles } from "../base/controls";
 import { element, replace, type Child } from "../base/element";
 import { count, number, share, words } from "../base/format";
 import { SEVERITIES } from "../base/kinds";
@@ -28,11 +28,13 @@ export function showSignalList(into: HTMLElement, page: SignalsPage, document: D
   list.append(element("div", { role: "rowgroup", class: "signals-head" }, element("div", { role: "row", class: "signal-row" },
     sortButton(address, "severity", "Severity", true), sortButton(address, "count", "Signals", true), sortButton(address, "rule", "What", false), sortButton(address, "image", "Workload", false), sortButton(address, "context", "Context", false), element("div", { role: "columnheader" }, "Commonality"), sortButton(address, "containers", "Containers", true), sortButton(address, "last", "Last, UTC", true))), bodies);
   const side = element("aside", { class: "side", "aria-label": "Details of the chosen signal", tabindex: "-1" });
-  into.append(element("div", { class: "toolbar" }, search(address, "q", "Search signals"),
+  const filters = element("div", { class: "filters" },
     toggles(address, "severity", "Severity", SEVERITIES.map((severity) => ({ value: severity, label: severity }))),
     toggles(address, "context", "Context", contexts.map((context) => ({ value: context, label: words(context) }))),
     select(address, "rule", "Rule", [{ value: "", label: "All rules" }, ...rules.map((rule) => ({ value: rule, label: short(rule, 50) }))]),
-    hidden > 0 && toggles(address, "suppressed", "Suppressed", [{ value: "yes", label: `Show ${number(hidden)} suppressed` }]), said),
+    hidden > 0 && toggles(address, "suppressed", "Suppressed", [{ value: "yes", label: `Show ${number(hidden)} suppressed` }]));
+  into.append(element("div", { class: "toolbar" }, search(address, "q", "Search signals"),
+    filtersButton(filters), filters, said),
     element("div", { class: "model" }, element("div", { class: "list", tabindex: "0", role: "region", "aria-label": "List of signals" }, list), side));
   const byId = new Map(page.signals.map((one) => [one.id, one]));
   const open = new Set<string>();
@@ -43,7 +45,7 @@ export function showSignalList(into: HTMLElement, page: SignalsPage, document: D
     const chosen = byId.get(address.get("signal"));
     if (chosen && !found.includes(chosen)) found.push(chosen);
     const groups = groupSignals(found, address.get("sort"));
-    replace(said, `${count(found.length, "signal")} about ${count(groups.length, "thing")}`, found.length < page.signals.length && ` of ${number(page.signals.length)}`, page.signals_left_out > 0 && `; ${number(page.signals_left_out)} older ones are not on this page`);
+    replace(said, found.length < page.signals.length ? `${number(found.length)} of ${count(page.signals.length, "signal")}` : count(found.length, "signal"), `, about ${count(groups.length, "thing")}`, page.signals_left_out > 0 && `; ${number(page.signals_left_out)} older ones are not on this page`);
     const group = chosen && groups.find((one) => one.signals.includes(chosen));
     if (group && group.signals.length > 1) open.add(group.key);
     bodies.replaceChildren();
@@ -77,7 +79,7 @@ function groupOf(about: About, address: Address, open: Set<string>): HTMLElement
   const isOne = about.signals.length === 1;
   const section = element("div", { role: "rowgroup", class: `signal-group${about.isSuppressed ? " suppressed" : ""}` });
   const rows = element("div", { class: "signal-rows", role: "presentation" });
-  const title = [element("strong", {}, words(about.rule)), " ", raw(short(about.target ?? first.summary, 110))];
+  const title = [element("strong", {}, words(about.rule)), raw(short(about.target ?? first.summary, 110))];
   const opener = isOne
     ? element("a", { class: "signal-open", href: address.href({ signal: first.id }), onclick: (event) => choose(event, address, first) }, title)
     : element("button", { type: "button", class: "signal-open" }, icon("right"), title);
@@ -92,7 +94,7 @@ function groupOf(about: About, address: Address, open: Set<string>): HTMLElement
     rows.replaceChildren();
     if (!isOpen) return;
     inSlices(about.signals, 40, (one) => rows.append(element("div", { role: "row", class: "signal-line", "data-signal": one.id }, cell("", "number", timeText(one.time)),
-      cell("", "what", element("a", { href: address.href({ signal: one.id }), onclick: (event) => choose(event, address, one) }, raw(short(one.summary, 120)))), cell("", "", raw(short(one.container_name ?? one.container_id ?? "unknown container", 40))), cell("", "", raw(short(one.host ?? "unknown host", 40), "muted")))));
+      cell("", "what", element("a", { href: address.href({ signal: one.id }), onclick: (event) => choose(event, address, one) }, raw(short(one.summary, 120)))), cell("", "", raw(short(one.container_name ?? one.container_id?.slice(0, 12) ?? "unknown container", 40))), cell("", "", raw(short(one.host ?? "unknown host", 40), "muted")))));
     mark(rows, address);
   };
   opener.addEventListener("click", () => {

@@ -75,6 +75,6 @@ function evidenceOf(evidence: Evidence, address: Address): HTMLElement {
       ["Profile", `revision ${number(evidence.revision)}, ${count(evidence.profile_containers, "container")} on ${count(evidence.profile_hosts, "host")}, coverage ${share(evidence.coverage)}, complete in ${share(evidence.completeness)}`],
       ["Signals", `${number(evidence.signals)} in ${count(evidence.snapshots, "snapshot")} of ${count(evidence.containers, "container")} on ${count(evidence.hosts, "host")}`],
       ["From, to", [timeText(evidence.first), " – ", timeText(evidence.last), " UTC"]],
-      ["Containers", bounded(evidence.container_names, 5, (name) => raw(short(name, 60)))], ["Hosts", bounded(evidence.host_names, 5, (name) => raw(short(name, 60)))],
-      ["Samples", bounded(evidence.samples, 5, (id) => element("a", { href: address.href({ tab: null, suppression: null, q: null, signal: id }) }, element("code", {}, short(id, 24))))]));
+      ["Containers", bounded(evidence.container_names, 5, (name) => raw(short(name, 60)), "ul", "inline")], ["Hosts", bounded(evidence.host_names, 5, (name) => raw(short(name, 60)), "ul", "inline")],
+      ["Samples", bounded(evidence.samples, 5, (id) => element("a", { href: address.href({ tab: null, suppression: null, q: null, signal: id }) }, element("code", {}, short(id, 24))), "ul", "inline")]));
 }

@@ -2,7 +2,7 @@ import type { Address } from "../../base/address";
 import { element, replace } from "../../base/element";
 import { number, ratio, share } from "../../base/format";
 import { KIND_NAMES } from "../../base/kinds";
-import { short } from "../../base/text";
+import { cutEnd, cutMiddle, short } from "../../base/text";
 import { onFrame } from "../../base/work";
 import { label, type Item } from "../model";
 import { fillStep, palette } from "../palette";
@@ -11,7 +11,8 @@ import type { Session } from "../session";
 import { nameOf } from "../tree/layout";
 import { layOutIcicle, type Band, type Icicle, type Weight } from "./layout";
 
-const BAND = 26;
+const LEAST_BAND = 26;
+const MOST_BAND = 40;
 
 /** The icicle: what was chosen last is as wide as the view. */
 export class IcicleView {
@@ -22,6 +23,7 @@ export class IcicleView {
   private readonly canvas: HTMLCanvasElement;
   private icicle: Icicle | null = null;
   private over: Band | null = null;
+  private bandHeight = LEAST_BAND;
   private isShown = false;
   readonly redraw: () => void;
 
@@ -114,7 +116,8 @@ export class IcicleView {
     const width = this.scroller.clientWidth;
     if (!context || !focus || !this.icicle || width === 0) return;
     const levels = this.icicle.root.height;
-    const height = Math.max(this.scroller.clientHeight - 2, levels * BAND + 4);
+    this.bandHeight = Math.max(LEAST_BAND, Math.min(MOST_BAND, Math.floor((this.scroller.clientHeight - 6) / Math.max(1, levels))));
+    const height = Math.max(this.scroller.clientHeight - 4, levels * this.bandHeight + 2);
     const dense = Math.min(2, window.devicePixelRatio || 1);
     if (this.canvas.width !== Math.round(width * dense) || this.canvas.height !== Math.round(height * dense)) {
       this.canvas.width = Math.round(width * dense);
@@ -122,7 +125,6 @@ export class IcicleView {
       this.canvas.style.setProperty("width", `${width}px`);
       this.canvas.style.setProperty("height", `${height}px`);
     }
-    const colours = palette();
     context.setTransform(dense, 0, 0, dense, 0, 0);
     context.clearRect(0, 0, width, height);
     context.textBaseline = "middle";
@@ -137,53 +139,59 @@ export class IcicleView {
       for (const child of band.children ?? []) visit(child);
     };
     visit(this.icicle.root);
-    context.strokeStyle = colours.line;
   }
 
   private band(context: CanvasRenderingContext2D, band: Band, left: number, right: number, hasFocus: boolean): void {
     const colours = palette();
     const item = band.data.item as Item;
-    const y = (band.y0 - 1) * BAND + 2;
+    const y = (band.y0 - 1) * this.bandHeight + 2;
     const room = right - left;
     const width = Math.max(0.5, room - 1);
-    if (item.node) fillStep(context, colours, item.node.commonality, left, y, width, BAND - 1);
+    if (item.node) fillStep(context, colours, item.node.commonality, left, y, width, this.bandHeight - 1);
     else {
       context.fillStyle = colours.chip;
-      context.fillRect(left, y, width, BAND - 1);
+      context.fillRect(left, y, width, this.bandHeight - 1);
     }
     const isMarked = item.key === this.session.chosen || (hasFocus && item.key === this.session.cursor);
     if (isMarked || band === this.over) {
       context.strokeStyle = isMarked ? colours.strong : colours.accent;
       context.lineWidth = isMarked ? 3 : 2;
-      context.strokeRect(left + 1, y + 1, Math.max(1, width - 2), BAND - 3);
+      context.strokeRect(left + 1, y + 1, Math.max(1, width - 2), this.bandHeight - 3);
     }
     if (room < 34) return;
     const step = item.node ? stepOf(item.node.commonality) : null;
     context.fillStyle = step === null ? colours.text : colours.onSteps[step] ?? colours.text;
     context.font = item.kind === "process" && item.node ? "600 12px system-ui, sans-serif" : "12px system-ui, sans-serif";
     const text = item.node ? (item.kind === "process" ? nameOf(item) : short(item.node.target, 120)) : label(item);
-    const most = Math.floor((room - 10) / 6.6);
-    const shown = text.length <= most ? text : short(text.slice(Math.max(0, text.lastIndexOf("/"))), Math.max(2, most));
+    const shown = this.fit(text, room - 10, context);
     context.save();
     context.beginPath();
-    context.rect(left, y, width, BAND);
+    context.rect(left, y, width, this.bandHeight);
     context.clip();
     if (step === null && item.node) {
       const box = context.measureText(shown).width;
       context.fillStyle = colours.page;
-      context.fillRect(left + 3, y + 4, box + 6, BAND - 9);
+      context.fillRect(left + 3, y + 4, box + 6, this.bandHeight - 9);
       context.fillStyle = colours.text;
     }
-    context.fillText(shown, left + 6, y + BAND / 2);
+    context.fillText(shown, left + 6, y + this.bandHeight / 2);
     const detail = item.node ? (item.node.commonality === null ? "unknown" : ratio(item.node.containers, item.node.eligible)) : number(band.value ?? 0);
     const used = context.measureText(shown).width;
     context.font = "11px system-ui, sans-serif";
     if (used + context.measureText(detail).width + 22 < room) {
       context.textAlign = "right";
-      context.fillText(detail, right - 7, y + BAND / 2);
+      context.fillText(detail, right - 7, y + this.bandHeight / 2);
       context.textAlign = "left";
     }
     context.restore();
+  }
+
+  /** The last part of a path tells most. */
+  private fit(text: string, room: number, context: CanvasRenderingContext2D): string {
+    const width = context.measureText(text).width;
+    if (width <= room) return text;
+    const most = Math.max(2, Math.floor((text.length * room) / width));
+    return most < 14 ? cutEnd(text.slice(text.lastIndexOf("/", text.length - 2) + 1), most) : cutMiddle(text, most);
   }
 
   private hit(event: MouseEvent): Band | null {
@@ -191,7 +199,7 @@ export class IcicleView {
     if (!focus || !this.icicle) return null;
     const box = this.canvas.getBoundingClientRect();
     const x = focus.x0 + ((event.clientX - box.left) / Math.max(1, box.width)) * (focus.x1 - focus.x0);
-    const level = Math.floor((event.clientY - box.top - 2) / BAND) + 1;
+    const level = Math.floor((event.clientY - box.top - 2) / this.bandHeight) + 1;
     let at: Band | undefined = this.icicle.root;
     while (at && at.y0 < level) at = at.children?.find((child) => x >= child.x0 && x < child.x1);
     return at?.data.item ? at : null;

@@ -92,7 +92,7 @@ export class TableView {
     const node = row.item.node;
     const isChosen = row.item.key === this.session.chosen;
     const made = element("div", {
-      role: "row", class: `grid-row${isChosen ? " chosen" : ""}${node ? "" : " group"}`, id: `row-${at}`, "data-at": at, "aria-level": row.level, "aria-posinset": row.position, "aria-setsize": row.siblings,
+      role: "row", class: `grid-row${isChosen ? " chosen" : ""}${node ? (this.session.shown.matched.has(row.item) ? "" : " context") : " group"}`, id: `row-${at}`, "data-at": at, "aria-level": row.level, "aria-posinset": row.position, "aria-setsize": row.siblings,
       "aria-rowindex": at + 2, "aria-expanded": row.isOpen === null ? null : String(row.isOpen), "aria-selected": node ? String(isChosen) : null,
       tabindex: at === Math.max(0, this.cursor) ? "0" : "-1",
     }, element("div", { role: "gridcell", class: "what" }, element("span", { class: "twisty", "aria-hidden": "true" }, row.isOpen === null ? "" : icon("right")), what(row, this.session.shown.below.get(row.item.key) ?? 0)), node ? cells(node) : element("div", { role: "gridcell", class: "rest" }));

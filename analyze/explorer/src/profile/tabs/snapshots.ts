@@ -32,11 +32,11 @@ function table(page: ProfilePage, snapshots: readonly Snapshot[], kinds: readonl
     body.append(element("tr", {},
       element("th", { scope: "row", class: "number" }, one.ordinal === null ? badge(words(one.outcome), "warning") : number(one.ordinal)),
       isRefused && cell(one.reason ?? "", "wide"),
-      cell(container ? raw(short(containerName(container), 40)) : "–"), cell(container ? raw(short(container.host, 40)) : "–"),
-      cell([timeText(one.window_start), " – ", one.window_end?.slice(11, 16) ?? "", one.covers_start && element("span", { class: "flag", title: "From the start of the container" }, "start")], "number nowrap"),
-      kinds.map((kind) => cell(completeness(one.completeness[kind]), "center")),
+      cell(container ? raw(short(containerName(container), 40)) : "–", "nowrap"), cell(container ? raw(short(container.host, 40)) : "–", "nowrap"),
+      cell([timeText(one.window_start), " – ", one.window_end?.slice(11, 16) ?? "", one.covers_start && element("span", { class: "flag start", title: "From the start of the container" }, "start")], "number nowrap"),
+      kinds.map((kind) => cell(completeness(one.completeness[kind]), "nowrap")),
       cell(one.rows === null ? "–" : number(one.rows), "number"), cell(one.size === null ? "–" : bytes(one.size), "number nowrap"),
-      cell(copyable(one.id, "id of the snapshot", element("span", { title: one.object_key }, short(one.id, 18))))));
+      cell(copyable(one.id, "id of the snapshot", element("span", { class: "nowrap", title: one.object_key }, short(one.id, 18))))));
   };
   inSlices(snapshots, 60, row);
   return element("div", { class: "scroll-x", tabindex: "0", role: "region", "aria-label": isRefused ? "Refused snapshots" : "Admitted snapshots" }, element("table", { class: "plain-table" }, element("thead", {}, element("tr", {}, heads.map((text) => element("th", { scope: "col" }, text)))), body));

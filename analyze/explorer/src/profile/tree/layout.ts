@@ -2,18 +2,19 @@
 // and a parent may follow its children along their range while one scrolls through them.
 
 import { KIND_NAMES } from "../../base/kinds";
+import { STEPS, stepOf } from "../../base/commonality";
 import { ratio } from "../../base/format";
-import { cutMiddle, short, splitPath } from "../../base/text";
+import { cutEnd, cutMiddle, short, splitPath } from "../../base/text";
 import type { Shown } from "../filter";
 import type { Item, Model } from "../model";
 
-export type Chip = { readonly item: Item, readonly text: string, readonly x: number, readonly y: number, readonly width: number };
+export type Chip = { readonly item: Item, readonly text: string, /** How many are on each step of commonality, unknown ones last. */ readonly steps: readonly number[], readonly x: number, readonly y: number, readonly width: number };
 
 export type Placed = {
   readonly item: Item,
   readonly shape: "card" | "group" | "fact",
   readonly x: number,
-  y: number,
+  readonly y: number,
   readonly width: number,
   readonly height: number,
   /** Range of the subtree. */
@@ -25,6 +26,8 @@ export type Placed = {
   /** Processes, or members of a pattern, that would be seen if it were open. */
   readonly inside: number,
   readonly isOpen: boolean,
+  /** It is shown for what is below it only. */
+  readonly isContext: boolean,
   readonly children: Placed[],
 };
 
@@ -38,29 +41,27 @@ export const FONTS = {
   fact: "12px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace",
 } as const;
 
-export const CARD = 236;
+export const CARD = 264;
 const GROUP = 128;
 const FACT = 21;
 const GAP = 44;
-const CHIP = 18;
-/** A card stands beside the middle of its children as long as these fit on a screen. */
-const CENTRED = 420;
-
+const CHIP = 20;
 /** What is read first: a program's name, without the folder it lies in. */
 export function nameOf(item: Item): string {
   const target = item.node?.target ?? "";
   const [program = "", ...rest] = target.split(" ");
   if (item.kind !== "process" || !program.startsWith("/")) return cutMiddle(short(target), 46);
-  const base = short(splitPath(program).base, 24);
+  const base = short(splitPath(program).base, 40);
   const more = rest.join(" ");
-  return more === "" ? base : `${base} ${short(more.startsWith("(") ? more : splitPath(more).base, 30)}`;
+  return more === "" || more.startsWith("(") ? base : `${short(splitPath(more).base, 60)} (${base})`;
 }
 
 /** A text that is no wider, cut in its middle. */
 export function fit(text: string, width: number, font: keyof typeof FONTS, measure: Measure): string {
   const full = measure(text, font);
   if (full <= width) return text;
-  return cutMiddle(text, Math.max(3, Math.floor((text.length * width) / full) - 1));
+  const most = Math.max(3, Math.floor((text.length * width) / full) - 1);
+  return most < 14 ? cutEnd(text, most) : cutMiddle(text, most);
 }
 
 export function layOut(model: Model, shown: Shown, isOpen: (item: Item) => boolean, measure: Measure): Layout {
@@ -74,12 +75,12 @@ export function layOut(model: Model, shown: Shown, isOpen: (item: Item) => boole
     const chipRows = chips.length === 0 ? 0 : (chips[chips.length - 1] as Chip).y / CHIP + 1;
     const height = shape === "card" ? 26 + (chipRows === 0 ? 0 : chipRows * CHIP + 4) : FACT;
     const detail = item.node ? (item.node.commonality === null ? "unknown" : ratio(item.node.containers, item.node.eligible)) : String(shown.below.get(item.key) ?? 0);
-    const full = shape === "card" ? nameOf(item) : item.node ? short(item.node.target, 64) : KIND_NAMES[item.kind].many;
+    const full = shape === "card" ? nameOf(item) : item.node ? `${short(item.node.target, 64)}${item.node.pattern === null ? "" : `  ×${item.node.collapsed_nodes ?? 0}`}` : KIND_NAMES[item.kind].many;
     const room = CARD - 26 - measure(detail, "small") - (item.node?.root_kind ? measure(rootName(item), "small") + 14 : 0);
-    const label = shape === "card" ? fit(full, room, "name", measure) : full;
+    const label = shape === "card" ? fit(measure(full, "name") > room ? full.replace(/ \([^()]*\)$/, "") : full, room, "name", measure) : full;
     const own = shape === "card" ? CARD : shape === "group" ? GROUP : 24 + measure(label, "fact") + 12 + measure(detail, "small") + (kept.length > 0 ? 40 : 8);
     const visible = kept.filter((child) => (child.node === null ? isOpen(child) || shape !== "card" : open));
-    const placed: Placed = { item, shape, x, y: top, width: own, height, top, bottom: top + height, label, detail, chips, inside: kept.filter((child) => child.node !== null).length, isOpen: open, children: [] };
+    const placed: Placed = { item, shape, x, y: top, width: own, height, top, bottom: top + height, label, detail, chips, inside: kept.filter((child) => child.node !== null).length, isOpen: open, isContext: item.node !== null && !shown.matched.has(item), children: [] };
     byKey.set(item.key, placed);
     width = Math.max(width, x + own);
     let at = top;
@@ -91,8 +92,6 @@ export function layOut(model: Model, shown: Shown, isOpen: (item: Item) => boole
     if (placed.children.length > 0) {
       const last = placed.children[placed.children.length - 1] as Placed;
       placed.bottom = Math.max(placed.bottom, last.bottom);
-      const span = placed.bottom - top;
-      placed.y = span <= CENTRED ? top + (span - height) / 2 : top;
     }
     return placed;
   };
@@ -117,20 +116,30 @@ function placeChips(groups: readonly Item[], shown: Shown, measure: Measure): Ch
   let x = 0;
   let y = 0;
   for (const item of groups) {
-    const text = `${shown.below.get(item.key) ?? 0} ${KIND_NAMES[item.kind].brief}`;
+    const many = shown.below.get(item.key) ?? 0;
+    const text = `${many} ${many === 1 ? KIND_NAMES[item.kind].briefOne : KIND_NAMES[item.kind].brief}`;
     const width = Math.ceil(measure(text, "small")) + 12;
     if (x > 0 && x + width > CARD - 18) {
       x = 0;
       y += CHIP;
     }
-    chips.push({ item, text, x, y, width });
+    chips.push({ item, text, steps: stepsOf(item, shown), x, y, width });
     x += width + 4;
   }
   return chips;
 }
 
+function stepsOf(group: Item, shown: Shown): number[] {
+  const steps = new Array<number>(STEPS.length + 1).fill(0);
+  for (const { node } of group.children.filter((child) => shown.kept.has(child))) {
+    const at = stepOf(node?.commonality ?? null) ?? STEPS.length;
+    steps[at] = (steps[at] ?? 0) + 1;
+  }
+  return steps;
+}
+
 /** Where it is drawn while one looks from `from` to `to`: beside its children as long as any of them is in sight. */
 export function followed(placed: Placed, from: number, to: number): number {
-  if (placed.children.length === 0 || placed.bottom - placed.top <= CENTRED) return placed.y;
+  if (placed.children.length === 0) return placed.y;
   return Math.max(placed.top, Math.min(placed.bottom - placed.height, Math.max(placed.y, Math.min(from + 10, to - placed.height))));
 }

@@ -1,7 +1,7 @@
 // Draws what of the layout is in sight.
 
 import { fillStep, type Palette } from "../palette";
-import { followed, FONTS, rootName, type Layout, type Placed } from "./layout";
+import { followed, FONTS, rootName, type Chip, type Layout, type Placed } from "./layout";
 import type { Box } from "./scene";
 
 export type Marks = { readonly chosen: string, readonly cursor: string | null, readonly over: string | null };
@@ -93,7 +93,7 @@ function card(context: CanvasRenderingContext2D, placed: Placed, y: number, colo
   context.fillText(placed.detail, placed.x + placed.width - 8, y + 13.5);
   context.textAlign = "left";
   context.font = FONTS.name;
-  context.fillStyle = colours.text;
+  context.fillStyle = placed.isContext ? colours.muted : colours.text;
   context.fillText(placed.label, x, y + 13.5);
   context.font = FONTS.small;
   for (const chip of placed.chips) {
@@ -101,7 +101,7 @@ function card(context: CanvasRenderingContext2D, placed: Placed, y: number, colo
     const isOpen = placed.children.some((child) => child.item === chip.item);
     context.fillStyle = isOpen ? colours.chosen : colours.chip;
     context.beginPath();
-    context.roundRect(placed.x + 12 + chip.x, y + 26 + chip.y, chip.width, 15, 3);
+    context.roundRect(placed.x + 12 + chip.x, y + 26 + chip.y, chip.width, 17, 2);
     context.fill();
     if (isCursor || isOpen || chip.item.key === marks.over) {
       context.strokeStyle = isCursor ? colours.strong : colours.accent;
@@ -109,9 +109,22 @@ function card(context: CanvasRenderingContext2D, placed: Placed, y: number, colo
       context.stroke();
     }
     context.fillStyle = colours.text;
-    context.fillText(chip.text, placed.x + 18 + chip.x, y + 34 + chip.y);
+    context.fillText(chip.text, placed.x + 18 + chip.x, y + 33.5 + chip.y);
+    steps(context, colours, chip, placed.x + 12 + chip.x, y + 40 + chip.y);
   }
   if (placed.inside > 0) handle(context, placed, y, colours);
+}
+
+/** How common the facts of a chip are, before it is opened. */
+function steps(context: CanvasRenderingContext2D, colours: Palette, chip: Chip, x: number, y: number): void {
+  const all = chip.steps.reduce((sum, one) => sum + one, 0);
+  let at = x;
+  chip.steps.forEach((some, step) => {
+    const width = (some / Math.max(1, all)) * chip.width;
+    context.fillStyle = colours.steps[step] ?? colours.unknown;
+    context.fillRect(at, y, width, 3);
+    at += width;
+  });
 }
 
 /** What opens and closes: at the edge from which children hang. */
@@ -159,7 +172,7 @@ function fact(context: CanvasRenderingContext2D, placed: Placed, y: number, colo
   outline(context, placed, y, colours, marks, null);
   fillStep(context, colours, node?.commonality ?? null, placed.x + 6, y + 5, 11, 11);
   context.font = FONTS.fact;
-  context.fillStyle = colours.text;
+  context.fillStyle = placed.isContext ? colours.muted : colours.text;
   context.fillText(placed.label, placed.x + 24, y + placed.height / 2 + 0.5);
   const x = placed.x + 24 + context.measureText(placed.label).width + 10;
   context.font = FONTS.small;

@@ -119,7 +119,7 @@ export class TreeView {
         const inside = y >= top && y <= top + placed.height;
         if (placed.inside > 0 && placed.shape !== "group" && inside && x >= placed.x + placed.width - 8 && x <= placed.x + placed.width + 26 && Math.abs(y - top - placed.height / 2) < 10) return { item: placed.item, does: "toggle" };
         if (inside && x >= placed.x && x <= placed.x + placed.width) {
-          const chip = placed.chips.find((one) => x >= placed.x + 12 + one.x && x <= placed.x + 12 + one.x + one.width && y >= top + 25 + one.y && y <= top + 43 + one.y);
+          const chip = placed.chips.find((one) => x >= placed.x + 12 + one.x && x <= placed.x + 12 + one.x + one.width && y >= top + 25 + one.y && y <= top + 44 + one.y);
           if (chip) return { item: chip.item, does: "toggle" };
           return { item: placed.item, does: placed.item.node ? "choose" : "toggle" };
         }
