@@ -1,0 +1,23 @@
+// Bundles the pages' script and style. With --tests: the tests of the pure parts, for node's runner.
+
+import { build } from "esbuild";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+
+const tests = process.argv.includes("--tests");
+
+if (tests) {
+  const entryPoints = readdirSync("src", { recursive: true }).filter((path) => path.endsWith(".test.ts")).map((path) => `src/${path}`);
+  await build({ entryPoints, bundle: true, platform: "node", format: "esm", outdir: "node_modules/.tests", outExtension: { ".js": ".mjs" }, outbase: "src", logLevel: "warning" });
+} else {
+  mkdirSync("dist", { recursive: true });
+  await build({
+    entryPoints: { explorer: "src/main.ts" }, bundle: true, minify: true, format: "iife", target: "es2022", charset: "ascii", legalComments: "none",
+    outdir: "dist", logLevel: "warning",
+  });
+  await build({ entryPoints: { explorer: "src/style/main.css" }, bundle: true, minify: true, charset: "ascii", outdir: "dist", logLevel: "warning" });
+  const script = readFileSync("dist/explorer.js", "utf8");
+  if (/<\/script|<!--/i.test(script)) throw new Error("the script holds what would end its element");
+  if (/<\/style/i.test(readFileSync("dist/explorer.css", "utf8"))) throw new Error("the style holds what would end its element");
+  const { name, version } = JSON.parse(readFileSync("node_modules/d3-hierarchy/package.json", "utf8"));
+  writeFileSync("dist/LICENSES.txt", `explorer.js contains parts of ${name} ${version}:\n\n${readFileSync("node_modules/d3-hierarchy/LICENSE", "utf8")}`);
+}
