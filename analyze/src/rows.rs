@@ -9,7 +9,9 @@ use arrow::array::{
     MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::array::{Float64Builder, Int64Builder};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
 use wsp_schemas::table::Table;

@@ -32,14 +32,15 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     if !args.listen.ip().to_canonical().is_loopback() {
         return Err(Failure::new(format!("others than this host could read the pages at {}", args.listen))
-            .hint("listen on 127.0.0.1, and let others in by a proxy that asks who they are, or by `ssh -L`"));
+            .hint(
+                "listen on 127.0.0.1, and let others in by a proxy that asks who they are, or by `ssh -L`",
+            ));
     }
     let source = args.of.source()?;
     let store = source.store.clone();
     let token = args.allow_write.then(|| format!("{:032x}", rand::random::<u128>()));
     let options = Options { listen: args.listen, token: token.clone() };
-    let listening =
-        server::listen(source, options).await.map_err(|error| Failure::from(error).on(&store))?;
+    let listening = server::listen(source, options).await.map_err(|error| Failure::from(error).on(&store))?;
     let token = token.map(|token| format!("#token={token}")).unwrap_or_default();
     let address = format!("http://{}/index.html{token}", listening.address);
     say(&format!("listening on {address}"))?;

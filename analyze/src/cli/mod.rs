@@ -129,7 +129,9 @@ fn named(place: &str, access: &Access) -> Vec<String> {
         ("--store-region", access.region.as_deref()),
         ("--store-addressing", addressing.as_ref().map(PossibleValue::get_name)),
     ];
-    let given = options.into_iter().filter_map(|(option, value)| Some((option, value.filter(|value| !value.is_empty())?)));
+    let given = options
+        .into_iter()
+        .filter_map(|(option, value)| Some((option, value.filter(|value| !value.is_empty())?)));
     given.flat_map(|(option, value)| [option.to_owned(), value.to_owned()]).collect()
 }
 

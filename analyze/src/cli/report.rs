@@ -89,10 +89,9 @@ mod tests {
 
     #[test]
     fn images_with_and_without_a_tag() {
-        for (image, name) in [
-            ("nginx", "docker.io/library/nginx"),
-            ("localhost:5000/team/app", "localhost:5000/team/app"),
-        ] {
+        for (image, name) in
+            [("nginx", "docker.io/library/nginx"), ("localhost:5000/team/app", "localhost:5000/team/app")]
+        {
             assert_eq!(only(image).unwrap(), Only::Name(name.to_owned()));
         }
         for image in ["nginx:1.25", "localhost:5000/team/app:2"] {

@@ -3,7 +3,6 @@
 mod change;
 mod eligible;
 
-use arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::prelude::SessionContext;

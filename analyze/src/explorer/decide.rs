@@ -99,6 +99,8 @@ fn end(request: &DecisionRequest, now: DateTime<Utc>) -> Result<Option<DateTime<
     match DateTime::parse_from_rfc3339(text) {
         Ok(end) if end > now => Ok(Some(end.to_utc())),
         Ok(_) => Err(Undecided::Request("the end is past".to_owned())),
-        Err(_) => Err(Undecided::Request("the end is no RFC 3339 time, as in 2026-11-24T03:00:00Z".to_owned())),
+        Err(_) => {
+            Err(Undecided::Request("the end is no RFC 3339 time, as in 2026-11-24T03:00:00Z".to_owned()))
+        }
     }
 }

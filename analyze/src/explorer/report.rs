@@ -40,8 +40,7 @@ pub async fn write(
     let profiles: Vec<(String, i32)> =
         gatherer.profiles().map(|profile| (profile.key.clone(), profile.revision)).collect();
     progress.total(profiles.len() as u64 + 2, "pages");
-    let document =
-        |root: &str, page| document(source, gatherer.only(), root, Mode::Report, now, page);
+    let document = |root: &str, page| document(source, gatherer.only(), root, Mode::Report, now, page);
     let mut written = Written::default();
     let mut count = |bytes: u64| {
         written.pages += 1;
@@ -101,11 +100,7 @@ fn prepare(folder: &Path) -> Result<(), ExplorerError> {
 }
 
 /// The files of a folder, which are all of a report; `folder` may be there beside them.
-fn own_files(
-    of: &Path,
-    is_own: impl Fn(&str) -> bool,
-    folder: &str,
-) -> Result<Vec<PathBuf>, ExplorerError> {
+fn own_files(of: &Path, is_own: impl Fn(&str) -> bool, folder: &str) -> Result<Vec<PathBuf>, ExplorerError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(of).map_err(failed(of))? {
         let entry = entry.map_err(failed(of))?;
@@ -116,7 +111,10 @@ fn own_files(
             (true, name) if is_own(name) => files.push(entry.path()),
             (false, name) if name == folder => {}
             (_, name) => {
-                return Err(ExplorerError::Occupied { folder: of.display().to_string(), other: name.to_owned() });
+                return Err(ExplorerError::Occupied {
+                    folder: of.display().to_string(),
+                    other: name.to_owned(),
+                });
             }
         }
     }
@@ -155,7 +153,8 @@ mod tests {
         make();
         prepare(&report).unwrap();
         assert!(!index.exists() && !page.exists());
-        for other in [report.join("thesis.txt"), report.join(FOLDER).join("nginx.conf"), report.join("more")] {
+        for other in [report.join("thesis.txt"), report.join(FOLDER).join("nginx.conf"), report.join("more")]
+        {
             make();
             if other.extension().is_some() {
                 std::fs::write(&other, "years of work").unwrap();

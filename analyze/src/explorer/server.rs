@@ -106,7 +106,8 @@ impl Listening {
             .layer(middleware::from_fn_with_state(Arc::clone(&state), guard))
             .with_state(state);
         let told = stop.clone();
-        let serving = axum::serve(listener, app).with_graceful_shutdown(async move { told.cancelled().await });
+        let serving =
+            axum::serve(listener, app).with_graceful_shutdown(async move { told.cancelled().await });
         let over = async {
             stop.cancelled().await;
             tokio::time::sleep(GRACE).await;
@@ -173,7 +174,9 @@ fn foreign(state: &Shared, headers: &HeaderMap) -> Option<&'static str> {
         return Some("the request is for another host");
     }
     match text(header::ORIGIN) {
-        Some(origin) if origin.strip_prefix("http://") != Some(host) => Some("the request is from another origin"),
+        Some(origin) if origin.strip_prefix("http://") != Some(host) => {
+            Some("the request is from another origin")
+        }
         _ => None,
     }
 }
@@ -215,8 +218,7 @@ async fn answer(
     let made = async {
         let gatherer = state.gatherer().await?;
         let Some(page) = make(&gatherer, &page).await? else { return Ok(None) };
-        let document =
-            report::document(&state.source, gatherer.only(), root, state.mode(), Utc::now(), page);
+        let document = report::document(&state.source, gatherer.only(), root, state.mode(), Utc::now(), page);
         respond(&document, is_json).map(Some)
     };
     match made.await {

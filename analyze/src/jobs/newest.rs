@@ -45,7 +45,7 @@ impl Newest {
         let files = Files::of(store, at_once);
         let limits = Limits::default();
         let read = |listed: &Listed| {
-            let (files, limits, listed) = (files.clone(), limits.clone(), listed.clone());
+            let (files, listed) = (files.clone(), listed.clone());
             async move {
                 let file = files.whole(&listed.object_key, listed.size, limits.file_bytes).await.ok()?;
                 tokio::task::spawn_blocking(move || Some(decode(file, &limits).ok()?.meta)).await.ok()?

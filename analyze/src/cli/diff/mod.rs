@@ -11,8 +11,8 @@ use super::output::{Format, print, say};
 use super::profile::find;
 use super::show::parse_share;
 use super::{Ending, Failure, StoreArgs};
-use crate::rows::Reader;
 use crate::compare::{self, MIN_CHANGE, compare};
+use crate::rows::Reader;
 use crate::views;
 
 #[derive(Debug, clap::Args)]

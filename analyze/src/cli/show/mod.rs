@@ -83,7 +83,8 @@ pub(super) async fn profile(
         let read = Reader::new(batch);
         (0..batch.num_rows()).map(move |row| Node::read(&read, row)).collect::<Vec<_>>()
     });
-    let late = views::query(context, views::AFTER_FREEZE).await?.with_param_values(parameters)?.collect().await?;
+    let late =
+        views::query(context, views::AFTER_FREEZE).await?.with_param_values(parameters)?.collect().await?;
     say(&header(&head, workload, late.first().map(Reader::new).as_ref()))?;
     say(&Tree::new(nodes.collect()).render(limits))
 }

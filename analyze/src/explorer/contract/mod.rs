@@ -76,3 +76,70 @@ pub struct Attribute {
     /// One value, or those of a list.
     pub values: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use ts_rs::{Config, TS};
+    use wsp_schemas::identity::Kind;
+
+    use super::*;
+    use crate::jobs::suppress::{Common, Evidence};
+    use crate::rules::Severity;
+
+    const HEADER: &str = "// What a page shows. Made from `analyze/src/explorer/contract`, which says what everything means: \
+                          WSP_BLESS=1 cargo test -p wsp-analyze contract\n";
+
+    fn union(name: &str, values: &[&str]) -> String {
+        let values: Vec<String> = values.iter().map(|value| format!("\"{value}\"")).collect();
+        format!("\nexport type {name} = {};\n", values.join(" | "))
+    }
+
+    #[test]
+    fn the_front_end_reads_what_is_written() {
+        let config = Config::default().with_large_int("number");
+        let mut text = HEADER.to_owned();
+        text += &union("Kind", &Kind::ALL.map(Kind::as_str));
+        text += &union("Severity", &Severity::ALL.map(Severity::as_str));
+        text += &union("Phase", &["startup", "steady"]);
+        macro_rules! declare {
+            ($($kind:ty),* $(,)?) => { $( text += &format!("\nexport {}\n", <$kind as TS>::decl(&config)); )* };
+        }
+        declare!(
+            Document,
+            Mode,
+            Page,
+            Attribute,
+            ProfilesPage,
+            Profile,
+            KindSummary,
+            SignalCounts,
+            ProfilePage,
+            Node,
+            Halves,
+            Container,
+            Snapshot,
+            Running,
+            CurvePoint,
+            Diff,
+            DiffNode,
+            SignalsPage,
+            AroundNode,
+            Rule,
+            Signal,
+            Suppression,
+            Commands,
+            Evidence,
+            Common,
+            DecisionRequest,
+            DecisionKind,
+            DecisionAnswer,
+            Refusal,
+        );
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/explorer/src/contract.ts");
+        if std::env::var_os("WSP_BLESS").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        let there = std::fs::read_to_string(path).unwrap();
+        assert_eq!(there, text, "{path} is another contract: WSP_BLESS=1 writes this one");
+    }
+}

@@ -17,22 +17,18 @@ pub struct ProfilePage {
     /// Its nodes, in no order.
     pub nodes: Vec<Node>,
     /// Nodes beyond the bound of a page.
-    #[cfg_attr(test, ts(type = "number"))]
     pub nodes_left_out: usize,
     /// Containers of its snapshots.
     pub containers: Vec<Container>,
     /// What merges decided on: those that were admitted by ordinal, then others.
     pub snapshots: Vec<Snapshot>,
     /// Snapshots that came after it was stable; they are not listed.
-    #[cfg_attr(test, ts(type = "number"))]
     pub later_snapshots: i64,
     /// Hours in which those were uploaded.
-    #[cfg_attr(test, ts(type = "number"))]
     pub later_hours: i64,
     /// Signals of the image, the newest first.
     pub signals: Vec<Signal>,
     /// Signals beyond the bound of a page.
-    #[cfg_attr(test, ts(type = "number"))]
     pub signals_left_out: usize,
     /// Containers of the newest snapshots in the store.
     pub running: Vec<Running>,
@@ -51,6 +47,7 @@ pub struct Node {
     /// The parent process, or the process that did it; null at a root. It may name a node that is not there.
     pub parent: Option<String>,
     /// The kind.
+    #[cfg_attr(test, ts(type = "Kind"))]
     pub kind: String,
     /// What it is, in one text.
     pub target: String,
@@ -83,11 +80,11 @@ pub struct Node {
     /// First seen in the last quarter of the containers; null below five.
     pub late: Option<bool>,
     /// `startup` or `steady`.
+    #[cfg_attr(test, ts(type = "Phase"))]
     pub phase: String,
     /// False below an ancestor that could only be guessed.
     pub lineage_complete: bool,
     /// How often.
-    #[cfg_attr(test, ts(type = "number"))]
     pub events: i64,
     /// First time.
     pub first_seen: Option<String>,
@@ -152,7 +149,6 @@ pub struct Snapshot {
     /// Why it was not admitted.
     pub reason: Option<String>,
     /// Place of its container in `containers`.
-    #[cfg_attr(test, ts(type = "number | null"))]
     pub container: Option<usize>,
     /// Start of its window.
     pub window_start: Option<String>,
@@ -165,7 +161,6 @@ pub struct Snapshot {
     /// Rows of its file.
     pub rows: Option<i32>,
     /// Bytes of its file.
-    #[cfg_attr(test, ts(type = "number | null"))]
     pub size: Option<i64>,
     /// Digest of the image.
     pub digest: Option<String>,
@@ -228,7 +223,6 @@ pub struct Diff {
     /// Nodes that both have, in other shares of their containers.
     pub changed: Vec<DiffNode>,
     /// Nodes beyond the bound of a page.
-    #[cfg_attr(test, ts(type = "number"))]
     pub left_out: usize,
 }
 
@@ -241,6 +235,7 @@ pub struct DiffNode {
     /// The process that it is of.
     pub parent: Option<String>,
     /// The kind.
+    #[cfg_attr(test, ts(type = "Kind"))]
     pub kind: String,
     /// What it is, in one text.
     pub target: String,

@@ -27,6 +27,7 @@ pub struct Profile {
     /// Tag, or `@` and a digest.
     pub image_tag: String,
     /// `learning` or `stable`.
+    #[cfg_attr(test, ts(type = "\"learning\" | \"stable\""))]
     pub status: String,
     /// Why it is stable: `snapshots` or `age`.
     pub stable_reason: Option<String>,
@@ -39,7 +40,6 @@ pub struct Profile {
     /// Their hosts.
     pub hosts: i32,
     /// Its nodes; a pattern is one.
-    #[cfg_attr(test, ts(type = "number"))]
     pub nodes: i64,
     /// By kind, those that have nodes or a sensor.
     pub kinds: Vec<KindSummary>,
@@ -50,7 +50,6 @@ pub struct Profile {
     /// Nodes of a next container that are not known.
     pub expected_novel_nodes: Option<f64>,
     /// Sightings of siblings beyond what a profile keeps.
-    #[cfg_attr(test, ts(type = "number"))]
     pub overflow: i64,
     /// Image digests that were seen.
     pub digests: Vec<String>,
@@ -77,9 +76,9 @@ pub struct Profile {
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct KindSummary {
     /// The kind.
+    #[cfg_attr(test, ts(type = "Kind"))]
     pub kind: String,
     /// How many.
-    #[cfg_attr(test, ts(type = "number"))]
     pub nodes: i64,
     /// Similarity of the containers in this kind.
     pub commonality: Option<f64>,
@@ -92,18 +91,13 @@ pub struct KindSummary {
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct SignalCounts {
     /// Open and critical.
-    #[cfg_attr(test, ts(type = "number"))]
     pub critical: i64,
     /// Open and high.
-    #[cfg_attr(test, ts(type = "number"))]
     pub high: i64,
     /// Open and medium.
-    #[cfg_attr(test, ts(type = "number"))]
     pub medium: i64,
     /// Open and low.
-    #[cfg_attr(test, ts(type = "number"))]
     pub low: i64,
     /// Hidden.
-    #[cfg_attr(test, ts(type = "number"))]
     pub suppressed: i64,
 }

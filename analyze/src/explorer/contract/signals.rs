@@ -14,7 +14,6 @@ pub struct SignalsPage {
     /// Signals, the newest first.
     pub signals: Vec<Signal>,
     /// Signals beyond the bound of a page.
-    #[cfg_attr(test, ts(type = "number"))]
     pub signals_left_out: usize,
     /// By `<key>-<revision>`: what the profile has around the signals' nodes: processes up to the root, and siblings.
     pub around: BTreeMap<String, Vec<AroundNode>>,
@@ -33,6 +32,7 @@ pub struct AroundNode {
     /// The process that it hangs from.
     pub parent: Option<String>,
     /// The kind.
+    #[cfg_attr(test, ts(type = "Kind"))]
     pub kind: String,
     /// What it is, in one text.
     pub target: String,
@@ -45,6 +45,7 @@ pub struct AroundNode {
     /// … of those that could have shown it.
     pub eligible: i32,
     /// `startup` or `steady`.
+    #[cfg_attr(test, ts(type = "Phase"))]
     pub phase: String,
     /// See `Node`.
     pub stable: Option<bool>,
@@ -65,6 +66,7 @@ pub struct Rule {
     /// One line for people.
     pub title: String,
     /// `low`, `medium`, `high` or `critical`.
+    #[cfg_attr(test, ts(type = "Severity"))]
     pub severity: String,
     /// MITRE ATT&CK techniques.
     pub techniques: Vec<String>,
@@ -85,6 +87,7 @@ pub struct Signal {
     /// When it happened last.
     pub last_seen: Option<String>,
     /// `low`, `medium`, `high` or `critical`.
+    #[cfg_attr(test, ts(type = "Severity"))]
     pub severity: String,
     /// Id of the rule.
     pub rule: String,
@@ -103,6 +106,7 @@ pub struct Signal {
     /// Its page, from the folder of `index.html`; null where there is none.
     pub profile_href: Option<String>,
     /// Kind of the node.
+    #[cfg_attr(test, ts(type = "Kind | null"))]
     pub kind: Option<String>,
     /// Executable of the process.
     pub exe: Option<String>,
@@ -122,7 +126,6 @@ pub struct Signal {
     /// Id of the process in the profile.
     pub process: Option<String>,
     /// How often.
-    #[cfg_attr(test, ts(type = "number"))]
     pub events: i64,
     /// Name of the container.
     pub container_name: Option<String>,
@@ -147,10 +150,12 @@ pub struct Suppression {
     /// Its id.
     pub id: String,
     /// `suggested`, `accepted`, `rejected` or `removed`.
+    #[cfg_attr(test, ts(type = "\"suggested\" | \"accepted\" | \"rejected\" | \"removed\""))]
     pub state: String,
     /// The rule whose signals it hides.
     pub rule: String,
     /// `workload`, `image` or `all`.
+    #[cfg_attr(test, ts(type = "\"workload\" | \"image\" | \"all\""))]
     pub scope: String,
     /// The image; null for all.
     pub image: Option<String>,
@@ -167,10 +172,8 @@ pub struct Suppression {
     /// How it is known; null for those that were written by hand.
     pub evidence: Option<Evidence>,
     /// Signals of the page that it hides.
-    #[cfg_attr(test, ts(type = "number"))]
     pub hides: usize,
     /// Open signals of the page that it would hide.
-    #[cfg_attr(test, ts(type = "number"))]
     pub would_hide: usize,
     /// The explorer may accept it: its scope is one workload, and its rule allows suppression.
     pub is_decidable: bool,

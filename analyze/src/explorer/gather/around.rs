@@ -55,7 +55,8 @@ impl Gatherer {
         }
         let keys = wanted.keys().filter_map(|profile| profile.rsplit_once('-')).map(|(key, _)| lit(key));
         let nodes = self.context.table("nodes").await?;
-        let nodes = nodes.filter(col("workload_key").in_list(keys.collect(), false))?.select_columns(&COLUMNS)?;
+        let nodes =
+            nodes.filter(col("workload_key").in_list(keys.collect(), false))?.select_columns(&COLUMNS)?;
         let mut of: BTreeMap<String, Vec<AroundNode>> = BTreeMap::new();
         for (profile, node) in rows(&nodes.collect().await?, node) {
             if wanted.contains_key(profile.as_str()) {

@@ -42,7 +42,8 @@ pub(super) fn curve(snapshots: &[Snapshot], containers: &[Container], nodes: &[N
 }
 
 fn shot(snapshot: &Snapshot, containers: &[Container]) -> Option<Shot> {
-    let time = |text: &Option<String>| Some(chrono::DateTime::parse_from_rfc3339(text.as_deref()?).ok()?.to_utc());
+    let time =
+        |text: &Option<String>| Some(chrono::DateTime::parse_from_rfc3339(text.as_deref()?).ok()?.to_utc());
     let container = containers.get(snapshot.container?)?;
     Some(Shot {
         host: container.host.clone(),

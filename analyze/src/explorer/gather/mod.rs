@@ -55,7 +55,6 @@ impl Only {
 }
 
 /// A store's profiles and signals, as of one moment.
-#[derive(Debug)]
 pub struct Gatherer {
     store: Store,
     /// Name the store to a command.
@@ -67,6 +66,15 @@ pub struct Gatherer {
     newest: Newest,
     /// All profiles that have a page, and other tags of their images.
     profiles: Vec<contract::Profile>,
+}
+
+impl std::fmt::Debug for Gatherer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gatherer")
+            .field("store", &self.store)
+            .field("only", &self.only)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Gatherer {

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use arrow::array::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::array::{Array as _, AsArray as _};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use datafusion::common::ScalarValue;
@@ -55,7 +55,9 @@ impl Gatherer {
     }
 
     async fn ledger(&self, profile: &Profile) -> Result<Option<Earlier>, ExplorerError> {
-        let (Some(key), Some(ledger)) = (WorkloadKey::parse(&profile.key), &self.ledger) else { return Ok(None) };
+        let (Some(key), Some(ledger)) = (WorkloadKey::parse(&profile.key), &self.ledger) else {
+            return Ok(None);
+        };
         Ok(Some(Earlier::read(ledger, key, profile.revision, u32::MAX).await?))
     }
 }

@@ -1,8 +1,8 @@
 //! Suggestions and suppressions, with what they hide, and the commands that decide on them.
 
 use super::{Gatherer, rfc3339};
-use crate::explorer::{ExplorerError, decide};
 use crate::explorer::contract::{Commands, Suppression};
+use crate::explorer::{ExplorerError, decide};
 use crate::jobs::suppress::{self, Scope, State};
 
 impl Gatherer {
@@ -12,7 +12,7 @@ impl Gatherer {
         all.retain(|one| self.is_shown(&one.scope));
         all.sort_by_key(|one| std::cmp::Reverse(one.change));
         let hides = suppress::matches(&self.store, &self.context, &all).await?;
-        Ok(all.into_iter().zip(hides).map(|(one, hides)| self.shown(one, hides)).collect())
+        Ok(all.iter().zip(hides).map(|(one, hides)| self.shown(one, hides)).collect())
     }
 
     fn is_shown(&self, scope: &Scope) -> bool {
@@ -26,8 +26,8 @@ impl Gatherer {
         }
     }
 
-    fn shown(&self, one: suppress::Suppression, hides: suppress::Matches) -> Suppression {
-        let is_decidable = decide::check(&self.rules, &one).is_ok();
+    fn shown(&self, one: &suppress::Suppression, hides: suppress::Matches) -> Suppression {
+        let is_decidable = decide::check(&self.rules, one).is_ok();
         let command = |verb: &str, is_next: bool| {
             is_next.then(|| {
                 let words = ["wsp", "suppress", verb, &one.id].into_iter();

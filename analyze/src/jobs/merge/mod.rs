@@ -38,7 +38,7 @@ use ledger::{Ledger, LedgerRow, Outcome};
 
 pub(crate) use earlier::Earlier;
 pub(crate) use ledger::makes_eligible;
-pub(crate) use score::Score;
+pub(crate) use score::{Score, Scorer};
 
 use super::fetch;
 use super::retry::Patience;

@@ -105,5 +105,10 @@ fn open_matches(
     };
     let rows: Vec<usize> = (0..batch.num_rows()).filter(is_in).collect();
     let found = holds(predicate, batch, &rows)?;
-    Ok(rows.into_iter().zip(found.iter()).filter(|(_, found)| *found == Some(true)).map(|(row, _)| row).collect())
+    Ok(rows
+        .into_iter()
+        .zip(found.iter())
+        .filter(|(_, found)| *found == Some(true))
+        .map(|(row, _)| row)
+        .collect())
 }

@@ -98,6 +98,7 @@ pub struct Evidence {
     /// Executable of the process.
     pub exe: String,
     /// Kind of the node.
+    #[cfg_attr(test, ts(type = "Kind"))]
     pub kind: String,
     /// What it did; where there is a pattern, an example.
     pub target: String,
@@ -122,16 +123,12 @@ pub struct Evidence {
     /// Share of its containers with a lossless snapshot of the node's kind.
     pub completeness: f64,
     /// Open signals that it is about.
-    #[cfg_attr(test, ts(type = "number"))]
     pub signals: usize,
     /// Snapshots that they are of.
-    #[cfg_attr(test, ts(type = "number"))]
     pub snapshots: usize,
     /// Containers that they are of.
-    #[cfg_attr(test, ts(type = "number"))]
     pub containers: usize,
     /// Hosts that they are of.
-    #[cfg_attr(test, ts(type = "number"))]
     pub hosts: usize,
     /// Names of some of the containers, and of the hosts.
     pub container_names: Vec<String>,

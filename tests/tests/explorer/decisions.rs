@@ -1,0 +1,162 @@
+//! Who may decide, and on what.
+
+use serde_json::{Value, json};
+use wsp_tests::program::wsp;
+
+use super::{Explorer, fleet, sql};
+
+fn suggestion(store: &str) -> Value {
+    fleet(store);
+    let _ = wsp(["detect", "--store", store]).ok();
+    let _ = wsp(["suppress", "suggest", "--min-coverage", "0.5", "--store", store]).ok();
+    let found = sql(
+        store,
+        "select suppression_id, rule, image, predicate from suppressions order by suppression_id limit 1",
+    );
+    found.into_iter().next().expect("a suggestion")
+}
+
+fn accept(predicate: &str) -> Value {
+    json!({ "decision": "accept", "predicate": predicate, "author": "ann", "reason": "known", "expires_at": null })
+}
+
+fn states(store: &str) -> Vec<Value> {
+    sql(store, "select suppression_id, state from suppressions order by suppression_id")
+}
+
+#[test]
+fn a_decision_needs_the_token_and_the_own_origin() {
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().to_str().unwrap();
+    let one = suggestion(store);
+    let (id, predicate) = (one["suppression_id"].as_str().unwrap(), one["predicate"].as_str().unwrap());
+    let before = states(store);
+    let body = accept(predicate);
+
+    let reads = Explorer::start(store, &[]);
+    let (status, refusal) = reads.decide(id, &[("Authorization", "Bearer 0")], &body);
+    assert_eq!(status, 403);
+    assert!(refusal["hint"].as_str().unwrap().contains("--allow-write"), "{refusal}");
+
+    let live = Explorer::start(store, &["--allow-write"]);
+    let bearer = format!("Bearer {}", live.token());
+    let own = format!("http://{}", live.host());
+    let port = live.host().rsplit_once(':').unwrap().1;
+    let rebound = format!("attacker.example:{port}");
+    let wrong = format!("Bearer {}0", live.token());
+    for (what, status, headers) in [
+        ("no token", 401, vec![]),
+        ("a wrong token", 401, vec![("Authorization", wrong.as_str())]),
+        ("another scheme", 401, vec![("Authorization", live.token())]),
+        (
+            "another origin",
+            403,
+            vec![("Authorization", bearer.as_str()), ("Origin", "http://attacker.example")],
+        ),
+        ("no origin that a file has", 403, vec![("Authorization", bearer.as_str()), ("Origin", "null")]),
+        ("another port", 403, vec![("Authorization", bearer.as_str()), ("Origin", "http://127.0.0.1:1")]),
+        ("another host", 403, vec![("Authorization", bearer.as_str()), ("Host", rebound.as_str())]),
+        ("a form", 415, vec![("Authorization", bearer.as_str()), ("Content-Type", "text/plain")]),
+    ] {
+        let (found, refusal) = live.decide(id, &headers, &body);
+        assert_eq!(found, status, "{what}: {refusal}");
+        assert!(refusal["error"].as_str().is_some_and(|text| !text.is_empty()), "{what}: {refusal}");
+    }
+    // Another host may not read either.
+    let (status, _) = live.ask("GET", "/signals.json", &[("Host", &rebound)], "");
+    assert_eq!(status, 403);
+    assert_eq!(states(store), before);
+
+    let (status, answer) = live.decide(id, &[("Authorization", &bearer), ("Origin", &own)], &body);
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer["hidden"].as_i64().unwrap() > 0, "{answer}");
+    let shown: Value = serde_json::from_str(&live.get("/signals.json").1).unwrap();
+    let shown =
+        shown["page"]["suppressions"].as_array().unwrap().iter().find(|other| other["id"] == id).unwrap();
+    assert_eq!((&shown["state"], &shown["hides"]), (&json!("accepted"), &answer["hidden"]));
+    let remove = json!({ "decision": "remove", "predicate": predicate, "author": "ann", "reason": null, "expires_at": null });
+    let (status, back) = live.decide(id, &[("Authorization", &bearer)], &remove);
+    assert_eq!((status, &back["shown"]), (200, &answer["hidden"]), "{back}");
+}
+
+#[test]
+fn nothing_wider_than_what_was_shown_is_accepted() {
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().to_str().unwrap();
+    let one = suggestion(store);
+    let (id, predicate) = (one["suppression_id"].as_str().unwrap(), one["predicate"].as_str().unwrap());
+    let rule = one["rule"].as_str().unwrap();
+    // Wider ones that were there, and were taken back.
+    let mut wider = Vec::new();
+    for scope in [vec!["--scope", "all"], vec!["--scope", "image", "--image", one["image"].as_str().unwrap()]]
+    {
+        let before: Vec<Value> = states(store);
+        let added =
+            ["suppress", "add", "--rule", rule, "--predicate", "exe = '/no/such'", "--yes", "--store", store];
+        let _ = wsp(added.iter().chain(&scope)).ok();
+        let new = states(store)
+            .into_iter()
+            .find(|state| before.iter().all(|known| known["suppression_id"] != state["suppression_id"]));
+        let new = new.unwrap()["suppression_id"].as_str().unwrap().to_owned();
+        let _ = wsp(["suppress", "remove", &new, "--store", store]).ok();
+        wider.push(new);
+    }
+    let before = states(store);
+    let live = Explorer::start(store, &["--allow-write"]);
+    let bearer = format!("Bearer {}", live.token());
+    let token = [("Authorization", bearer.as_str())];
+    for id in &wider {
+        let (status, refusal) = live.decide(id, &token, &accept("exe = '/no/such'"));
+        assert_eq!(status, 403, "{refusal}");
+        assert!(refusal["error"].as_str().unwrap().contains("one image and tag only"), "{refusal}");
+    }
+    let long = "x".repeat(5_000);
+    for (status, id, body) in [
+        (409, id, accept("true")),
+        (409, id, accept("")),
+        (404, "0000000000000000", accept(predicate)),
+        (404, &id[..4], accept(predicate)),
+        (
+            409,
+            id,
+            json!({ "decision": "remove", "predicate": predicate, "author": null, "reason": null, "expires_at": null }),
+        ),
+        (
+            422,
+            id,
+            json!({ "decision": "accept", "predicate": predicate, "author": null, "reason": null, "expires_at": "2020-01-01T00:00:00Z" }),
+        ),
+        (
+            422,
+            id,
+            json!({ "decision": "accept", "predicate": predicate, "author": null, "reason": null, "expires_at": "soon" }),
+        ),
+        (
+            422,
+            id,
+            json!({ "decision": "accept", "predicate": predicate, "author": null, "reason": long, "expires_at": null }),
+        ),
+        (422, id, json!({ "decision": "accept", "predicate": predicate, "scope": "all" })),
+        (
+            422,
+            id,
+            json!({ "decision": "drop", "predicate": predicate, "author": null, "reason": null, "expires_at": null }),
+        ),
+    ] {
+        let (found, refusal) = live.decide(id, &token, &body);
+        assert_eq!(found, status, "{body}: {refusal}");
+    }
+    let (status, refusal) = live.decide(id, &token, &json!({ "predicate": "x".repeat(100_000) }));
+    assert_eq!(status, 413, "{refusal}");
+    assert_eq!(states(store), before);
+}
+
+#[test]
+fn others_than_this_host_are_not_answered() {
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().to_str().unwrap();
+    fleet(store);
+    let refused = wsp(["explore", "--no-open", "--listen", "0.0.0.0:0", "--store", store]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("others than this host"), "{}", refused.stderr);
+}
