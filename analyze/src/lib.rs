@@ -22,6 +22,7 @@ pub mod explorer;
 pub mod functions;
 pub mod jobs;
 mod node;
+mod one_line;
 pub mod overlay;
 pub mod predicate;
 mod rows;

@@ -3,9 +3,6 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-
 use super::output::say;
 use super::report::Of;
 use super::{Ending, Failure};
@@ -47,14 +44,6 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     if !args.no_open && std::io::stdout().is_terminal() && open::that_detached(&address).is_err() {
         say("no browser could be opened: open the address yourself")?;
     }
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let told = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        told.cancel();
-    });
-    listening.serve(stop).await;
+    listening.serve(super::told_to_stop()?).await;
     Ok(Ending::Done)
 }

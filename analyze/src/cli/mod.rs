@@ -132,7 +132,8 @@ fn named(place: &str, access: &Access) -> Vec<String> {
     let given = options
         .into_iter()
         .filter_map(|(option, value)| Some((option, value.filter(|value| !value.is_empty())?)));
-    given.flat_map(|(option, value)| [option.to_owned(), value.to_owned()]).collect()
+    let anonymous = access.anonymous.then(|| "--store-anonymous".to_owned());
+    given.flat_map(|(option, value)| [option.to_owned(), value.to_owned()]).chain(anonymous).collect()
 }
 
 /// A store to read, where a command can do without one, or names it in another way.
@@ -202,6 +203,20 @@ pub fn main() -> ExitCode {
         Ok(Ending::Failed) => ExitCode::FAILURE,
         Err(failure) => failure.report(),
     }
+}
+
+/// What a server watches: cancelled once this process is asked to end.
+#[cfg(any(feature = "explore", feature = "serve"))]
+fn told_to_stop() -> std::io::Result<tokio_util::sync::CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = tokio_util::sync::CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        told.cancel();
+    });
+    Ok(stop)
 }
 
 async fn run(command: Command) -> Result<Ending, Failure> {

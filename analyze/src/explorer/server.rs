@@ -27,6 +27,7 @@ use super::gather::Gatherer;
 use super::report::{self, page_name};
 use super::{ExplorerError, Source, page};
 use crate::jobs::suppress::SuppressError;
+use crate::one_line::one_line;
 
 /// Pages that are made at the same time.
 const PAGES_AT_A_TIME: usize = 4;
@@ -279,27 +280,13 @@ async fn suppression(
                 }
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             };
-            refuse(status, &told(&error), None)
+            refuse(status, &one_line(&error), None)
         }
     }
 }
 
 fn failed(error: &ExplorerError) -> Response {
-    refuse(StatusCode::INTERNAL_SERVER_ERROR, &told(error), None)
-}
-
-/// An error with its causes.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, &one_line(error), None)
 }
 
 fn refuse(status: StatusCode, error: &str, hint: Option<&str>) -> Response {

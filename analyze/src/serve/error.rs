@@ -134,14 +134,3 @@ fn code(error: &DataFusionError) -> (&'static str, Option<String>) {
         _ => ("XX000", None),
     }
 }
-
-/// An error with its causes, for a log.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text += &format!(": {next}");
-        cause = next.source();
-    }
-    text
-}

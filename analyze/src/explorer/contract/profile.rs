@@ -38,10 +38,10 @@ pub struct ProfilePage {
     pub diffs: Vec<Diff>,
 }
 
-/// A node of the profile.
+/// A node, and how common it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
-pub struct Node {
+pub struct NodeSummary {
     /// 32 hex digits.
     pub id: String,
     /// The parent process, or the process that did it; null at a root. It may name a node that is not there.
@@ -51,20 +51,40 @@ pub struct Node {
     pub kind: String,
     /// What it is, in one text.
     pub target: String,
-    /// Executable of the process.
-    pub exe: Option<String>,
     /// `init` or `exec_session`, at a root.
     pub root_kind: Option<String>,
     /// Share of the containers that could have shown it.
     pub commonality: Option<f64>,
-    /// Lower end of its Wilson 95 % interval.
-    pub low: Option<f64>,
-    /// Upper end.
-    pub high: Option<f64>,
     /// Containers that have it …
     pub containers: i32,
     /// … of those that could have shown it.
     pub eligible: i32,
+    /// When it is seen: `startup` or `steady`.
+    #[cfg_attr(test, ts(type = "Phase"))]
+    pub phase: String,
+    /// Its commonality is known well, and does not change; null below six containers.
+    pub stable: Option<bool>,
+    /// In one container.
+    pub rare: bool,
+    /// First seen in the last quarter of the containers; null below five.
+    pub late: Option<bool>,
+    /// What the names of the nodes that it stands for look like.
+    pub pattern: Option<String>,
+}
+
+/// A node of the profile.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct Node {
+    /// What it is.
+    #[serde(flatten)]
+    pub summary: NodeSummary,
+    /// Executable of the process.
+    pub exe: Option<String>,
+    /// Lower end of the Wilson 95 % interval of its commonality.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
     /// Snapshots that have it.
     pub snapshots: i32,
     /// Share of the snapshots that could have.
@@ -73,15 +93,6 @@ pub struct Node {
     pub hosts: i32,
     /// Lossy snapshots that have it.
     pub lossy: i32,
-    /// Its commonality is known well, and does not change; null below six containers.
-    pub stable: Option<bool>,
-    /// In one container.
-    pub rare: bool,
-    /// First seen in the last quarter of the containers; null below five.
-    pub late: Option<bool>,
-    /// `startup` or `steady`.
-    #[cfg_attr(test, ts(type = "Phase"))]
-    pub phase: String,
     /// False below an ancestor that could only be guessed.
     pub lineage_complete: bool,
     /// How often.
@@ -94,9 +105,7 @@ pub struct Node {
     pub members: String,
     /// Of the first and second half of the containers; null below six.
     pub halves: Option<Halves>,
-    /// What the names of the nodes that it stands for look like.
-    pub pattern: Option<String>,
-    /// How many those are.
+    /// How many nodes a pattern stands for.
     pub collapsed_nodes: Option<i32>,
     /// The pattern that stands for it.
     pub collapsed_into: Option<String>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Attribute;
+use super::{Attribute, NodeSummary};
 use crate::jobs::suppress::Evidence;
 
 /// All signals and suppressions.
@@ -16,45 +16,11 @@ pub struct SignalsPage {
     /// Signals beyond the bound of a page.
     pub signals_left_out: usize,
     /// By `<key>-<revision>`: what the profile has around the signals' nodes: processes up to the root, and siblings.
-    pub around: BTreeMap<String, Vec<AroundNode>>,
+    pub around: BTreeMap<String, Vec<NodeSummary>>,
     /// Suggestions and suppressions, the newest first.
     pub suppressions: Vec<Suppression>,
     /// Rules.
     pub rules: Vec<Rule>,
-}
-
-/// A node near a signal's.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-pub struct AroundNode {
-    /// 32 hex digits.
-    pub id: String,
-    /// The process that it hangs from.
-    pub parent: Option<String>,
-    /// The kind.
-    #[cfg_attr(test, ts(type = "Kind"))]
-    pub kind: String,
-    /// What it is, in one text.
-    pub target: String,
-    /// `init` or `exec_session`, at a root.
-    pub root_kind: Option<String>,
-    /// Share of the containers that could have shown it.
-    pub commonality: Option<f64>,
-    /// Containers that have it …
-    pub containers: i32,
-    /// … of those that could have shown it.
-    pub eligible: i32,
-    /// `startup` or `steady`.
-    #[cfg_attr(test, ts(type = "Phase"))]
-    pub phase: String,
-    /// See `Node`.
-    pub stable: Option<bool>,
-    /// See `Node`.
-    pub rare: bool,
-    /// See `Node`.
-    pub late: Option<bool>,
-    /// See `Node`.
-    pub pattern: Option<String>,
 }
 
 /// A detection rule.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use datafusion::prelude::{col, lit};
 
+use super::nodes::summary;
 use super::{Gatherer, Row, rows};
 use crate::explorer::ExplorerError;
-use crate::explorer::contract::{AroundNode, Signal};
+use crate::explorer::contract::{NodeSummary, Signal};
 
 /// Profiles that are looked at, those of the first signals.
 const MOST_PROFILES: usize = 200;
@@ -41,7 +42,7 @@ impl Gatherer {
     pub(super) async fn around(
         &self,
         signals: &[Signal],
-    ) -> Result<BTreeMap<String, Vec<AroundNode>>, ExplorerError> {
+    ) -> Result<BTreeMap<String, Vec<NodeSummary>>, ExplorerError> {
         let mut wanted: BTreeMap<&str, Wanted<'_>> = BTreeMap::new();
         for signal in signals {
             let (Some(profile), Some(process)) = (&signal.profile, &signal.process) else { continue };
@@ -57,7 +58,7 @@ impl Gatherer {
         let nodes = self.context.table("nodes").await?;
         let nodes =
             nodes.filter(col("workload_key").in_list(keys.collect(), false))?.select_columns(&COLUMNS)?;
-        let mut of: BTreeMap<String, Vec<AroundNode>> = BTreeMap::new();
+        let mut of: BTreeMap<String, Vec<NodeSummary>> = BTreeMap::new();
         for (profile, node) in rows(&nodes.collect().await?, node) {
             if wanted.contains_key(profile.as_str()) {
                 of.entry(profile).or_default().push(node);
@@ -73,27 +74,13 @@ impl Gatherer {
     }
 }
 
-fn node(row: Row<'_>) -> (String, AroundNode) {
-    let node = AroundNode {
-        id: row.word("node_id"),
-        parent: row.text("parent_id"),
-        kind: row.word("kind"),
-        target: row.word("target"),
-        root_kind: row.text("root_kind"),
-        commonality: row.share("commonality"),
-        containers: row.int("container_count"),
-        eligible: row.int("eligible_containers"),
-        phase: row.word("phase"),
-        stable: row.flag("stable"),
-        rare: row.flag("rare") == Some(true),
-        late: row.flag("late"),
-        pattern: row.text("pattern"),
-    };
+fn node(row: Row<'_>) -> (String, NodeSummary) {
+    let node = summary(row, row.word("node_id"), row.text("parent_id"), row.word("target"));
     (format!("{}-{}", row.word("workload_key"), row.int("revision")), node)
 }
 
 /// Of all nodes of a profile, those near the wanted ones.
-fn near(wanted: &Wanted<'_>, mut nodes: Vec<AroundNode>) -> Vec<AroundNode> {
+fn near(wanted: &Wanted<'_>, mut nodes: Vec<NodeSummary>) -> Vec<NodeSummary> {
     nodes.sort_by(|a, b| b.containers.cmp(&a.containers).then_with(|| a.target.cmp(&b.target)));
     let places: HashMap<&str, usize> =
         nodes.iter().enumerate().map(|(place, node)| (node.id.as_str(), place)).collect();
@@ -127,8 +114,8 @@ fn near(wanted: &Wanted<'_>, mut nodes: Vec<AroundNode>) -> Vec<AroundNode> {
 mod tests {
     use super::*;
 
-    fn node(id: &str, parent: Option<&str>, kind: &str, containers: i32) -> AroundNode {
-        AroundNode {
+    fn node(id: &str, parent: Option<&str>, kind: &str, containers: i32) -> NodeSummary {
+        NodeSummary {
             id: id.to_owned(),
             parent: parent.map(str::to_owned),
             kind: kind.to_owned(),

@@ -13,7 +13,7 @@ use wsp_schemas::tables::PROFILE_NODES;
 
 use super::{Gatherer, Row, of};
 use crate::explorer::ExplorerError;
-use crate::explorer::contract::{Attribute, Halves, Node, Profile};
+use crate::explorer::contract::{Attribute, Halves, Node, NodeSummary, Profile};
 use crate::functions::MemberSet;
 use crate::jobs::merge::{Earlier, Scorer};
 use crate::node::{Identity, target};
@@ -91,36 +91,49 @@ fn node(row: Row<'_>, attributes: Vec<Attribute>) -> Node {
         let is_shebang = row.flag("shebang") == Some(true);
         Identity::read(kind, |name| row.read.text(name, row.row), is_shebang, row.read.int32("port", row.row))
     });
+    let summary = summary(
+        row,
+        id("node_id").unwrap_or_default(),
+        id("parent_id"),
+        identity.as_ref().map(target).unwrap_or_default(),
+    );
     Node {
-        id: id("node_id").unwrap_or_default(),
-        parent: id("parent_id"),
-        kind: row.word("kind"),
-        target: identity.as_ref().map(target).unwrap_or_default(),
+        summary,
         exe: row.text("exe"),
-        root_kind: row.text("root_kind"),
-        commonality: row.share("commonality"),
         low: row.share("commonality_low"),
         high: row.share("commonality_high"),
-        containers: row.int("container_count"),
-        eligible: row.int("eligible_containers"),
         snapshots: row.int("snapshot_count"),
         snapshot_commonality: row.share("snapshot_commonality"),
         hosts: row.int("host_count"),
         lossy: row.int("lossy_count"),
-        stable: row.flag("stable"),
-        rare: row.flag("rare") == Some(true),
-        late: row.flag("late"),
-        phase: row.word("phase"),
         lineage_complete: row.flag("lineage_complete") == Some(true),
         events: row.long("events"),
         first_seen: row.time("first_seen"),
         last_seen: row.time("last_seen"),
         members: BASE64.encode(row.read.bytes("members", row.row).unwrap_or_default()),
         halves: None,
-        pattern: row.text("pattern"),
         collapsed_nodes: row.read.int32("collapsed_nodes", row.row),
         collapsed_into: id("collapsed_into"),
         attributes,
+    }
+}
+
+/// What rows of nodes say in every view and table; ids and text stand in them in several forms.
+pub(super) fn summary(row: Row<'_>, id: String, parent: Option<String>, target: String) -> NodeSummary {
+    NodeSummary {
+        id,
+        parent,
+        kind: row.word("kind"),
+        target,
+        root_kind: row.text("root_kind"),
+        commonality: row.share("commonality"),
+        containers: row.int("container_count"),
+        eligible: row.int("eligible_containers"),
+        phase: row.word("phase"),
+        stable: row.flag("stable"),
+        rare: row.flag("rare") == Some(true),
+        late: row.flag("late"),
+        pattern: row.text("pattern"),
     }
 }
 
