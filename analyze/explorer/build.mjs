@@ -6,8 +6,8 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 const tests = process.argv.includes("--tests");
 
 if (tests) {
-  const entryPoints = readdirSync("src", { recursive: true }).filter((path) => path.endsWith(".test.ts")).map((path) => `src/${path}`);
-  await build({ entryPoints, bundle: true, platform: "node", format: "esm", outdir: "node_modules/.tests", outExtension: { ".js": ".mjs" }, outbase: "src", logLevel: "warning" });
+  const contents = readdirSync("src", { recursive: true }).filter((path) => path.endsWith(".test.ts")).sort().map((path) => `import "./src/${path}";`).join("\n");
+  await build({ stdin: { contents, resolveDir: "." }, bundle: true, platform: "node", format: "esm", outfile: "node_modules/.tests/all.mjs", sourcemap: "inline", logLevel: "warning" });
 } else {
   mkdirSync("dist", { recursive: true });
   await build({

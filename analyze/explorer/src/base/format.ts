@@ -1,6 +1,7 @@
 // Numbers and times, for people.
 
-const THIN = "\u2009";
+/** Narrow, and no place to break a line. */
+const THIN = "\u202f";
 
 /** 12 345 */
 export function number(value: number): string {

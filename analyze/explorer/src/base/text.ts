@@ -1,6 +1,6 @@
 // What containers are called and do is written by whoever runs in them. Characters that are invisible, or that turn text around, are shown as escapes.
 
-const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u115f\u1160\u1680\u2000-\u2008\u200a\u202f\u205f\u2800\u3000\u3164\uffa0]/gu;
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u115f\u1160\u1680\u2000-\u200a\u205f\u2800\u3000\u3164\uffa0]/gu;
 const PLAIN = /^[\x20-\x7e]*$/;
 
 /** Text in which every character is seen. */

@@ -53,7 +53,7 @@ export const openSignals = (counts: SignalCounts): number => SEVERITIES.reduce((
 export function signalCounts(counts: SignalCounts): Child {
   const some = SEVERITIES.filter((severity) => counts[severity] > 0);
   if (some.length === 0) return element("span", { class: "muted" }, counts.suppressed > 0 ? `none open` : "–");
-  return element("span", { class: "counts" }, some.map((severity) => element("span", { class: `severity severity-${severity}`, title: `${count(counts[severity], "open signal")}, ${severity}` }, `${severity[0]?.toUpperCase()}\u2009${number(counts[severity])}`, element("span", { class: "unseen" }, ` ${severity}`))));
+  return element("span", { class: "counts" }, some.map((severity) => element("span", { class: `severity severity-${severity}`, title: `${count(counts[severity], "open signal")}, ${severity}` }, `${severity[0]?.toUpperCase()}\u202f${number(counts[severity])}`, element("span", { class: "unseen" }, ` ${severity}`))));
 }
 
 export type Warning = { readonly kind: "tag" | "incomplete" | "overflow", readonly text: string };
@@ -84,7 +84,7 @@ export function icon(name: keyof typeof ICONS): SVGElement {
 }
 
 /** A text to copy, and the button that does. */
-export function copyable(text: string, what: string, shown: Child = text): HTMLElement {
+export function copyable(text: string, what: string, shown: Child = text, scrolls = false): HTMLElement {
   const said = element("span", { class: "unseen", role: "status" });
   const button = element("button", { type: "button", class: "copy", "aria-label": `Copy ${what}`, title: `Copy ${what}` }, icon("copy"));
   button.addEventListener("click", () => {
@@ -94,7 +94,7 @@ export function copyable(text: string, what: string, shown: Child = text): HTMLE
       setTimeout(() => button.replaceChildren(icon("copy")), 1500);
     }, () => {});
   });
-  return element("span", { class: "copyable" }, element("code", {}, shown), button, said);
+  return element("span", { class: "copyable" }, element("code", scrolls ? { tabindex: "0", role: "region", "aria-label": what } : {}, shown), button, said);
 }
 
 /** Pages from files may not write to the clipboard by the newer way. */

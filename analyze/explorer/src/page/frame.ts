@@ -25,7 +25,9 @@ export class Frame {
       event.preventDefault();
       document.getElementById("main")?.focus();
     });
-    document.body.replaceChildren(
+    // The document stays, so that the page can be saved from the browser as it is.
+    document.body.querySelectorAll(":scope > :not(script)").forEach((one) => one.remove());
+    document.body.prepend(
       skip,
       element("header", { class: "masthead" },
         element("a", { class: "brand", href: `${document_.root}index.html` }, "Workload Security Profiles"),

@@ -97,7 +97,7 @@ function sort(siblings: Item[], order: Order): void {
     }
   };
   const isDown = order.name === "default" || order.isDown;
-  const rank = (one: Item): number => (one.node === null ? KINDS.indexOf(one.kind) - 10 : one.node.root_kind === "exec_session" ? 1 : 0);
+  const rank = (one: Item): number => (one.node === null ? KINDS.indexOf(one.kind) - 10 : one.parent === null && one.isDetached ? 2 : one.node.root_kind === "exec_session" ? 1 : 0);
   siblings.sort((a, b) => {
     const ranks = rank(a) - rank(b);
     if (ranks !== 0 && (order.name === "default" || a.node === null || b.node === null)) return ranks;

@@ -50,10 +50,13 @@ export function profilesPage(document: Document, page: ProfilesPage, address: Ad
     const first = groups.findIndex((group) => (rows += group.profiles.length + 1) > 60) + 1;
     stop = inSlices(groups, first === 0 ? groups.length : first, (group) => bodies.append(groupOf(group, document.root, kinds, closed)));
   };
-  let isFirst = true;
-  const late = afterRest(120, update);
-  address.watch(["q", "only", "sort"], () => (isFirst ? update() : late()));
-  isFirst = false;
+  address.watch(["only", "sort"], update);
+  const whenTyped = afterRest(120, update);
+  let typed = address.get("q");
+  address.watch(["q"], () => {
+    if (typed !== address.get("q")) whenTyped();
+    typed = address.get("q");
+  });
   return shown;
 }
 

@@ -56,7 +56,7 @@ export function decisions(one: Suppression, document: Document, done: (said: str
 function commands(one: Suppression, can: readonly Decision[], isWide: boolean): Child {
   const shown = can.flatMap((decision) => {
     const text = one.commands[decision];
-    return text === null ? [] : [element("div", { class: "decide-command" }, element("span", { class: "muted" }, NAMES[decision]), copyable(text, `command to ${NAMES[decision].toLowerCase()}`))];
+    return text === null ? [] : [element("div", { class: "decide-command" }, element("span", { class: "muted" }, NAMES[decision]), copyable(text, `command to ${NAMES[decision].toLowerCase()}`, text, true))];
   });
   return [isWide && element("p", { class: "muted" }, "Its scope is wider than one workload: decide on it by command, where what else it hides is listed."), shown];
 }

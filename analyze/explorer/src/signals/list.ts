@@ -53,10 +53,13 @@ export function showSignalList(into: HTMLElement, page: SignalsPage, document: D
     stop = inSlices(groups, AT_ONCE, (one) => bodies.append(groupOf(one, address, open)), () => mark(bodies, address));
     mark(bodies, address);
   };
-  const late = afterRest(120, update);
-  let isFirst = true;
-  address.watch(["q", "severity", "context", "rule", "suppressed", "sort"], () => (isFirst ? update() : late()));
-  isFirst = false;
+  address.watch(["severity", "context", "rule", "suppressed", "sort"], update);
+  const whenTyped = afterRest(120, update);
+  let typed = address.get("q");
+  address.watch(["q"], () => {
+    if (typed !== address.get("q")) whenTyped();
+    typed = address.get("q");
+  });
   address.watch(["signal"], () => {
     const signal = byId.get(address.get("signal"));
     showSignal(side, signal, page, document, address);

@@ -18,7 +18,7 @@ export class Scene {
   private moved = 0;
   readonly redraw: () => void;
 
-  constructor(private readonly host: HTMLElement, private readonly draw: (context: CanvasRenderingContext2D, seen: Box) => void, private readonly click: (x: number, y: number, isDouble: boolean) => void, private readonly hover: (x: number, y: number) => boolean) {
+  constructor(private readonly host: HTMLElement, private readonly draw: (context: CanvasRenderingContext2D, seen: Box) => void, private readonly click: (x: number, y: number, isDouble: boolean) => void, private readonly hover: (x: number, y: number) => boolean, private readonly resized: () => void) {
     this.canvas = document.createElement("canvas");
     this.canvas.setAttribute("aria-hidden", "true");
     host.append(this.canvas);
@@ -99,6 +99,7 @@ export class Scene {
     const dense = Math.min(2, window.devicePixelRatio || 1);
     this.canvas.width = Math.round(clientWidth * dense);
     this.canvas.height = Math.round(clientHeight * dense);
+    this.resized();
     this.paint();
   }
 

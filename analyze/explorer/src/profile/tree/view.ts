@@ -30,7 +30,7 @@ export class TreeView {
       class: "view view-tree", tabindex: "0", role: "application", "aria-label": "Process tree. Arrow keys move, Enter shows details. The table has the same rows.", "aria-roledescription": "tree diagram",
       onkeydown: (event) => this.press(event), onfocus: () => this.scene.redraw(), onblur: () => this.scene.redraw(),
     }, stage, this.said);
-    this.scene = new Scene(stage, (context, seen) => this.draw(context, seen), (x, y, isDouble) => this.click(x, y, isDouble), (x, y) => this.hover(x, y));
+    this.scene = new Scene(stage, (context, seen) => this.draw(context, seen), (x, y, isDouble) => this.click(x, y, isDouble), (x, y) => this.hover(x, y), () => this.bringIntoView());
     stage.append(element("div", { class: "stage-buttons" }, button("+", "Zoom in (+)", () => this.scene.zoom(1.25)), button("−", "Zoom out (−)", () => this.scene.zoom(0.8)), button("1:1", "Actual size (0)", () => this.scene.home()), button("Fit", "Fit all (f)", () => this.scene.fit())));
     const widths = new Map<string, number>();
     const context = document.createElement("canvas").getContext("2d");
@@ -96,11 +96,16 @@ export class TreeView {
     const item = this.session.item(this.session.cursor);
     const placed = this.placed(item);
     if (item && placed) {
-      this.scene.show({ left: placed.x, right: placed.x + placed.width, top: placed.y, bottom: placed.y + placed.height });
+      this.bringIntoView();
       const node = item.node;
       replace(this.said, node ? `${KIND_NAMES[node.kind].one} ${label(item)}, ${node.commonality === null ? "commonality unknown" : `${node.containers} of ${node.eligible} containers, ${share(node.commonality)}`}` : `${count(this.session.shown.below.get(item.key) ?? 0, KIND_NAMES[item.kind].one, KIND_NAMES[item.kind].many)}, ${this.session.open.has(item) ? "open" : "closed"}`);
     }
     this.scene.redraw();
+  }
+
+  private bringIntoView(): void {
+    const placed = this.placed(this.session.item(this.session.cursor));
+    if (placed) this.scene.show({ left: placed.x, right: placed.x + placed.width, top: placed.y, bottom: placed.y + placed.height });
   }
 
   private draw(context: CanvasRenderingContext2D, seen: { left: number, top: number, right: number, bottom: number }): void {
