@@ -2,7 +2,10 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { embed, fill } from "../../analyze/explorer/dev/fill.mjs";
 import { HOSTILE } from "../../analyze/explorer/dev/behaviour.mjs";
@@ -39,5 +42,15 @@ test("packages come from npm's own registry, in exact versions", () => {
     }
     const { dependencies = {}, devDependencies = {} } = JSON.parse(readFileSync(new URL("package.json", folder), "utf8"));
     for (const version of Object.values({ ...dependencies, ...devDependencies })) assert.match(version, /^\d/);
+  }
+});
+
+test("what is committed is what the sources are built to", { skip: !existsSync(new URL("node_modules/esbuild", explorer)) && "npm ci was not run in analyze/explorer" }, () => {
+  const outdir = mkdtempSync(join(tmpdir(), "explorer-build-"));
+  try {
+    execFileSync(process.execPath, ["build.mjs", `--outdir=${outdir}`], { cwd: explorer });
+    for (const name of ["explorer.js", "explorer.css", "LICENSES.txt"]) assert.equal(readFileSync(join(outdir, name), "utf8"), read(`dist/${name}`), name);
+  } finally {
+    rmSync(outdir, { recursive: true });
   }
 });

@@ -37,7 +37,7 @@ export function progress(label: string, value: number, of: number, text: string)
 export function statusText(profile: Profile, brief: boolean): Child[] {
   if (profile.status === "stable") {
     const why = profile.stable_reason === "snapshots" ? count(profile.snapshots, "snapshot") : profile.stable_reason === "age" ? `${duration(profile.stable_hours)} old` : words(profile.stable_reason ?? "");
-    return [badge("Stable", "stable", `${why}; ${exactTime(profile.stable_at)}`), element("span", { class: "muted" }, brief ? why : [why, ", ", timeText(profile.stable_at), " UTC"])];
+    return [badge("Stable", "stable", `${why}; ${exactTime(profile.stable_at)}`), element("span", { class: "muted" }, why, ", ", brief ? profile.stable_at?.slice(0, 10) : [timeText(profile.stable_at), " UTC"])];
   }
   const hours = hoursBetween(profile.first_window_start, profile.last_window_end) ?? 0;
   return [

@@ -108,6 +108,8 @@ test("keys move along rows, open and close", () => {
   assert.deepEqual(stepFor("ArrowLeft", rows, at("a")), { open: false });
   assert.deepEqual(stepFor("ArrowLeft", rows, at("b/file")), { to: at("b") });
   assert.equal(stepFor("x", rows, 0), null);
+  assert.equal(stepFor("e", rows, -1), null);
+  assert.deepEqual(stepFor("ArrowDown", rows, -1), { to: 0 });
   const name = (row: Row) => row.item.node?.target ?? "files";
   assert.equal(typeahead(rows, at("a"), "cat", name), at("b"));
   assert.equal(typeahead(rows, at("a"), "zzz", name), null);

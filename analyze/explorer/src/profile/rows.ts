@@ -31,9 +31,11 @@ export function visibleRows(model: Model, shown: Shown, isOpen: (item: Item) => 
 /** Where a key leads from a row: another row, or a change of what is open. */
 export type Step = { readonly to: number } | { readonly open: boolean } | null;
 
+const MOVES: ReadonlySet<string> = new Set(["ArrowDown", "ArrowUp", "ArrowRight", "ArrowLeft", "PageDown", "PageUp", "Home", "End"]);
+
 export function stepFor(key: string, rows: readonly Row[], at: number, page = 15): Step {
   const row = rows[at];
-  if (!row) return rows.length > 0 ? { to: 0 } : null;
+  if (!row) return rows.length > 0 && MOVES.has(key) ? { to: 0 } : null;
   const within = (to: number) => ({ to: Math.min(rows.length - 1, Math.max(0, to)) });
   switch (key) {
     case "ArrowDown": return within(at + 1);

@@ -28,7 +28,7 @@ export function showSignal(panel: HTMLElement, signal: Signal | undefined, page:
     return;
   }
   const rule = page.rules.find((one) => one.id === signal.rule);
-  const node = (id: string | null) => (signal.profile_href === null || id === null ? null : `${document.root}${signal.profile_href}#node=${id}`);
+  const node = (id: string | null) => (signal.profile_href === null || id === null ? null : `${document.root}${signal.profile_href}#node=${encodeURIComponent(id)}`);
   replace(panel,
     element("div", { class: "panel-head" },
       element("div", { class: "panel-kind" }, severityBadge(signal.severity), badge(words(signal.context), `context-${signal.context}`), signal.suppressed_by !== null && badge("suppressed", "root")),

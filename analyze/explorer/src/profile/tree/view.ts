@@ -32,18 +32,7 @@ export class TreeView {
     }, stage, this.said);
     this.scene = new Scene(stage, (context, seen) => this.draw(context, seen), (x, y, isDouble) => this.click(x, y, isDouble), (x, y) => this.hover(x, y), () => this.bringIntoView());
     stage.append(element("div", { class: "stage-buttons" }, button("+", "Zoom in (+)", () => this.scene.zoom(1.25)), button("−", "Zoom out (−)", () => this.scene.zoom(0.8)), button("1:1", "Actual size (0)", () => this.scene.home()), button("Fit", "Fit all (f)", () => this.scene.fit())));
-    const widths = new Map<string, number>();
-    const context = document.createElement("canvas").getContext("2d");
-    this.measure = (text, font) => {
-      const key = `${font}${text}`;
-      let width = widths.get(key);
-      if (width === undefined) {
-        if (context) context.font = FONTS[font];
-        width = context?.measureText(text).width ?? text.length * 7;
-        widths.set(key, width);
-      }
-      return width;
-    };
+    this.measure = measuring();
     session.listen((what) => {
       if (!this.isShown) {
         if (what === "rows") this.layout = null;
@@ -165,4 +154,25 @@ export class TreeView {
     else if (!this.session.press(event.key)) return;
     event.preventDefault();
   }
+}
+
+/** Widths of texts, each measured once; plain ones in the font of one width are not measured at all. */
+function measuring(): Measure {
+  const context = document.createElement("canvas").getContext("2d");
+  if (!context) return (text) => text.length * 7;
+  const widths = new Map<string, number>();
+  let set = "";
+  const measured: Measure = (text, font) => {
+    if (set !== font) context.font = FONTS[font];
+    set = font;
+    return context.measureText(text).width;
+  };
+  const one = measured("0000000000", "fact") / 10;
+  return (text, font) => {
+    if (font === "fact" && /^[ -~]*$/.test(text)) return text.length * one;
+    const key = `${font}${text}`;
+    const width = widths.get(key) ?? measured(text, font);
+    widths.set(key, width);
+    return width;
+  };
 }
