@@ -8,7 +8,7 @@ import { ancestry, buildModel, type Model } from "./model";
 import { Openness } from "./open";
 import { stepFor, typeahead, visibleRows, type Row } from "./rows";
 import { ticks } from "./tabs/learning";
-import { followed, layOut, nameOf } from "./tree/layout";
+import { beside, followed, layOut, nameOf } from "./tree/layout";
 
 const node = (id: string, parent: string | null, kind: Node["kind"], target: string, more: Partial<Node> = {}): Node => ({
   id, parent, kind, target, exe: null, root_kind: parent === null && kind === "process" ? "init" : null, commonality: 1, low: 0.8, high: 1, containers: 4, eligible: 4, snapshots: 4, snapshot_commonality: 1, hosts: 2, lossy: 0,
@@ -125,6 +125,8 @@ test("subtrees have heights of their own, and a parent follows its children", ()
   assert.equal(followed(a, -1000, 1000), a.y);
   assert.equal(followed(a, a.bottom + 500, a.bottom + 1000), a.bottom - a.height);
   assert.equal(layout.byKey.get("m1")?.item.parent?.key, "p");
+  assert.equal(beside(layout.roots, { left: -10, right: 2000, top: 0, bottom: 500 }), null);
+  assert.ok((beside(layout.roots, { left: -10, right: 30, top: a.top + a.height + 5, bottom: a.bottom })?.x ?? 0) > 30);
   const closed = layOut(model, shown, () => false, (text) => text.length * 7);
   assert.ok(!closed.byKey.has("a/file") && closed.byKey.has("/dns"));
 });

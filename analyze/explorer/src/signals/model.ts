@@ -79,7 +79,7 @@ export const contextRank = (context: string): number => (CONTEXTS.indexOf(contex
 const STATES: readonly Suppression["state"][] = ["suggested", "accepted", "rejected", "removed"];
 
 export function filterSuppressions(all: readonly Suppression[], state: State): Suppression[] {
-  const words = wordsOf(state.get("q"));
+  const words = wordsOf(state.get("sq"));
   const states = listOf(state.get("state"));
   return all
     .filter((one) => (states.length === 0 || states.includes(one.state)) && words.every((word) => [one.id, one.rule, one.image ?? "", one.predicate, one.author ?? "", one.reason ?? "", one.evidence?.target ?? ""].join("\n").toLowerCase().includes(word)))

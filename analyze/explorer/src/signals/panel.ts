@@ -34,7 +34,7 @@ export function showSignal(panel: HTMLElement, signal: Signal | undefined, page:
       element("div", { class: "panel-kind" }, severityBadge(signal.severity), badge(words(signal.context), `context-${signal.context}`), signal.suppressed_by !== null && badge("suppressed", "root")),
       close,
       element("h2", { class: "raw long" }, visible(signal.summary))),
-    element("p", {}, CONTEXT_WORDS[signal.context] ?? words(signal.context), signal.novelty !== null && ` New: ${words(signal.novelty)}.`, signal.suppressed_by !== null && [" Hidden by ", element("a", { href: address.href({ tab: "suppressions", q: signal.suppressed_by, state: null }) }, "a suppression"), "."]),
+    element("p", {}, CONTEXT_WORDS[signal.context] ?? words(signal.context), signal.novelty !== null && ` New: ${words(signal.novelty)}.`, signal.suppressed_by !== null && [" Hidden by ", element("a", { href: address.href({ tab: "suppressions", suppression: signal.suppressed_by, sq: null, state: null }) }, "a suppression"), "."]),
     facts(
       ["Time", exactTime(signal.time)],
       signal.last_seen !== null && ["Last seen", exactTime(signal.last_seen)],

@@ -22,23 +22,24 @@ export function showSuppressions(into: HTMLElement, page: SignalsPage, document:
   const said = element("span", { class: "shown", role: "status" });
   const states = (["suggested", "accepted", "rejected", "removed"] as const).filter((state) => page.suppressions.some((one) => one.state === state));
   const list = element("div", { class: "suppressions" });
-  into.append(element("div", { class: "toolbar" }, search(address, "q", "Search suppressions"), toggles(address, "state", "State", states.map((state) => ({ value: state, label: `${state} ${number(page.suppressions.filter((one) => one.state === state).length)}` }))), said), list);
+  into.append(element("div", { class: "toolbar" }, search(address, "sq", "Search suppressions"), toggles(address, "state", "State", states.map((state) => ({ value: state, label: `${state} ${number(page.suppressions.filter((one) => one.state === state).length)}` }))), said), list);
+  const reveal = () => {
+    const chosen = [...list.querySelectorAll<HTMLDetailsElement>("details.suppression")].find((one) => one.dataset["id"] === address.get("suppression"));
+    if (!chosen) return;
+    chosen.open = true;
+    chosen.scrollIntoView({ block: "nearest" });
+  };
   let stop = () => {};
   const update = () => {
     stop();
     const found = filterSuppressions(page.suppressions, address.all());
     replace(said, found.length === page.suppressions.length ? count(found.length, "suppression") : `${number(found.length)} of ${count(page.suppressions.length, "suppression")}`);
     list.replaceChildren();
-    if (found.length === 0) list.append(empty("No suppression passes these filters", element("button", { type: "button", onclick: () => address.go({ q: null, state: null }) }, "Clear filters")));
-    stop = inSlices(found, 30, (one) => list.append(item(one, document, address, reload)));
+    if (found.length === 0) list.append(empty("No suppression passes these filters", element("button", { type: "button", onclick: () => address.go({ sq: null, state: null }) }, "Clear filters")));
+    stop = inSlices(found, 30, (one) => list.append(item(one, document, address, reload)), reveal);
   };
-  address.watch(["q", "state"], update);
-  address.watch(["suppression"], () => {
-    const chosen = [...list.querySelectorAll<HTMLDetailsElement>("details.suppression")].find((one) => one.dataset["id"] === address.get("suppression"));
-    if (!chosen) return;
-    chosen.open = true;
-    chosen.scrollIntoView({ block: "nearest" });
-  });
+  address.watch(["sq", "state"], update);
+  address.watch(["suppression"], reveal);
 }
 
 function item(one: Suppression, document: Document, address: Address, reload: (said: string) => Promise<void>): HTMLElement {
@@ -76,5 +77,5 @@ function evidenceOf(evidence: Evidence, address: Address): HTMLElement {
       ["Signals", `${number(evidence.signals)} in ${count(evidence.snapshots, "snapshot")} of ${count(evidence.containers, "container")} on ${count(evidence.hosts, "host")}`],
       ["From, to", [timeText(evidence.first), " – ", timeText(evidence.last), " UTC"]],
       ["Containers", bounded(evidence.container_names, 5, (name) => raw(short(name, 60)), "ul", "inline")], ["Hosts", bounded(evidence.host_names, 5, (name) => raw(short(name, 60)), "ul", "inline")],
-      ["Samples", bounded(evidence.samples, 5, (id) => element("a", { href: address.href({ tab: null, suppression: null, q: null, signal: id }) }, element("code", {}, short(id, 24))), "ul", "inline")]));
+      ["Samples", bounded(evidence.samples, 5, (id) => element("a", { href: address.href({ tab: null, suppression: null, q: null, severity: null, context: null, rule: null, signal: id }) }, element("code", {}, short(id, 24))), "ul", "inline")]));
 }

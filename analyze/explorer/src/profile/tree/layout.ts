@@ -138,6 +138,23 @@ function stepsOf(group: Item, shown: Shown): number[] {
   return steps;
 }
 
+/** What is at the heights that one looks at and beside what one sees, where nothing that has its own place there is seen. */
+export function beside(roots: readonly Placed[], seen: { left: number, right: number, top: number, bottom: number }): Placed | null {
+  let found: Placed | null = null;
+  let isSeen = false;
+  const visit = (all: readonly Placed[]) => {
+    for (const placed of all) {
+      if (isSeen || placed.bottom < seen.top || placed.top > seen.bottom) continue;
+      const isHere = placed.y + placed.height > seen.top && placed.y < seen.bottom;
+      if (isHere && placed.x < seen.right - 20 && placed.x + placed.width > seen.left + 20) isSeen = true;
+      else if (isHere) found ??= placed;
+      visit(placed.children);
+    }
+  };
+  visit(roots);
+  return isSeen ? null : found;
+}
+
 /** Where it is drawn while one looks from `from` to `to`: beside its children as long as any of them is in sight. */
 export function followed(placed: Placed, from: number, to: number): number {
   if (placed.children.length === 0) return placed.y;

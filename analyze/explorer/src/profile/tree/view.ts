@@ -7,7 +7,7 @@ import { short } from "../../base/text";
 import { label, type Item } from "../model";
 import { palette } from "../palette";
 import type { Session } from "../session";
-import { followed, FONTS, layOut, type Layout, type Measure, type Placed } from "./layout";
+import { beside, followed, FONTS, layOut, type Layout, type Measure, type Placed } from "./layout";
 import { paintTree } from "./paint";
 import { Scene } from "./scene";
 
@@ -16,6 +16,8 @@ type Hit = { readonly item: Item, readonly does: "choose" | "toggle" };
 export class TreeView {
   readonly host: HTMLElement;
   private readonly said: HTMLElement;
+  private readonly more: HTMLButtonElement;
+  private moreAt: Placed | null = null;
   private readonly scene: Scene;
   private layout: Layout | null = null;
   private over: string | null = null;
@@ -26,12 +28,13 @@ export class TreeView {
     this.said = element("p", { class: "unseen", role: "status" });
     const stage = element("div", { class: "stage" });
     const button = (text: string, name: string, run: () => void) => element("button", { type: "button", "aria-label": name, title: name, onclick: run }, text);
+    this.more = element("button", { type: "button", class: "stage-more", hidden: true, onclick: () => this.moreAt && this.scene.show(boxOf(this.moreAt)) });
     this.host = element("div", {
       class: "view view-tree", tabindex: "0", role: "application", "aria-label": "Process tree. Arrow keys move, Enter shows details. The table has the same rows.", "aria-roledescription": "tree diagram",
       onkeydown: (event) => this.press(event), onfocus: () => this.scene.redraw(), onblur: () => this.scene.redraw(),
     }, stage, this.said);
     this.scene = new Scene(stage, (context, seen) => this.draw(context, seen), (x, y, isDouble) => this.click(x, y, isDouble), (x, y) => this.hover(x, y), () => this.bringIntoView());
-    stage.append(element("div", { class: "stage-buttons" }, button("+", "Zoom in (+)", () => this.scene.zoom(1.25)), button("−", "Zoom out (−)", () => this.scene.zoom(0.8)), button("1:1", "Actual size (0)", () => this.scene.home()), button("Fit", "Fit all (f)", () => this.scene.fit())));
+    stage.append(this.more, element("div", { class: "stage-buttons" }, button("+", "Zoom in (+)", () => this.scene.zoom(1.25)), button("−", "Zoom out (−)", () => this.scene.zoom(0.8)), button("1:1", "Actual size (0)", () => this.scene.home()), button("Fit", "Fit all (f)", () => this.scene.fit())));
     this.measure = measuring();
     session.listen((what) => {
       if (!this.isShown) {
@@ -94,12 +97,18 @@ export class TreeView {
 
   private bringIntoView(): void {
     const placed = this.placed(this.session.item(this.session.cursor));
-    if (placed) this.scene.show({ left: placed.x, right: placed.x + placed.width, top: placed.y, bottom: placed.y + placed.height });
+    if (placed) this.scene.show(boxOf(placed));
   }
 
   private draw(context: CanvasRenderingContext2D, seen: { left: number, top: number, right: number, bottom: number }): void {
     if (!this.layout) return;
     const hasFocus = document.activeElement === this.host;
+    const more = beside(this.layout.roots, seen);
+    if (more !== this.moreAt) {
+      this.moreAt = more;
+      this.more.hidden = more === null;
+      this.more.textContent = more && more.x < seen.left ? "← Nodes are to the left" : "Nodes are to the right →";
+    }
     paintTree(context, this.layout, seen, this.scene.view.scale, palette(), { chosen: this.session.chosen, cursor: hasFocus ? this.session.cursor : null, over: this.over });
   }
 
@@ -155,6 +164,8 @@ export class TreeView {
     event.preventDefault();
   }
 }
+
+const boxOf = (placed: Placed) => ({ left: placed.x, right: placed.x + placed.width, top: placed.y, bottom: placed.y + placed.height });
 
 /** Widths of texts, each measured once; plain ones in the font of one width are not measured at all. */
 function measuring(): Measure {
