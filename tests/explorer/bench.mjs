@@ -10,10 +10,16 @@ const browser = await launch();
 const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
 await context.addInitScript(() => {
   window.tasks = [];
-  new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map((one) => one.duration))).observe({ type: "longtask", buffered: true });
+  new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map((one) => one.duration))).observe({
+    type: "longtask",
+    buffered: true,
+  });
 });
 const page = await context.newPage();
-const line = (what, took, tasks) => console.log(`${what.padEnd(34)} ${String(took === null ? "" : `${Math.round(took)} ms`).padStart(9)}   ${tasks.length === 0 ? "no long task" : `${tasks.length} long tasks, longest ${Math.round(Math.max(...tasks))} ms`}`);
+const line = (what, took, tasks) =>
+  console.log(
+    `${what.padEnd(34)} ${String(took === null ? "" : `${Math.round(took)} ms`).padStart(9)}   ${tasks.length === 0 ? "no long task" : `${tasks.length} long tasks, longest ${Math.round(Math.max(...tasks))} ms`}`,
+  );
 const settle = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 150))));
 const tasks = () => page.evaluate(() => window.tasks.splice(0));
 
@@ -61,7 +67,12 @@ for (const round of [1, 2]) {
   await doing("pan, all in sight", drag);
   await doing("filter by typing", () => page.getByRole("searchbox").pressSequentially("order_search"));
   await doing("clear the filter", () => page.getByRole("button", { name: "Clear filters" }).click());
-  await doing("choose a node", () => page.keyboard.press("Escape").then(() => page.locator(".view-tree").focus()).then(() => page.keyboard.press("Enter")));
+  await doing("choose a node", () =>
+    page.keyboard
+      .press("Escape")
+      .then(() => page.locator(".view-tree").focus())
+      .then(() => page.keyboard.press("Enter")),
+  );
   await opening("big", "#view=icicle");
   await doing("keys in the icicle", async () => {
     await page.locator(".view-icicle").focus();

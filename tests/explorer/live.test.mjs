@@ -29,7 +29,13 @@ describe("a live explorer", () => {
     const { page } = tab;
     assert.ok(!page.url().includes("token"));
     assert.match(page.url(), /tab=suppressions/);
-    await page.locator("details.suppression").filter({ hasText: "suggested" }).filter({ hasText: "would hide" }).first().locator("summary").click();
+    await page
+      .locator("details.suppression")
+      .filter({ hasText: "suggested" })
+      .filter({ hasText: "would hide" })
+      .first()
+      .locator("summary")
+      .click();
     const id = new URL(page.url()).hash.match(/suppression=(\w+)/)[1];
     await decide(page, "accept", "refuse me");
     await page.locator("[role=alert]", { hasText: "the reason is <b>no</b> reason" }).waitFor();

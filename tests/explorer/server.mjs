@@ -8,7 +8,8 @@ export async function serve({ token = "secret-token" } = {}) {
   const { pages } = makeReport({ profiles: 4, large: 400, mode: { kind: "live", may_write: true } });
   const requests = [];
   const answer = (response, status, type, body) => response.writeHead(status, { "Content-Type": type }).end(body);
-  const refuse = (response, status, error, hint = null) => answer(response, status, "application/json", JSON.stringify({ error, hint }));
+  const refuse = (response, status, error, hint = null) =>
+    answer(response, status, "application/json", JSON.stringify({ error, hint }));
   const decide = (id, request, response) => {
     const { signals, suppressions } = pages.get("signals.html")[0].page;
     const one = suppressions.find((each) => each.id === id);
@@ -18,9 +19,28 @@ export async function serve({ token = "secret-token" } = {}) {
     const about = signals.filter((each) => each.rule === one.rule && each.target === one.evidence.target);
     if (request.decision === "accept") about.forEach((each) => (each.suppressed_by = id));
     else about.forEach((each) => (each.suppressed_by = null));
-    Object.assign(one, { state: { accept: "accepted", reject: "rejected", remove: "removed" }[request.decision], author: request.author, reason: request.reason, expires_at: request.expires_at, hides: request.decision === "accept" ? about.length : 0, would_hide: request.decision === "accept" ? 0 : about.length });
-    one.commands = { accept: request.decision === "accept" ? null : `wsp suppress accept ${id}`, reject: null, remove: request.decision === "accept" ? `wsp suppress remove ${id}` : null };
-    return answer(response, 200, "application/json", JSON.stringify({ hidden: request.decision === "accept" ? about.length : 0, shown: request.decision === "remove" ? about.length : 0 }));
+    Object.assign(one, {
+      state: { accept: "accepted", reject: "rejected", remove: "removed" }[request.decision],
+      author: request.author,
+      reason: request.reason,
+      expires_at: request.expires_at,
+      hides: request.decision === "accept" ? about.length : 0,
+      would_hide: request.decision === "accept" ? 0 : about.length,
+    });
+    one.commands = {
+      accept: request.decision === "accept" ? null : `wsp suppress accept ${id}`,
+      reject: null,
+      remove: request.decision === "accept" ? `wsp suppress remove ${id}` : null,
+    };
+    return answer(
+      response,
+      200,
+      "application/json",
+      JSON.stringify({
+        hidden: request.decision === "accept" ? about.length : 0,
+        shown: request.decision === "remove" ? about.length : 0,
+      }),
+    );
   };
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname.slice(1)) || "index.html";
@@ -40,5 +60,10 @@ export async function serve({ token = "secret-token" } = {}) {
     return answer(response, 200, "text/html; charset=utf-8", fill(...page));
   });
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  return { address: `http://127.0.0.1:${server.address().port}/`, token, requests, close: () => new Promise((done) => server.close(done)) };
+  return {
+    address: `http://127.0.0.1:${server.address().port}/`,
+    token,
+    requests,
+    close: () => new Promise((done) => server.close(done)),
+  };
 }

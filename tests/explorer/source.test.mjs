@@ -15,10 +15,16 @@ const explorer = new URL("../../analyze/explorer/", import.meta.url);
 const read = (path) => readFileSync(new URL(path, explorer), "utf8");
 
 test("nothing makes elements of markup, or code of text", () => {
-  const sources = readdirSync(new URL("src", explorer), { recursive: true }).filter((path) => path.endsWith(".ts")).map((path) => `src/${path}`);
+  const sources = readdirSync(new URL("src", explorer), { recursive: true })
+    .filter((path) => path.endsWith(".ts"))
+    .map((path) => `src/${path}`);
   assert.ok(sources.length > 20);
   for (const path of [...sources, "dist/explorer.js", "page.html"]) {
-    assert.doesNotMatch(read(path), /innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment|DOMParser|\beval\(|new Function|setAttribute\("style"|srcdoc|new Worker/, path);
+    assert.doesNotMatch(
+      read(path),
+      /innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment|DOMParser|\beval\(|new Function|setAttribute\("style"|srcdoc|new Worker/,
+      path,
+    );
   }
 });
 
@@ -45,12 +51,17 @@ test("packages come from npm's own registry, in exact versions", () => {
   }
 });
 
-test("what is committed is what the sources are built to", { skip: !existsSync(new URL("node_modules/esbuild", explorer)) && "npm ci was not run in analyze/explorer" }, () => {
-  const outdir = mkdtempSync(join(tmpdir(), "explorer-build-"));
-  try {
-    execFileSync(process.execPath, ["build.mjs", `--outdir=${outdir}`], { cwd: explorer });
-    for (const name of ["explorer.js", "explorer.css", "LICENSES.txt"]) assert.equal(readFileSync(join(outdir, name), "utf8"), read(`dist/${name}`), name);
-  } finally {
-    rmSync(outdir, { recursive: true });
-  }
-});
+test(
+  "what is committed is what the sources are built to",
+  { skip: !existsSync(new URL("node_modules/esbuild", explorer)) && "npm ci was not run in analyze/explorer" },
+  () => {
+    const outdir = mkdtempSync(join(tmpdir(), "explorer-build-"));
+    try {
+      execFileSync(process.execPath, ["build.mjs", `--outdir=${outdir}`], { cwd: explorer });
+      for (const name of ["explorer.js", "explorer.css", "LICENSES.txt"])
+        assert.equal(readFileSync(join(outdir, name), "utf8"), read(`dist/${name}`), name);
+    } finally {
+      rmSync(outdir, { recursive: true });
+    }
+  },
+);

@@ -2,12 +2,23 @@ import assert from "node:assert/strict";
 
 /** A tab that fails its test on errors, dialogs, and requests to anywhere but where the page came from. */
 export async function open(browser, address, { width = 1440, height = 900, scheme = "light", ...more } = {}) {
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce", ...more });
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: scheme,
+    reducedMotion: "reduce",
+    ...more,
+  });
   const page = await context.newPage();
   const problems = [];
   const { protocol, host } = new URL(address);
   page.on("pageerror", (error) => problems.push(`error: ${error.message}`));
-  page.on("console", (message) => ["error", "warning"].includes(message.type()) && !/status of 4\d\d/.test(message.text()) && problems.push(`console: ${message.text()}`));
+  page.on(
+    "console",
+    (message) =>
+      ["error", "warning"].includes(message.type()) &&
+      !/status of 4\d\d/.test(message.text()) &&
+      problems.push(`console: ${message.text()}`),
+  );
   page.on("dialog", (dialog) => {
     problems.push(`dialog: ${dialog.message()}`);
     dialog.dismiss().catch(() => {});

@@ -4,7 +4,7 @@ import { changed, formatState, parseState } from "./address";
 import { Bitset } from "./bitset";
 import { stepOf } from "./commonality";
 import { bytes, duration, exactTime, number, probability, share, time } from "./format";
-import { cutMiddle, quoted, splitPath, visible } from "./text";
+import { cutMiddle, quoted, shellWord, splitPath, visible } from "./text";
 
 test("hidden characters are shown as escapes, others stay", () => {
   assert.equal(visible("/tmp/\u202egpj.exe"), "/tmp/\\u{202e}gpj.exe");
@@ -27,6 +27,8 @@ test("paths and literals", () => {
   assert.deepEqual(splitPath("/usr/bin/dash"), { folder: "/usr/bin/", base: "dash" });
   assert.deepEqual(splitPath("dash"), { folder: "", base: "dash" });
   assert.equal(quoted("it's"), "'it''s'");
+  assert.equal(shellWord("s3://bucket/prefix"), "s3://bucket/prefix");
+  assert.equal(shellWord("/my store; rm 'x'"), "'/my store; rm '\\''x'\\'''");
 });
 
 test("shares are never rounded to all or nothing", () => {
@@ -75,7 +77,23 @@ test("steps of commonality: unknown is none of them, nothing is one", () => {
 test("one state has one address, whatever is in it", () => {
   const state = parseState("#view=table&q=a%26b%20%23c&node=00ff");
   assert.equal(state.get("q"), "a&b #c");
-  assert.deepEqual(parseState(`#${formatState(state)}`), new Map([["node", "00ff"], ["q", "a&b #c"], ["view", "table"]]));
-  assert.equal(formatState(new Map([["b", "2"], ["a", "1"], ["c", ""]])), "a=1&b=2");
+  assert.deepEqual(
+    parseState(`#${formatState(state)}`),
+    new Map([
+      ["node", "00ff"],
+      ["q", "a&b #c"],
+      ["view", "table"],
+    ]),
+  );
+  assert.equal(
+    formatState(
+      new Map([
+        ["b", "2"],
+        ["a", "1"],
+        ["c", ""],
+      ]),
+    ),
+    "a=1&b=2",
+  );
   assert.equal(formatState(changed(state, { q: null, view: "", node: "1" })), "node=1");
 });

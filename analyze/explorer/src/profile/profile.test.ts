@@ -11,8 +11,36 @@ import { ticks } from "./tabs/learning";
 import { beside, followed, layOut, nameOf } from "./tree/layout";
 
 const node = (id: string, parent: string | null, kind: Node["kind"], target: string, more: Partial<Node> = {}): Node => ({
-  id, parent, kind, target, exe: null, root_kind: parent === null && kind === "process" ? "init" : null, commonality: 1, low: 0.8, high: 1, containers: 4, eligible: 4, snapshots: 4, snapshot_commonality: 1, hosts: 2, lossy: 0,
-  stable: true, rare: false, late: false, phase: "startup", lineage_complete: true, events: 10, first_seen: null, last_seen: null, members: "Dw==", halves: null, pattern: null, collapsed_nodes: null, collapsed_into: null, attributes: [], ...more,
+  id,
+  parent,
+  kind,
+  target,
+  exe: null,
+  root_kind: parent === null && kind === "process" ? "init" : null,
+  commonality: 1,
+  low: 0.8,
+  high: 1,
+  containers: 4,
+  eligible: 4,
+  snapshots: 4,
+  snapshot_commonality: 1,
+  hosts: 2,
+  lossy: 0,
+  stable: true,
+  rare: false,
+  late: false,
+  phase: "startup",
+  lineage_complete: true,
+  events: 10,
+  first_seen: null,
+  last_seen: null,
+  members: "Dw==",
+  halves: null,
+  pattern: null,
+  collapsed_nodes: null,
+  collapsed_into: null,
+  attributes: [],
+  ...more,
 });
 
 const NODES = [
@@ -27,21 +55,40 @@ const NODES = [
   node("lost", "nowhere", "process", "/bin/lost", { root_kind: null }),
 ];
 const filterOf = (hash: string) => parseFilter(new Map(new URLSearchParams(hash)));
-const keys = (model: Model, hash = "", chosen = "") => [...applyFilter(model, filterOf(hash), chosen).kept].map((one) => one.key).sort();
+const keys = (model: Model, hash = "", chosen = "") =>
+  [...applyFilter(model, filterOf(hash), chosen).kept].map((one) => one.key).sort();
 
 test("facts are grouped below their process, members below their pattern, the rest at the top", () => {
   const model = buildModel(NODES);
-  assert.deepEqual(model.roots.map((one) => one.key), ["/dns", "a", "lost"]);
-  assert.deepEqual(model.items.get("a")?.children.map((one) => one.key), ["a/file", "b"]);
-  assert.deepEqual(model.items.get("p")?.children.map((one) => one.key), ["m1", "m2"]);
+  assert.deepEqual(
+    model.roots.map((one) => one.key),
+    ["/dns", "a", "lost"],
+  );
+  assert.deepEqual(
+    model.items.get("a")?.children.map((one) => one.key),
+    ["a/file", "b"],
+  );
+  assert.deepEqual(
+    model.items.get("p")?.children.map((one) => one.key),
+    ["m1", "m2"],
+  );
   assert.equal(model.items.get("lost")?.isDetached, true);
   assert.equal(model.folded, 2);
-  assert.deepEqual(ancestry(model.items.get("f2")!).map((one) => one.key), ["a", "b", "b/file", "f2"]);
+  assert.deepEqual(
+    ancestry(model.items.get("f2")!).map((one) => one.key),
+    ["a", "b", "b/file", "f2"],
+  );
   assert.equal(model.items.get("f2")?.level, 4);
 });
 
 test("parents in a circle lose nothing", () => {
-  const model = buildModel([node("x", "y", "process", "x"), node("y", "x", "process", "y"), node("self", "self", "process", "self"), node("q", null, "file", "q", { collapsed_into: "q" }), node("z", "y", "file", "z")]);
+  const model = buildModel([
+    node("x", "y", "process", "x"),
+    node("y", "x", "process", "y"),
+    node("self", "self", "process", "self"),
+    node("q", null, "file", "q", { collapsed_into: "q" }),
+    node("z", "y", "file", "z"),
+  ]);
   const rows = visibleRows(model, applyFilter(model, filterOf(""), ""), () => true);
   assert.deepEqual(rows.flatMap((row) => row.item.node?.id ?? []).sort(), ["q", "self", "x", "y", "z"]);
 });
@@ -90,7 +137,10 @@ test("processes are open at first, groups are not, and a hidden node is revealed
 });
 
 test("order of siblings", () => {
-  const names = (sort: "name" | "events", isDown: boolean) => buildModel(NODES, { name: sort, isDown }).items.get("a/file")?.children.map((one) => one.key);
+  const names = (sort: "name" | "events", isDown: boolean) =>
+    buildModel(NODES, { name: sort, isDown })
+      .items.get("a/file")
+      ?.children.map((one) => one.key);
   assert.deepEqual(names("name", false), ["f1", "p"]);
   assert.deepEqual(names("name", true), ["p", "f1"]);
 });
@@ -118,7 +168,12 @@ test("keys move along rows, open and close", () => {
 test("subtrees have heights of their own, and a parent follows its children", () => {
   const model = buildModel(NODES);
   const shown = applyFilter(model, filterOf(""), "");
-  const layout = layOut(model, shown, () => true, (text) => text.length * 7);
+  const layout = layOut(
+    model,
+    shown,
+    () => true,
+    (text) => text.length * 7,
+  );
   const ranges = [...layout.byKey.values()].filter((one) => one.item.parent?.key === "a").map((one) => [one.top, one.bottom]);
   for (let at = 1; at < ranges.length; at += 1) assert.ok(ranges[at]![0]! >= ranges[at - 1]![1]!);
   const a = layout.byKey.get("a")!;
@@ -127,7 +182,12 @@ test("subtrees have heights of their own, and a parent follows its children", ()
   assert.equal(layout.byKey.get("m1")?.item.parent?.key, "p");
   assert.equal(beside(layout.roots, { left: -10, right: 2000, top: 0, bottom: 500 }), null);
   assert.ok((beside(layout.roots, { left: -10, right: 30, top: a.top + a.height + 5, bottom: a.bottom })?.x ?? 0) > 30);
-  const closed = layOut(model, shown, () => false, (text) => text.length * 7);
+  const closed = layOut(
+    model,
+    shown,
+    () => false,
+    (text) => text.length * 7,
+  );
   assert.ok(!closed.byKey.has("a/file") && closed.byKey.has("/dns"));
 });
 
@@ -150,11 +210,38 @@ test("bands are as wide as they have nodes, without those that are folded", () =
 
 test("who has a node follows from its bits", () => {
   const container = (id: string, host: string) => ({ id, name: null, host, started: null, labels: {} });
-  const snapshot = (ordinal: number | null, at: number | null) => ({ ordinal, id: `s${ordinal}`, outcome: "admitted", reason: null, container: at, window_start: null, window_end: null, covers_start: true, completeness: {}, rows: 1, size: 1, digest: null, object_key: "" });
-  const found = membersOf(node("x", null, "file", "x", { members: Buffer.from([0b101]).toString("base64") }), [snapshot(2, 0), snapshot(0, 0), snapshot(1, 1), snapshot(null, 1)], [container("c0", "h0"), container("c1", "h1")]);
-  assert.deepEqual(found.strip.map((one) => one.has), [true, false, true]);
-  assert.deepEqual(found.containers.map((one) => [one.container.id, one.snapshots]), [["c0", 2]]);
-  assert.deepEqual(found.without.map((one) => one.id), ["c1"]);
+  const snapshot = (ordinal: number | null, at: number | null) => ({
+    ordinal,
+    id: `s${ordinal}`,
+    outcome: "admitted",
+    reason: null,
+    container: at,
+    window_start: null,
+    window_end: null,
+    covers_start: true,
+    completeness: {},
+    rows: 1,
+    size: 1,
+    digest: null,
+    object_key: "",
+  });
+  const found = membersOf(
+    node("x", null, "file", "x", { members: Buffer.from([0b101]).toString("base64") }),
+    [snapshot(2, 0), snapshot(0, 0), snapshot(1, 1), snapshot(null, 1)],
+    [container("c0", "h0"), container("c1", "h1")],
+  );
+  assert.deepEqual(
+    found.strip.map((one) => one.has),
+    [true, false, true],
+  );
+  assert.deepEqual(
+    found.containers.map((one) => [one.container.id, one.snapshots]),
+    [["c0", 2]],
+  );
+  assert.deepEqual(
+    found.without.map((one) => one.id),
+    ["c1"],
+  );
   assert.deepEqual(found.hosts, [{ host: "h0", containers: 1 }]);
 });
 

@@ -4,11 +4,18 @@ import { fillStep, type Palette } from "../palette";
 import { followed, FONTS, rootName, type Chip, type Layout, type Placed } from "./layout";
 import type { Box } from "./scene";
 
-export type Marks = { readonly chosen: string, readonly cursor: string | null, readonly over: string | null };
+export type Marks = { readonly chosen: string; readonly cursor: string | null; readonly over: string | null };
 
 const FAR = 0.42;
 
-export function paintTree(context: CanvasRenderingContext2D, layout: Layout, seen: Box, scale: number, colours: Palette, marks: Marks): void {
+export function paintTree(
+  context: CanvasRenderingContext2D,
+  layout: Layout,
+  seen: Box,
+  scale: number,
+  colours: Palette,
+  marks: Marks,
+): void {
   context.textBaseline = "middle";
   context.direction = "ltr";
   const visit = (placed: Placed, parent: Placed | null) => {
@@ -48,7 +55,16 @@ function link(context: CanvasRenderingContext2D, parent: Placed, child: Placed, 
 
 /** From far away colours are seen, and no text. */
 function far(context: CanvasRenderingContext2D, placed: Placed, y: number, colours: Palette, marks: Marks): void {
-  if (placed.item.node) fillStep(context, colours, placed.item.node.commonality, placed.x, y, placed.shape === "card" ? placed.width : Math.min(placed.width, 140), placed.height - 2);
+  if (placed.item.node)
+    fillStep(
+      context,
+      colours,
+      placed.item.node.commonality,
+      placed.x,
+      y,
+      placed.shape === "card" ? placed.width : Math.min(placed.width, 140),
+      placed.height - 2,
+    );
   else {
     context.fillStyle = colours.chip;
     context.fillRect(placed.x, y, placed.width, placed.height - 2);
@@ -56,7 +72,14 @@ function far(context: CanvasRenderingContext2D, placed: Placed, y: number, colou
   outline(context, placed, y, colours, marks, null);
 }
 
-function outline(context: CanvasRenderingContext2D, placed: Placed, y: number, colours: Palette, marks: Marks, otherwise: string | null): void {
+function outline(
+  context: CanvasRenderingContext2D,
+  placed: Placed,
+  y: number,
+  colours: Palette,
+  marks: Marks,
+  otherwise: string | null,
+): void {
   const key = placed.item.key;
   const colour = key === marks.chosen || key === marks.cursor ? colours.strong : key === marks.over ? colours.accent : otherwise;
   if (!colour) return;
