@@ -302,6 +302,17 @@ describe("a profile", () => {
   );
 
   test(
+    "facts of nobody stand beside programs",
+    { skip: !onFixtures },
+    inTab("flat", { hash: "#view=table" }, async (page) => {
+      const group = page.locator(".rows [role=row].group[aria-level='1']", { hasText: "files" });
+      await group.click();
+      assert.equal(await group.getAttribute("aria-expanded"), "true");
+      assert.ok((await page.locator(".rows [role=row][aria-level='2']").count()) > 10);
+    }),
+  );
+
+  test(
     "many nodes: rows come as they are scrolled to",
     { skip: !onFixtures },
     inTab("big", { hash: "#view=table" }, async (page) => {

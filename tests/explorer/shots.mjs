@@ -30,6 +30,8 @@ const SHOTS = {
   icicle: ["newer", "#view=icicle"],
   table: ["newer", "#view=table"],
   "big-tree": ["big"],
+  flat: ["flat"],
+  "flat-open": ["flat", "#", async (page) => page.keyboard.press("e")],
   "big-icicle": ["big", "#view=icicle&width=events"],
   snapshots: ["newer", "#tab=snapshots"],
   "profile-signals": ["newer", "#tab=signals"],

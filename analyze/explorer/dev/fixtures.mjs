@@ -117,13 +117,16 @@ export function makeReport({ seed = 1, profiles: count = 24, large = 5000, mode 
   one.page.curve = [];
   one.profile.nodes = 0;
   one.profile.kinds = [];
-  const all = [newer, older, learning, hostile, big, one];
+  // As imports make them that know no lineage: programs side by side, and facts of nobody.
+  const flat = makeProfile(random, { image: "quay.io/example/imported:2.0", containers: 8 });
+  for (const node of flat.page.nodes) Object.assign(node, { parent: null, root_kind: null, exe: node.kind === "process" ? node.exe : null });
+  const all = [newer, older, learning, hostile, big, one, flat];
   newer.page.versions.push(learning.profile);
   addSignals(random, newer, 120);
   addSignals(random, learning, 8);
   addSignals(random, hostile, 20);
   addSignals(random, big, 300);
-  const named = { newer, older, learning, hostile, big, empty: one };
+  const named = { newer, older, learning, hostile, big, empty: one, flat };
   const pages = new Map();
   pages.set("index.html", [
     wrap({ name: "profiles", profiles: [...all.map((each) => each.profile), ...makeProfiles(random, count)] }, { mode }),

@@ -203,7 +203,7 @@ function evidenceOf(evidence: Evidence, address: Address, profile: string | null
     {},
     element("h3", {}, "Evidence"),
     common(`The ${KIND_NAMES[evidence.kind].one}`, evidence.node),
-    common("Its process", evidence.process),
+    evidence.process.id !== evidence.node.id && common("Its process", evidence.process),
     facts(
       ["What", raw(visible(evidence.target), "long")],
       evidence.pattern !== null && ["Pattern", raw(visible(evidence.pattern), "long")],

@@ -30,6 +30,8 @@ export type Placed = {
   readonly label: string;
   readonly detail: string;
   readonly chips: readonly Chip[];
+  /** Of a group: as those of a chip. */
+  readonly steps: readonly number[];
   /** Processes, or members of a pattern, that would be seen if it were open. */
   readonly inside: number;
   readonly isOpen: boolean;
@@ -58,6 +60,7 @@ const GROUP = 128;
 const FACT = 21;
 const GAP = 44;
 const CHIP = 20;
+const ROOT_GAP = 18;
 /** What is read first: a program's name, without the folder it lies in. */
 export function nameOf(item: Item): string {
   const target = item.node?.target ?? "";
@@ -128,6 +131,7 @@ export function layOut(model: Model, shown: Shown, isOpen: (item: Item) => boole
       label,
       detail,
       chips,
+      steps: shape === "group" ? stepsOf(item, shown) : [],
       inside: kept.filter((child) => child.node !== null).length,
       isOpen: open,
       isContext: item.node !== null && !shown.matched.has(item),
@@ -153,9 +157,9 @@ export function layOut(model: Model, shown: Shown, isOpen: (item: Item) => boole
     if (!shown.kept.has(root)) continue;
     const made = place(root, 0, at);
     roots.push(made);
-    at = made.bottom + 18;
+    at = made.bottom + (made.children.length > 0 ? ROOT_GAP : gapAfter(made));
   }
-  return { roots, byKey, width, height: Math.max(0, at - 18) };
+  return { roots, byKey, width, height: roots[roots.length - 1]?.bottom ?? 0 };
 }
 
 const gapAfter = (placed: Placed): number =>

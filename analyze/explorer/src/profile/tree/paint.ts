@@ -139,11 +139,11 @@ function card(context: CanvasRenderingContext2D, placed: Placed, y: number, colo
 }
 
 /** How common the facts of a chip are, before it is opened. */
-function steps(context: CanvasRenderingContext2D, colours: Palette, chip: Chip, x: number, y: number): void {
-  const all = chip.steps.reduce((sum, one) => sum + one, 0);
+function steps(context: CanvasRenderingContext2D, colours: Palette, of: Pick<Chip, "steps" | "width">, x: number, y: number): void {
+  const all = of.steps.reduce((sum, one) => sum + one, 0);
   let at = x;
-  chip.steps.forEach((some, step) => {
-    const width = (some / Math.max(1, all)) * chip.width;
+  of.steps.forEach((some, step) => {
+    const width = (some / Math.max(1, all)) * of.width;
     context.fillStyle = colours.steps[step] ?? colours.unknown;
     context.fillRect(at, y, width, 3);
     at += width;
@@ -174,13 +174,14 @@ function group(context: CanvasRenderingContext2D, placed: Placed, y: number, col
   context.beginPath();
   context.roundRect(placed.x, y, placed.width, placed.height, 4);
   context.fill();
+  steps(context, colours, placed, placed.x, y + placed.height - 3);
   outline(context, placed, y, colours, marks, placed.isOpen ? null : colours.line);
   context.font = FONTS.small;
   context.fillStyle = colours.text;
-  context.fillText(placed.label, placed.x + 8, y + placed.height / 2 + 0.5);
+  context.fillText(placed.label, placed.x + 8, y + placed.height / 2 - 1);
   context.fillStyle = colours.muted;
   context.textAlign = "right";
-  context.fillText(placed.detail, placed.x + placed.width - 8, y + placed.height / 2 + 0.5);
+  context.fillText(placed.detail, placed.x + placed.width - 8, y + placed.height / 2 - 1);
   context.textAlign = "left";
 }
 
