@@ -15,9 +15,12 @@ import { signalsPage } from "./signals/page";
 function pageOf(document: Document, address: Address, reload: (said: string) => Promise<void>): Shown {
   const { page } = document;
   switch (page.name) {
-    case "profiles": return profilesPage(document, page, address);
-    case "profile": return profilePage(document, page, address);
-    case "signals": return signalsPage(document, page, address, reload);
+    case "profiles":
+      return profilesPage(document, page, address);
+    case "profile":
+      return profilePage(document, page, address);
+    case "signals":
+      return signalsPage(document, page, address, reload);
   }
 }
 
@@ -35,10 +38,13 @@ function start(): void {
       window.scrollTo(0, at);
       document.getElementById("main")?.focus({ preventScroll: true });
     });
-    frame.show({ ...shown, repaint: () => {
-      forgetPalette();
-      shown.repaint();
-    } });
+    frame.show({
+      ...shown,
+      repaint: () => {
+        forgetPalette();
+        shown.repaint();
+      },
+    });
     globalThis.document.title = `${shown.title} · Workload Security Profiles`;
   };
   show(first);
@@ -48,6 +54,13 @@ function start(): void {
 try {
   start();
 } catch (problem) {
-  document.body.replaceChildren(element("main", { class: "failure" }, element("h1", {}, "This page cannot be shown"), element("p", {}, String(problem instanceof Error ? problem.message : problem))));
+  document.body.replaceChildren(
+    element(
+      "main",
+      { class: "failure" },
+      element("h1", {}, "This page cannot be shown"),
+      element("p", {}, String(problem instanceof Error ? problem.message : problem)),
+    ),
+  );
   throw problem;
 }

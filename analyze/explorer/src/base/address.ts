@@ -22,7 +22,7 @@ export function changed(state: State, changes: Changes): Map<string, string> {
   return next;
 }
 
-type Watcher = { keys: readonly string[], run: () => void };
+type Watcher = { keys: readonly string[]; run: () => void };
 
 export class Address {
   private state: Map<string, string>;

@@ -1,6 +1,6 @@
 // Commonality as a step of a scale: from orange (few containers) to blue (all), told apart with any colour vision, and hatched where it is unknown.
 
-export type Step = { readonly name: string, readonly least: number, readonly below: number };
+export type Step = { readonly name: string; readonly least: number; readonly below: number };
 
 export const STEPS: readonly Step[] = [
   { name: "under 5 %", least: 0, below: 0.05 },

@@ -1,6 +1,7 @@
 // Numbers and times, for people.
 
-const THIN = "\u2009";
+/** Narrow, and no place to break a line. */
+const THIN = "\u202f";
 
 /** 12 345 */
 export function number(value: number): string {
@@ -30,7 +31,12 @@ export function time(text: string | null): string {
 
 /** 2026-07-01 12:30:00.123 UTC */
 export function exactTime(text: string | null): string {
-  return text === null ? "unknown" : `${text.slice(0, 10)} ${text.slice(11).replace(/(\.\d*?)0*Z$/, "$1").replace(/[.Z]*$/, "")} UTC`;
+  return text === null
+    ? "unknown"
+    : `${text.slice(0, 10)} ${text
+        .slice(11)
+        .replace(/(\.\d*?)0*Z$/, "$1")
+        .replace(/[.Z]*$/, "")} UTC`;
 }
 
 /** 36 h, 12 d */

@@ -2,7 +2,9 @@ import type { Kind, Severity } from "../contract";
 
 export const KINDS: readonly Kind[] = ["process", "file", "dns", "connect", "listen", "syscall", "capability"];
 
-export const KIND_NAMES: { readonly [kind in Kind]: { readonly one: string, readonly many: string, readonly brief: string, readonly briefOne: string } } = {
+export const KIND_NAMES: {
+  readonly [kind in Kind]: { readonly one: string; readonly many: string; readonly brief: string; readonly briefOne: string };
+} = {
   process: { one: "process", many: "processes", brief: "proc", briefOne: "proc" },
   file: { one: "file", many: "files", brief: "files", briefOne: "file" },
   dns: { one: "DNS name", many: "DNS names", brief: "dns", briefOne: "dns" },

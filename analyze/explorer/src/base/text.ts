@@ -1,6 +1,7 @@
 // What containers are called and do is written by whoever runs in them. Characters that are invisible, or that turn text around, are shown as escapes.
 
-const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u115f\u1160\u1680\u2000-\u2008\u200a\u202f\u205f\u2800\u3000\u3164\uffa0]/gu;
+const HIDDEN =
+  /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u115f\u1160\u1680\u2000-\u200a\u205f\u2800\u3000\u3164\uffa0]/gu;
 const PLAIN = /^[\x20-\x7e]*$/;
 
 /** Text in which every character is seen. */
@@ -29,10 +30,15 @@ export const ROW_TEXT = 220;
 export const short = (text: string, most = ROW_TEXT): string => cutMiddle(visible(text), most);
 
 /** Last part of a path, and what is before it. */
-export function splitPath(path: string): { folder: string, base: string } {
+export function splitPath(path: string): { folder: string; base: string } {
   const at = path.lastIndexOf("/");
-  return at < 0 || at === path.length - 1 ? { folder: "", base: path } : { folder: path.slice(0, at + 1), base: path.slice(at + 1) };
+  return at < 0 || at === path.length - 1
+    ? { folder: "", base: path }
+    : { folder: path.slice(0, at + 1), base: path.slice(at + 1) };
 }
+
+/** A text as one word of a shell. */
+export const shellWord = (text: string): string => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
 /** A text as an SQL literal. */
 export const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`;

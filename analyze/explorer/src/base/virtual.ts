@@ -11,7 +11,10 @@ export class Rows {
   private readonly above: HTMLElement;
   private readonly below: HTMLElement;
 
-  constructor(private readonly scroller: HTMLElement, private readonly height: number) {
+  constructor(
+    private readonly scroller: HTMLElement,
+    private readonly height: number,
+  ) {
     this.body = document.createElement("div");
     this.body.setAttribute("role", "rowgroup");
     this.body.className = "rows";

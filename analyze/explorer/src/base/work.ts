@@ -1,7 +1,12 @@
 // Long lists are made in slices, so that the page answers in between.
 
 /** Makes the first ones now, and the rest in slices. Calling what it returns stops it. */
-export function inSlices<Item>(items: readonly Item[], now: number, make: (item: Item) => void, done: () => void = () => {}): () => void {
+export function inSlices<Item>(
+  items: readonly Item[],
+  now: number,
+  make: (item: Item) => void,
+  done: () => void = () => {},
+): () => void {
   let at = 0;
   let stopped = false;
   for (; at < Math.min(now, items.length); at += 1) make(items[at] as Item);

@@ -5,24 +5,79 @@ import { icon } from "../base/widgets";
 import type { Shown } from "./shown";
 
 const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])[] = [
-  ["Everywhere", [["/", "search"], ["?", "these keys"], ["t", "light or dark"], ["[ ]", "tab before, tab after"], ["Esc", "close what is open"]]],
-  ["Tree, icicle and table", [["↑ ↓", "row before, row after"], ["→ ←", "open, go in; close, go out"], ["Home End", "first row, last row"], ["Enter", "details of the row; open a group"], ["e c", "expand all, collapse"], ["v", "next view"]]],
-  ["Tree", [["+ −", "zoom"], ["0 f", "actual size, fit all"]]],
+  [
+    "Everywhere",
+    [
+      ["/", "search"],
+      ["?", "these keys"],
+      ["t", "light or dark"],
+      ["[ ]", "tab before, tab after"],
+      ["Esc", "close what is open"],
+    ],
+  ],
+  [
+    "Tree, icicle and table",
+    [
+      ["↑ ↓", "row before, row after"],
+      ["→ ←", "open, go in; close, go out"],
+      ["Home End", "first row, last row"],
+      ["Enter", "details of the row; open a group"],
+      ["e c", "expand all, collapse"],
+      ["v", "next view"],
+    ],
+  ],
+  [
+    "Tree",
+    [
+      ["+ −", "zoom"],
+      ["0 f", "actual size, fit all"],
+    ],
+  ],
   ["Icicle", [["z", "widen what is marked, or all again"]]],
   ["Table", [["letters", "next row that begins with them"]]],
 ];
 
 export function helpDialog(): HTMLDialogElement {
   const dialog = element("dialog", { class: "help", "aria-labelledby": "help-title" });
-  dialog.append(element("div", { class: "panel-head" }, element("h2", { id: "help-title" }, "Keys"), element("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => dialog.close() }, icon("close"))),
-    ...KEYS.map(([title, keys]) => element("section", {}, element("h3", {}, title), element("dl", {}, keys.map(([key, text]) => element("div", {}, element("dt", {}, key.split(" ").map((one) => element("kbd", {}, one))), element("dd", {}, text)))))));
+  dialog.append(
+    element(
+      "div",
+      { class: "panel-head" },
+      element("h2", { id: "help-title" }, "Keys"),
+      element("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => dialog.close() }, icon("close")),
+    ),
+    ...KEYS.map(([title, keys]) =>
+      element(
+        "section",
+        {},
+        element("h3", {}, title),
+        element(
+          "dl",
+          {},
+          keys.map(([key, text]) =>
+            element(
+              "div",
+              {},
+              element(
+                "dt",
+                {},
+                key.split(" ").map((one) => element("kbd", {}, one)),
+              ),
+              element("dd", {}, text),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
   });
   return dialog;
 }
 
-const isTyping = (target: EventTarget | null): boolean => target instanceof HTMLElement && (target.matches("input, textarea, select") || target.isContentEditable);
+const isTyping = (target: EventTarget | null): boolean =>
+  target instanceof HTMLElement && (target.matches("input, textarea, select") || target.isContentEditable);
 
 export function listenForKeys(shown: () => Shown, help: HTMLDialogElement): void {
   document.addEventListener("keydown", (event) => {
@@ -40,7 +95,8 @@ export function listenForKeys(shown: () => Shown, help: HTMLDialogElement): void
 }
 
 function press(key: string, main: HTMLElement, help: HTMLDialogElement): boolean {
-  const seen = (selector: string) => [...document.querySelectorAll<HTMLElement>(selector)].find((one) => one.offsetParent !== null);
+  const seen = (selector: string) =>
+    [...document.querySelectorAll<HTMLElement>(selector)].find((one) => one.offsetParent !== null);
   switch (key) {
     case "?":
       help.showModal();

@@ -14,7 +14,9 @@ function stored(): string | null {
   }
 }
 
-const isDark = (): boolean => (document.documentElement.dataset["theme"] ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+const isDark = (): boolean =>
+  (document.documentElement.dataset["theme"] ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) ===
+  "dark";
 
 export function themeSwitch(repaint: () => void): HTMLElement {
   const wanted = stored();

@@ -10,11 +10,11 @@ export const FLAGS: readonly Flag[] = ["startup", "steady", "stable", "unstable"
 
 export type Filter = {
   /** Empty: all. */
-  readonly kinds: ReadonlySet<Kind>,
-  readonly least: number,
-  readonly most: number,
-  readonly flags: ReadonlySet<Flag>,
-  readonly words: readonly string[],
+  readonly kinds: ReadonlySet<Kind>;
+  readonly least: number;
+  readonly most: number;
+  readonly flags: ReadonlySet<Flag>;
+  readonly words: readonly string[];
 };
 
 export const FILTER_KEYS = ["kinds", "min", "max", "flags", "q"] as const;
@@ -31,7 +31,10 @@ export function parseFilter(state: State): Filter {
     least: bound(state.get("min"), 0),
     most: bound(state.get("max"), 1),
     flags: new Set(FLAGS.filter((flag) => list("flags").includes(flag))),
-    words: (state.get("q") ?? "").toLowerCase().split(/\s+/).filter((word) => word !== ""),
+    words: (state.get("q") ?? "")
+      .toLowerCase()
+      .split(/\s+/)
+      .filter((word) => word !== ""),
   };
 }
 
@@ -43,7 +46,17 @@ const texts = new WeakMap<Node, string>();
 function searched(node: Node): string {
   let text = texts.get(node);
   if (text === undefined) {
-    text = [node.target, node.exe ?? "", node.kind, node.root_kind ?? "", node.pattern ?? "", node.id, ...node.attributes.flatMap((one) => one.values)].join("\n").toLowerCase();
+    text = [
+      node.target,
+      node.exe ?? "",
+      node.kind,
+      node.root_kind ?? "",
+      node.pattern ?? "",
+      node.id,
+      ...node.attributes.flatMap((one) => one.values),
+    ]
+      .join("\n")
+      .toLowerCase();
     texts.set(node, text);
   }
   return text;
@@ -51,12 +64,18 @@ function searched(node: Node): string {
 
 function has(node: Node, flag: Flag): boolean {
   switch (flag) {
-    case "startup": return node.phase === "startup";
-    case "steady": return node.phase === "steady";
-    case "stable": return node.stable === true;
-    case "unstable": return node.stable === false;
-    case "rare": return node.rare;
-    case "late": return node.late === true;
+    case "startup":
+      return node.phase === "startup";
+    case "steady":
+      return node.phase === "steady";
+    case "stable":
+      return node.stable === true;
+    case "unstable":
+      return node.stable === false;
+    case "rare":
+      return node.rare;
+    case "late":
+      return node.late === true;
   }
 }
 
@@ -78,15 +97,15 @@ export function matches(node: Node, filter: Filter): boolean {
 }
 
 export type Shown = {
-  readonly kept: ReadonlySet<Item>,
+  readonly kept: ReadonlySet<Item>;
   /** Those of them that match by themselves; others only lead to these. */
-  readonly matched: ReadonlySet<Item>,
+  readonly matched: ReadonlySet<Item>;
   /** Nodes that match by themselves, folded ones apart. */
-  readonly matching: number,
-  readonly total: number,
-  readonly isFiltered: boolean,
+  readonly matching: number;
+  readonly total: number;
+  readonly isFiltered: boolean;
   /** Matching nodes by the key of the process, group or pattern directly above. */
-  readonly below: ReadonlyMap<string, number>,
+  readonly below: ReadonlyMap<string, number>;
 };
 
 /** `chosen` is kept whatever the filter says: a link to a node shows it. */

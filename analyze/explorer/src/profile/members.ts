@@ -3,13 +3,13 @@
 import { Bitset } from "../base/bitset";
 import type { Container, Node, Snapshot } from "../contract";
 
-export type Member = { readonly container: Container, readonly snapshots: number };
+export type Member = { readonly container: Container; readonly snapshots: number };
 export type Members = {
   /** Admitted snapshots by ordinal, and whether they have it. */
-  readonly strip: readonly { readonly snapshot: Snapshot, readonly has: boolean }[],
-  readonly containers: readonly Member[],
-  readonly without: readonly Container[],
-  readonly hosts: readonly { readonly host: string, readonly containers: number }[],
+  readonly strip: readonly { readonly snapshot: Snapshot; readonly has: boolean }[];
+  readonly containers: readonly Member[];
+  readonly without: readonly Container[];
+  readonly hosts: readonly { readonly host: string; readonly containers: number }[];
 };
 
 export function membersOf(node: Node, snapshots: readonly Snapshot[], containers: readonly Container[]): Members {
@@ -38,7 +38,15 @@ export function membersOf(node: Node, snapshots: readonly Snapshot[], containers
       hosts.set(container.host, (hosts.get(container.host) ?? 0) + 1);
     }
   }
-  return { strip, containers: members, without, hosts: [...hosts].map(([host, count]) => ({ host, containers: count })).sort((a, b) => b.containers - a.containers || (a.host < b.host ? -1 : 1)) };
+  return {
+    strip,
+    containers: members,
+    without,
+    hosts: [...hosts]
+      .map(([host, count]) => ({ host, containers: count }))
+      .sort((a, b) => b.containers - a.containers || (a.host < b.host ? -1 : 1)),
+  };
 }
 
-export const containerName = (container: { name: string | null, id: string }): string => container.name ?? container.id.slice(0, 12);
+export const containerName = (container: { name: string | null; id: string }): string =>
+  container.name ?? container.id.slice(0, 12);

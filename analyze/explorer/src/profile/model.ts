@@ -5,23 +5,31 @@ import type { Kind, Node } from "../contract";
 
 export type Item = {
   /** The node's id; of a group `<id of the process>/<kind>`. */
-  readonly key: string,
+  readonly key: string;
   /** Null for a group. */
-  readonly node: Node | null,
-  readonly kind: Kind,
-  readonly children: Item[],
-  parent: Item | null,
-  level: number,
+  readonly node: Node | null;
+  readonly kind: Kind;
+  readonly children: Item[];
+  parent: Item | null;
+  level: number;
   /** Its parent is named, and is not there. */
-  readonly isDetached: boolean,
+  readonly isDetached: boolean;
 };
 
-export type Model = { readonly roots: Item[], readonly items: ReadonlyMap<string, Item>, readonly folded: number };
+export type Model = { readonly roots: Item[]; readonly items: ReadonlyMap<string, Item>; readonly folded: number };
 
-export type Order = { readonly name: OrderName, readonly isDown: boolean };
+export type Order = { readonly name: OrderName; readonly isDown: boolean };
 export type OrderName = "default" | "name" | "commonality" | "snapshots" | "hosts" | "events" | "first";
 
-const item = (key: string, node: Node | null, kind: Kind, isDetached = false): Item => ({ key, node, kind, children: [], parent: null, level: 0, isDetached });
+const item = (key: string, node: Node | null, kind: Kind, isDetached = false): Item => ({
+  key,
+  node,
+  kind,
+  children: [],
+  parent: null,
+  level: 0,
+  isDetached,
+});
 
 export function buildModel(nodes: readonly Node[], order: Order = { name: "default", isDown: false }): Model {
   const items = new Map<string, Item>();
@@ -88,16 +96,29 @@ function sort(siblings: Item[], order: Order): void {
     const node = one.node;
     if (!node) return null;
     switch (order.name) {
-      case "name": return node.target;
-      case "snapshots": return node.snapshots;
-      case "hosts": return node.hosts;
-      case "events": return node.events;
-      case "first": return node.first_seen;
-      default: return node.commonality;
+      case "name":
+        return node.target;
+      case "snapshots":
+        return node.snapshots;
+      case "hosts":
+        return node.hosts;
+      case "events":
+        return node.events;
+      case "first":
+        return node.first_seen;
+      default:
+        return node.commonality;
     }
   };
   const isDown = order.name === "default" || order.isDown;
-  const rank = (one: Item): number => (one.node === null ? KINDS.indexOf(one.kind) - 10 : one.node.root_kind === "exec_session" ? 1 : 0);
+  const rank = (one: Item): number =>
+    one.node === null
+      ? KINDS.indexOf(one.kind) - 10
+      : one.parent === null && one.isDetached
+        ? 2
+        : one.node.root_kind === "exec_session"
+          ? 1
+          : 0;
   siblings.sort((a, b) => {
     const ranks = rank(a) - rank(b);
     if (ranks !== 0 && (order.name === "default" || a.node === null || b.node === null)) return ranks;
@@ -110,8 +131,9 @@ function sort(siblings: Item[], order: Order): void {
     }
     return collator.compare(label(a), label(b)) || (a.key < b.key ? -1 : 1);
   });
-  for (const one of siblings) if (one.children.length > 1) sort(one.children, order);
-  else for (const child of one.children) sort(child.children, order);
+  for (const one of siblings)
+    if (one.children.length > 1) sort(one.children, order);
+    else for (const child of one.children) sort(child.children, order);
 }
 
 /** From the root to it. */

@@ -21,7 +21,9 @@ export class Openness {
     let shown = level.length;
     for (const root of this.model.roots) if (!root.node) this.open.delete(root.key);
     while (level.length > 0) {
-      const next = level.flatMap((one) => one.children.filter((child) => child.kind === "process" && child.node && child.node.collapsed_into === null));
+      const next = level.flatMap((one) =>
+        one.children.filter((child) => child.kind === "process" && child.node && child.node.collapsed_into === null),
+      );
       if (shown + next.length > PROCESSES_AT_FIRST) break;
       for (const one of level) this.open.add(one.key);
       shown += next.length;
@@ -52,7 +54,9 @@ export class Openness {
 
   /** Opens all that is above it. Whether that changed anything. */
   reveal(item: Item): boolean {
-    const above = ancestry(item).slice(0, -1).filter((one) => !this.open.has(one.key));
+    const above = ancestry(item)
+      .slice(0, -1)
+      .filter((one) => !this.open.has(one.key));
     for (const one of above) this.open.add(one.key);
     return above.length > 0;
   }

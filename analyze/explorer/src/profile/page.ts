@@ -4,6 +4,7 @@ import type { Address } from "../base/address";
 import { tabs } from "../base/controls";
 import { append, element, replace, type Child } from "../base/element";
 import { count, number } from "../base/format";
+import { shellWord } from "../base/text";
 import { command, empty } from "../base/widgets";
 import type { Document, ProfilePage } from "../contract";
 import { IcicleView } from "./icicle/view";
@@ -22,27 +23,50 @@ import type { Shown } from "../page/shown";
 
 export function profilePage(document: Document, page: ProfilePage, address: Address): Shown {
   const { root } = document;
+  const store = shellWord(document.store);
   let model: ReturnType<typeof showModel> | null = null;
   const named = (text: string, many: number): Child => [text, many > 0 && element("span", { class: "tab-count" }, number(many))];
   const refused = page.snapshots.filter((one) => one.ordinal === null).length;
   const body = tabs(address, "Parts of the profile", [
-    { name: "model", label: "Behaviour", show: (into) => (model = showModel(into, page, address, root)) },
+    { name: "model", label: "Behaviour", show: (into) => (model = showModel(into, page, address, root, store)) },
     { name: "snapshots", label: named("Snapshots", page.snapshots.length - refused), show: (into) => showSnapshots(into, page) },
-    { name: "signals", label: named("Signals", page.signals.length + page.signals_left_out), show: (into) => showSignals(into, page, address, root) },
+    {
+      name: "signals",
+      label: named("Signals", page.signals.length + page.signals_left_out),
+      show: (into) => showSignals(into, page, address, root, store),
+    },
     { name: "running", label: named("Running", page.running.length), show: (into) => showRunning(into, page) },
     { name: "learning", label: "Learning", show: (into) => showLearning(into, page, address) },
-    { name: "versions", label: named("Versions", page.versions.length), show: (into) => showVersions(into, page, address, root) },
+    {
+      name: "versions",
+      label: named("Versions", page.versions.length),
+      show: (into) => showVersions(into, page, address, root, store),
+    },
   ]);
   return {
-    title: page.profile.image, main: element("main", { id: "main", class: "page-profile", tabindex: "-1" }, summary(page.profile), body),
-    repaint: () => model?.repaint(), print: (isPrinting) => model?.print(isPrinting),
+    title: page.profile.image,
+    main: element("main", { id: "main", class: "page-profile", tabindex: "-1" }, summary(page.profile), body),
+    repaint: () => model?.repaint(),
+    print: (isPrinting) => model?.print(isPrinting),
     escape: () => address.get("node") !== "" && (address.go({ node: null }), true),
   };
 }
 
-function showModel(into: HTMLElement, page: ProfilePage, address: Address, root: string): { repaint: () => void, print: (isPrinting: boolean) => void } | null {
+function showModel(
+  into: HTMLElement,
+  page: ProfilePage,
+  address: Address,
+  root: string,
+  store: string,
+): { repaint: () => void; print: (isPrinting: boolean) => void } | null {
   if (page.nodes.length === 0) {
-    into.append(empty("No nodes yet", element("p", {}, "No merged snapshot of this image holds anything that was seen. New snapshots are merged with:"), command("wsp merge --store …")));
+    into.append(
+      empty(
+        "No nodes yet",
+        element("p", {}, "No merged snapshot of this image holds anything that was seen. New snapshots are merged with:"),
+        command(`wsp merge --store ${store}`),
+      ),
+    );
     return null;
   }
   const session = new Session(page, address);
@@ -50,10 +74,19 @@ function showModel(into: HTMLElement, page: ProfilePage, address: Address, root:
   type Name = keyof typeof views;
   const side = element("aside", { class: "side", "aria-label": "Details of the chosen node", tabindex: "-1" });
   const nothing = element("div", { class: "nothing" });
-  const stage = element("div", { class: "stages" }, Object.values(views).map((view) => view.host), nothing);
-  append(into, toolbar(session),
+  const stage = element(
+    "div",
+    { class: "stages" },
+    Object.values(views).map((view) => view.host),
+    nothing,
+  );
+  append(
+    into,
+    toolbar(session),
     element("div", { class: "model" }, stage, side),
-    page.nodes_left_out > 0 && element("p", { class: "muted" }, `${count(page.nodes_left_out, "folded node")} did not fit on this page.`));
+    page.nodes_left_out > 0 &&
+      element("p", { class: "muted" }, `${count(page.nodes_left_out, "folded node")} did not fit on this page.`),
+  );
   address.watch(["view"], () => {
     const wanted = address.get("view", "tree");
     for (const name of Object.keys(views) as Name[]) {
@@ -66,7 +99,8 @@ function showModel(into: HTMLElement, page: ProfilePage, address: Address, root:
   const update = () => {
     const isEmpty = session.shown.kept.size === 0;
     nothing.hidden = !isEmpty;
-    if (isEmpty) replace(nothing, empty("No node passes these filters", element("p", {}, "Clear filters shows all of them again.")));
+    if (isEmpty)
+      replace(nothing, empty("No node passes these filters", element("p", {}, "Clear filters shows all of them again.")));
   };
   session.listen((what) => (what === "rows" ? update() : showPanel(side, session, root)));
   update();

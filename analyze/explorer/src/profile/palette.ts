@@ -3,9 +3,18 @@
 import { STEPS, stepOf } from "../base/commonality";
 
 export type Palette = {
-  readonly text: string, readonly muted: string, readonly line: string, readonly surface: string, readonly page: string,
-  readonly accent: string, readonly chosen: string, readonly strong: string, readonly chip: string,
-  readonly steps: readonly string[], readonly onSteps: readonly string[], readonly unknown: string,
+  readonly text: string;
+  readonly muted: string;
+  readonly line: string;
+  readonly surface: string;
+  readonly page: string;
+  readonly accent: string;
+  readonly chosen: string;
+  readonly strong: string;
+  readonly chip: string;
+  readonly steps: readonly string[];
+  readonly onSteps: readonly string[];
+  readonly unknown: string;
 };
 
 let cached: Palette | null = null;
@@ -21,9 +30,18 @@ export function palette(): Palette {
     return getComputedStyle(probe).color;
   };
   cached = {
-    text: read("text"), muted: read("muted"), line: read("line-strong"), surface: read("surface"), page: read("page"),
-    accent: read("accent"), chosen: read("chosen"), strong: read("focus"), chip: read("chip"),
-    steps: STEPS.map((_, at) => read(`step-${at}`)), onSteps: STEPS.map((_, at) => read(`on-step-${at}`)), unknown: read("step-unknown"),
+    text: read("text"),
+    muted: read("muted"),
+    line: read("line-strong"),
+    surface: read("surface"),
+    page: read("page"),
+    accent: read("accent"),
+    chosen: read("chosen"),
+    strong: read("focus"),
+    chip: read("chip"),
+    steps: STEPS.map((_, at) => read(`step-${at}`)),
+    onSteps: STEPS.map((_, at) => read(`on-step-${at}`)),
+    unknown: read("step-unknown"),
   };
   probe.remove();
   return cached;
@@ -34,9 +52,17 @@ export function forgetPalette(): void {
 }
 
 /** A filled shape, hatched where the commonality is unknown. */
-export function fillStep(context: CanvasRenderingContext2D, colours: Palette, commonality: number | null, x: number, y: number, width: number, height: number): void {
+export function fillStep(
+  context: CanvasRenderingContext2D,
+  colours: Palette,
+  commonality: number | null,
+  x: number,
+  y: number,
+  width: number,
+  height: number,
+): void {
   const step = stepOf(commonality);
-  context.fillStyle = step === null ? colours.page : colours.steps[step] ?? colours.unknown;
+  context.fillStyle = step === null ? colours.page : (colours.steps[step] ?? colours.unknown);
   context.fillRect(x, y, width, height);
   if (step !== null) return;
   context.save();

@@ -4,13 +4,13 @@ import type { Shown } from "./filter";
 import type { Item, Model } from "./model";
 
 export type Row = {
-  readonly item: Item,
-  readonly level: number,
+  readonly item: Item;
+  readonly level: number;
   /** Among its siblings, from 1, of how many. */
-  readonly position: number,
-  readonly siblings: number,
+  readonly position: number;
+  readonly siblings: number;
   /** Null where nothing is below it. */
-  readonly isOpen: boolean | null,
+  readonly isOpen: boolean | null;
 };
 
 export function visibleRows(model: Model, shown: Shown, isOpen: (item: Item) => boolean): Row[] {
@@ -31,17 +31,34 @@ export function visibleRows(model: Model, shown: Shown, isOpen: (item: Item) => 
 /** Where a key leads from a row: another row, or a change of what is open. */
 export type Step = { readonly to: number } | { readonly open: boolean } | null;
 
+const MOVES: ReadonlySet<string> = new Set([
+  "ArrowDown",
+  "ArrowUp",
+  "ArrowRight",
+  "ArrowLeft",
+  "PageDown",
+  "PageUp",
+  "Home",
+  "End",
+]);
+
 export function stepFor(key: string, rows: readonly Row[], at: number, page = 15): Step {
   const row = rows[at];
-  if (!row) return rows.length > 0 ? { to: 0 } : null;
+  if (!row) return rows.length > 0 && MOVES.has(key) ? { to: 0 } : null;
   const within = (to: number) => ({ to: Math.min(rows.length - 1, Math.max(0, to)) });
   switch (key) {
-    case "ArrowDown": return within(at + 1);
-    case "ArrowUp": return within(at - 1);
-    case "PageDown": return within(at + page);
-    case "PageUp": return within(at - page);
-    case "Home": return within(0);
-    case "End": return within(rows.length - 1);
+    case "ArrowDown":
+      return within(at + 1);
+    case "ArrowUp":
+      return within(at - 1);
+    case "PageDown":
+      return within(at + page);
+    case "PageUp":
+      return within(at - page);
+    case "Home":
+      return within(0);
+    case "End":
+      return within(rows.length - 1);
     case "ArrowRight":
       if (row.isOpen === false) return { open: true };
       return row.isOpen ? within(at + 1) : null;
@@ -50,7 +67,8 @@ export function stepFor(key: string, rows: readonly Row[], at: number, page = 15
       const above = rows.slice(0, at).findLastIndex((one) => one.level < row.level);
       return above < 0 ? null : { to: above };
     }
-    default: return null;
+    default:
+      return null;
   }
 }
 

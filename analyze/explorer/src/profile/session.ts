@@ -16,7 +16,10 @@ export class Session {
   private rowsCache: Row[] | null = null;
   private readonly listeners = new Set<(what: "rows" | "chosen") => void>();
 
-  constructor(readonly page: ProfilePage, readonly address: Address) {
+  constructor(
+    readonly page: ProfilePage,
+    readonly address: Address,
+  ) {
     this.model = buildModel(page.nodes, parseOrder(address.get("sort")));
     this.open = new Openness(this.model);
     this.shown = applyFilter(this.model, parseFilter(address.all()), this.chosen);
@@ -54,7 +57,7 @@ export class Session {
   }
 
   item(key: string | null): Item | null {
-    return key === null ? null : this.model.items.get(key) ?? null;
+    return key === null ? null : (this.model.items.get(key) ?? null);
   }
 
   listen(run: (what: "rows" | "chosen") => void): void {

@@ -4,20 +4,27 @@ import { openSignals, warningsOf } from "../base/widgets";
 import type { State } from "../base/address";
 import type { Kind, Profile } from "../contract";
 
-export type Group = { readonly image: string, readonly profiles: Profile[] };
+export type Group = { readonly image: string; readonly profiles: Profile[] };
 
 const has = (profile: Profile, flag: string): boolean => {
   switch (flag) {
     case "learning":
-    case "stable": return profile.status === flag;
-    case "signals": return openSignals(profile.signals) > 0;
-    case "warnings": return warningsOf(profile).length > 0;
-    default: return true;
+    case "stable":
+      return profile.status === flag;
+    case "signals":
+      return openSignals(profile.signals) > 0;
+    case "warnings":
+      return warningsOf(profile).length > 0;
+    default:
+      return true;
   }
 };
 
 export function filterProfiles(profiles: readonly Profile[], state: State): Profile[] {
-  const words = (state.get("q") ?? "").toLowerCase().split(/\s+/).filter((word) => word !== "");
+  const words = (state.get("q") ?? "")
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((word) => word !== "");
   const flags = (state.get("only") ?? "").split(",").filter((flag) => flag !== "");
   const statuses: readonly string[] = flags.filter((flag) => flag === "learning" || flag === "stable");
   const others = flags.filter((flag) => !statuses.includes(flag));
@@ -32,7 +39,8 @@ export function filterProfiles(profiles: readonly Profile[], state: State): Prof
 const kindCount = (profile: Profile, kind: Kind): number => profile.kinds.find((one) => one.kind === kind)?.nodes ?? 0;
 
 /** Weighted, so that one critical signal comes before any number of low ones. */
-const signalWeight = ({ signals }: Profile): number => signals.critical * 1e12 + signals.high * 1e8 + signals.medium * 1e4 + signals.low;
+const signalWeight = ({ signals }: Profile): number =>
+  signals.critical * 1e12 + signals.high * 1e8 + signals.medium * 1e4 + signals.low;
 
 export const COLUMNS: { readonly [name: string]: (profile: Profile) => number | string | null } = {
   image: (one) => one.image,
@@ -41,8 +49,13 @@ export const COLUMNS: { readonly [name: string]: (profile: Profile) => number | 
   containers: (one) => one.containers,
   hosts: (one) => one.hosts,
   nodes: (one) => one.nodes,
-  process: (one) => kindCount(one, "process"), file: (one) => kindCount(one, "file"), dns: (one) => kindCount(one, "dns"), connect: (one) => kindCount(one, "connect"),
-  listen: (one) => kindCount(one, "listen"), syscall: (one) => kindCount(one, "syscall"), capability: (one) => kindCount(one, "capability"),
+  process: (one) => kindCount(one, "process"),
+  file: (one) => kindCount(one, "file"),
+  dns: (one) => kindCount(one, "dns"),
+  connect: (one) => kindCount(one, "connect"),
+  listen: (one) => kindCount(one, "listen"),
+  syscall: (one) => kindCount(one, "syscall"),
+  capability: (one) => kindCount(one, "capability"),
   commonality: (one) => one.commonality,
   coverage: (one) => one.coverage,
   signals: signalWeight,
@@ -77,5 +90,7 @@ export function groupProfiles(profiles: readonly Profile[], sort: string): Group
   }
   const sorted = [...groups].map(([image, members]) => ({ image, profiles: members.sort(compare) }));
   const isKnown = COLUMNS[sort.replace(/^-/, "")] !== undefined;
-  return sorted.sort((a, b) => (isKnown ? compare(a.profiles[0] as Profile, b.profiles[0] as Profile) : 0) || collator.compare(a.image, b.image));
+  return sorted.sort(
+    (a, b) => (isKnown ? compare(a.profiles[0] as Profile, b.profiles[0] as Profile) : 0) || collator.compare(a.image, b.image),
+  );
 }

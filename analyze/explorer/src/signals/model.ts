@@ -5,15 +5,24 @@ import { severityRank } from "../base/kinds";
 import type { Severity, Signal, Suppression } from "../contract";
 
 export type About = {
-  readonly key: string,
-  readonly rule: string, readonly image: string | null, readonly exe: string | null, readonly target: string | null, readonly context: string, readonly severity: Severity,
-  readonly signals: Signal[],
-  readonly containers: number,
-  readonly last: string,
-  readonly isSuppressed: boolean,
+  readonly key: string;
+  readonly rule: string;
+  readonly image: string | null;
+  readonly exe: string | null;
+  readonly target: string | null;
+  readonly context: string;
+  readonly severity: Severity;
+  readonly signals: Signal[];
+  readonly containers: number;
+  readonly last: string;
+  readonly isSuppressed: boolean;
 };
 
-const wordsOf = (text: string | undefined): string[] => (text ?? "").toLowerCase().split(/\s+/).filter((word) => word !== "");
+const wordsOf = (text: string | undefined): string[] =>
+  (text ?? "")
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((word) => word !== "");
 const listOf = (text: string | undefined): string[] => (text ?? "").split(",").filter((one) => one !== "");
 
 const texts = new WeakMap<Signal, string>();
@@ -21,7 +30,23 @@ const texts = new WeakMap<Signal, string>();
 function searched(one: Signal): string {
   let text = texts.get(one);
   if (text === undefined) {
-    text = [one.summary, one.rule, one.image ?? "", one.exe ?? "", one.target ?? "", one.container_name ?? "", one.container_id ?? "", one.host ?? "", one.id, one.novelty ?? "", one.source, ...one.lineage, ...Object.values(one.labels)].join("\n").toLowerCase();
+    text = [
+      one.summary,
+      one.rule,
+      one.image ?? "",
+      one.exe ?? "",
+      one.target ?? "",
+      one.container_name ?? "",
+      one.container_id ?? "",
+      one.host ?? "",
+      one.id,
+      one.novelty ?? "",
+      one.source,
+      ...one.lineage,
+      ...Object.values(one.labels),
+    ]
+      .join("\n")
+      .toLowerCase();
     texts.set(one, text);
   }
   return text;
@@ -33,17 +58,27 @@ export function filterSignals(signals: readonly Signal[], state: State): Signal[
   const contexts = listOf(state.get("context"));
   const rule = state.get("rule") ?? "";
   const withSuppressed = state.get("suppressed") === "yes";
-  return signals.filter((one) => (withSuppressed || one.suppressed_by === null)
-    && (severities.length === 0 || severities.includes(one.severity))
-    && (contexts.length === 0 || contexts.includes(one.context))
-    && (rule === "" || one.rule === rule)
-    && words.every((word) => searched(one).includes(word)));
+  return signals.filter(
+    (one) =>
+      (withSuppressed || one.suppressed_by === null) &&
+      (severities.length === 0 || severities.includes(one.severity)) &&
+      (contexts.length === 0 || contexts.includes(one.context)) &&
+      (rule === "" || one.rule === rule) &&
+      words.every((word) => searched(one).includes(word)),
+  );
 }
 
 export function groupSignals(signals: readonly Signal[], sort: string): About[] {
   const groups = new Map<string, Signal[]>();
   for (const one of signals) {
-    const key = JSON.stringify([one.rule, one.image, one.node ?? [one.exe, one.target], one.context, one.severity, one.suppressed_by !== null]);
+    const key = JSON.stringify([
+      one.rule,
+      one.image,
+      one.node ?? [one.exe, one.target],
+      one.context,
+      one.severity,
+      one.suppressed_by !== null,
+    ]);
     const group = groups.get(key);
     if (group) group.push(one);
     else groups.set(key, [one]);
@@ -52,14 +87,29 @@ export function groupSignals(signals: readonly Signal[], sort: string): About[] 
     members.sort((a, b) => (a.time < b.time ? 1 : -1));
     const first = members[0] as Signal;
     return {
-      key, rule: first.rule, image: first.image, exe: first.exe, target: first.target, context: first.context, severity: first.severity, signals: members,
-      containers: new Set(members.map((one) => one.container_id ?? one.container_name)).size, last: first.time, isSuppressed: first.suppressed_by !== null,
+      key,
+      rule: first.rule,
+      image: first.image,
+      exe: first.exe,
+      target: first.target,
+      context: first.context,
+      severity: first.severity,
+      signals: members,
+      containers: new Set(members.map((one) => one.container_id ?? one.container_name)).size,
+      last: first.time,
+      isSuppressed: first.suppressed_by !== null,
     };
   });
   const isDown = sort.startsWith("-");
   const compare = COMPARISONS[sort.replace(/^-/, "")];
-  const worst = (a: About, b: About) => contextRank(a.context) - contextRank(b.context) || (a.last < b.last ? 1 : a.last > b.last ? -1 : 0);
-  return all.sort((a, b) => (compare ? (isDown ? -compare(a, b) : compare(a, b)) : 0) || severityRank(a.severity) - severityRank(b.severity) || worst(a, b));
+  const worst = (a: About, b: About) =>
+    contextRank(a.context) - contextRank(b.context) || (a.last < b.last ? 1 : a.last > b.last ? -1 : 0);
+  return all.sort(
+    (a, b) =>
+      (compare ? (isDown ? -compare(a, b) : compare(a, b)) : 0) ||
+      severityRank(a.severity) - severityRank(b.severity) ||
+      worst(a, b),
+  );
 }
 
 const COMPARISONS: { readonly [name: string]: (a: About, b: About) => number } = {
@@ -79,9 +129,23 @@ export const contextRank = (context: string): number => (CONTEXTS.indexOf(contex
 const STATES: readonly Suppression["state"][] = ["suggested", "accepted", "rejected", "removed"];
 
 export function filterSuppressions(all: readonly Suppression[], state: State): Suppression[] {
-  const words = wordsOf(state.get("q"));
+  const words = wordsOf(state.get("sq"));
   const states = listOf(state.get("state"));
   return all
-    .filter((one) => (states.length === 0 || states.includes(one.state)) && words.every((word) => [one.id, one.rule, one.image ?? "", one.predicate, one.author ?? "", one.reason ?? "", one.evidence?.target ?? ""].join("\n").toLowerCase().includes(word)))
-    .sort((a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) || b.would_hide + b.hides - a.would_hide - a.hides || (a.id < b.id ? -1 : 1));
+    .filter(
+      (one) =>
+        (states.length === 0 || states.includes(one.state)) &&
+        words.every((word) =>
+          [one.id, one.rule, one.image ?? "", one.predicate, one.author ?? "", one.reason ?? "", one.evidence?.target ?? ""]
+            .join("\n")
+            .toLowerCase()
+            .includes(word),
+        ),
+    )
+    .sort(
+      (a, b) =>
+        STATES.indexOf(a.state) - STATES.indexOf(b.state) ||
+        b.would_hide + b.hides - a.would_hide - a.hides ||
+        (a.id < b.id ? -1 : 1),
+    );
 }

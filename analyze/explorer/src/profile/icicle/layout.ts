@@ -5,9 +5,9 @@ import type { Shown } from "../filter";
 import type { Item, Model } from "../model";
 
 export type Weight = "nodes" | "events";
-type Datum = { readonly item: Item | null, readonly children: Datum[] };
+type Datum = { readonly item: Item | null; readonly children: Datum[] };
 export type Band = HierarchyRectangularNode<Datum>;
-export type Icicle = { readonly root: Band, readonly byKey: ReadonlyMap<string, Band> };
+export type Icicle = { readonly root: Band; readonly byKey: ReadonlyMap<string, Band> };
 
 /** Widths are shares of 1; `y` is a level, 0 for all there is. Folded nodes are in their pattern. */
 export function layOutIcicle(model: Model, shown: Shown, weight: Weight): Icicle {

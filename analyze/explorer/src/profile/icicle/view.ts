@@ -27,15 +27,30 @@ export class IcicleView {
   private isShown = false;
   readonly redraw: () => void;
 
-  constructor(private readonly session: Session, private readonly address: Address) {
+  constructor(
+    private readonly session: Session,
+    private readonly address: Address,
+  ) {
     this.trail = element("nav", { class: "trail", "aria-label": "Way to what is as wide as the view" });
     this.said = element("p", { class: "unseen", role: "status" });
     this.canvas = element("canvas", { "aria-hidden": "true" });
     this.scroller = element("div", { class: "stage stage-icicle" }, this.canvas);
-    this.host = element("div", {
-      class: "view view-icicle", tabindex: "0", role: "application", "aria-roledescription": "icicle diagram", "aria-label": "Icicle. Arrow keys move, Enter shows details, z widens. The table has the same rows.",
-      onkeydown: (event) => this.press(event), onfocus: () => this.redraw(), onblur: () => this.redraw(),
-    }, this.trail, this.scroller, this.said);
+    this.host = element(
+      "div",
+      {
+        class: "view view-icicle",
+        tabindex: "0",
+        role: "application",
+        "aria-roledescription": "icicle diagram",
+        "aria-label": "Icicle. Arrow keys move, Enter shows details, z widens. The table has the same rows.",
+        onkeydown: (event) => this.press(event),
+        onfocus: () => this.redraw(),
+        onblur: () => this.redraw(),
+      },
+      this.trail,
+      this.scroller,
+      this.said,
+    );
     this.redraw = onFrame(() => this.paint());
     new ResizeObserver(() => this.redraw()).observe(this.scroller);
     this.scroller.addEventListener("scroll", this.redraw, { passive: true });
@@ -93,7 +108,9 @@ export class IcicleView {
   }
 
   private describe(item: Item, band: Band | null): string {
-    const what = item.node ? `${KIND_NAMES[item.kind].one}, ${item.node.commonality === null ? "commonality unknown" : `${ratio(item.node.containers, item.node.eligible)} containers, ${share(item.node.commonality)}`}` : "";
+    const what = item.node
+      ? `${KIND_NAMES[item.kind].one}, ${item.node.commonality === null ? "commonality unknown" : `${ratio(item.node.containers, item.node.eligible)} containers, ${share(item.node.commonality)}`}`
+      : "";
     return [what, band ? `${number(band.value ?? 0)} ${this.weight}` : ""].filter((one) => one !== "").join(", ");
   }
 
@@ -103,11 +120,19 @@ export class IcicleView {
 
   private showTrail(): void {
     const bands = (this.focus?.ancestors() ?? []).reverse();
-    replace(this.trail, bands.map((band, at) => {
-      const item = band.data.item;
-      const text = item ? (item.node ? nameOf(item) : label(item)) : "All";
-      return [at > 0 && element("span", { "aria-hidden": "true" }, " / "), at === bands.length - 1 ? element("span", { "aria-current": "true" }, text) : element("button", { type: "button", class: "quiet", onclick: () => this.widen(item) }, text)];
-    }));
+    replace(
+      this.trail,
+      bands.map((band, at) => {
+        const item = band.data.item;
+        const text = item ? (item.node ? nameOf(item) : label(item)) : "All";
+        return [
+          at > 0 && element("span", { "aria-hidden": "true" }, " / "),
+          at === bands.length - 1
+            ? element("span", { "aria-current": "true" }, text)
+            : element("button", { type: "button", class: "quiet", onclick: () => this.widen(item) }, text),
+        ];
+      }),
+    );
   }
 
   private paint(): void {
@@ -116,7 +141,10 @@ export class IcicleView {
     const width = this.scroller.clientWidth;
     if (!context || !focus || !this.icicle || width === 0) return;
     const levels = this.icicle.root.height;
-    this.bandHeight = Math.max(LEAST_BAND, Math.min(MOST_BAND, Math.floor((this.scroller.clientHeight - 6) / Math.max(1, levels))));
+    this.bandHeight = Math.max(
+      LEAST_BAND,
+      Math.min(MOST_BAND, Math.floor((this.scroller.clientHeight - 6) / Math.max(1, levels))),
+    );
     const height = Math.max(this.scroller.clientHeight - 4, levels * this.bandHeight + 2);
     const dense = Math.min(2, window.devicePixelRatio || 1);
     if (this.canvas.width !== Math.round(width * dense) || this.canvas.height !== Math.round(height * dense)) {
@@ -160,7 +188,7 @@ export class IcicleView {
     }
     if (room < 34) return;
     const step = item.node ? stepOf(item.node.commonality) : null;
-    context.fillStyle = step === null ? colours.text : colours.onSteps[step] ?? colours.text;
+    context.fillStyle = step === null ? colours.text : (colours.onSteps[step] ?? colours.text);
     context.font = item.kind === "process" && item.node ? "600 12px system-ui, sans-serif" : "12px system-ui, sans-serif";
     const text = item.node ? (item.kind === "process" ? nameOf(item) : short(item.node.target, 120)) : label(item);
     const shown = this.fit(text, room - 10, context);
@@ -175,7 +203,11 @@ export class IcicleView {
       context.fillStyle = colours.text;
     }
     context.fillText(shown, left + 6, y + this.bandHeight / 2);
-    const detail = item.node ? (item.node.commonality === null ? "unknown" : ratio(item.node.containers, item.node.eligible)) : number(band.value ?? 0);
+    const detail = item.node
+      ? item.node.commonality === null
+        ? "unknown"
+        : ratio(item.node.containers, item.node.eligible)
+      : number(band.value ?? 0);
     const used = context.measureText(shown).width;
     context.font = "11px system-ui, sans-serif";
     if (used + context.measureText(detail).width + 22 < room) {
@@ -215,7 +247,8 @@ export class IcicleView {
 
   private press(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target !== this.host) return;
-    if (event.key === "z") this.widen(this.address.get("zoom") === this.session.cursor ? null : this.session.item(this.session.cursor));
+    if (event.key === "z")
+      this.widen(this.address.get("zoom") === this.session.cursor ? null : this.session.item(this.session.cursor));
     else if (!this.session.press(event.key)) return;
     event.preventDefault();
   }

@@ -9,15 +9,43 @@ export function snapshotStrip(strip: Members["strip"]): HTMLElement {
   const height = 26;
   const step = width / Math.max(1, strip.length);
   const bar = Math.max(0.5, step - (step > 3 ? 1 : 0));
-  const path = (has: boolean) => strip.map((one, at) => (one.has === has ? `M${(at * step).toFixed(2)} ${has ? 2 : 18}h${bar.toFixed(2)}V24h-${bar.toFixed(2)}z` : "")).join("");
+  const path = (has: boolean) =>
+    strip
+      .map((one, at) =>
+        one.has === has ? `M${(at * step).toFixed(2)} ${has ? 2 : 18}h${bar.toFixed(2)}V24h-${bar.toFixed(2)}z` : "",
+      )
+      .join("");
   const some = strip.filter((one) => one.has).length;
-  const drawing = svg("svg", { class: "strip", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": `${count(some, "snapshot")} of ${strip.length} have it` },
-    svg("path", { class: "has-not", d: path(false) }), svg("path", { class: "has", d: path(true) }));
+  const drawing = svg(
+    "svg",
+    {
+      class: "strip",
+      viewBox: `0 0 ${width} ${height}`,
+      preserveAspectRatio: "none",
+      role: "img",
+      "aria-label": `${count(some, "snapshot")} of ${strip.length} have it`,
+    },
+    svg("path", { class: "has-not", d: path(false) }),
+    svg("path", { class: "has", d: path(true) }),
+  );
   const said = element("p", { class: "muted strip-said" }, "Each bar is a snapshot, by time of its window; tall ones have it.");
   drawing.addEventListener("pointermove", (event) => {
     const box = drawing.getBoundingClientRect();
-    const one = strip[Math.min(strip.length - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * strip.length)))];
-    if (one) said.textContent = `Snapshot ${one.snapshot.ordinal}, window to ${exactTime(one.snapshot.window_end)}: ${one.has ? "has it" : "does not have it"}`;
+    const one =
+      strip[Math.min(strip.length - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * strip.length)))];
+    if (one)
+      said.textContent = `Snapshot ${one.snapshot.ordinal}, window to ${exactTime(one.snapshot.window_end)}: ${one.has ? "has it" : "does not have it"}`;
   });
-  return element("div", {}, drawing, element("div", { class: "ends muted number" }, timeText(strip[0]?.snapshot.window_end ?? null), timeText(strip.at(-1)?.snapshot.window_end ?? null)), said);
+  return element(
+    "div",
+    {},
+    drawing,
+    element(
+      "div",
+      { class: "ends muted number" },
+      timeText(strip[0]?.snapshot.window_end ?? null),
+      timeText(strip.at(-1)?.snapshot.window_end ?? null),
+    ),
+    said,
+  );
 }

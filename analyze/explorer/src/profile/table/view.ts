@@ -26,14 +26,35 @@ export class TableView {
   private isShown = false;
   private isStale = true;
 
-  constructor(private readonly session: Session, address: Address) {
+  constructor(
+    private readonly session: Session,
+    address: Address,
+  ) {
     const plain = (text: string) => element("div", { role: "columnheader", class: `column column-${text}` }, text);
-    const head = element("div", { role: "rowgroup", class: "grid-head" }, element("div", { role: "row", class: "grid-row" },
-      sortButton(address, "name", "what", false), sortButton(address, "commonality", "commonality", true, "Share of the containers that could have shown it"), plain("interval"),
-      sortButton(address, "snapshots", "snapshots", true), sortButton(address, "hosts", "hosts", true), sortButton(address, "events", "events", true), plain("flags"), sortButton(address, "first", "first seen, UTC", true)));
+    const head = element(
+      "div",
+      { role: "rowgroup", class: "grid-head" },
+      element(
+        "div",
+        { role: "row", class: "grid-row" },
+        sortButton(address, "name", "what", false),
+        sortButton(address, "commonality", "commonality", true, "Share of the containers that could have shown it"),
+        plain("interval"),
+        sortButton(address, "snapshots", "snapshots", true),
+        sortButton(address, "hosts", "hosts", true),
+        sortButton(address, "events", "events", true),
+        plain("flags"),
+        sortButton(address, "first", "first seen, UTC", true),
+      ),
+    );
     this.host = element("div", { class: "view view-table" });
     this.rows = new Rows(this.host, ROW);
-    this.grid = element("div", { role: "treegrid", "aria-label": "Processes and what they did", class: "grid", onkeydown: (event) => this.press(event) }, head, this.rows.parts());
+    this.grid = element(
+      "div",
+      { role: "treegrid", "aria-label": "Processes and what they did", class: "grid", onkeydown: (event) => this.press(event) },
+      head,
+      this.rows.parts(),
+    );
     this.host.append(this.grid);
     this.rows.body.addEventListener("click", (event) => this.click(event));
     session.listen((what) => {
@@ -91,11 +112,29 @@ export class TableView {
     const row = this.shown[at] as Row;
     const node = row.item.node;
     const isChosen = row.item.key === this.session.chosen;
-    const made = element("div", {
-      role: "row", class: `grid-row${isChosen ? " chosen" : ""}${node ? (this.session.shown.matched.has(row.item) ? "" : " context") : " group"}`, id: `row-${at}`, "data-at": at, "aria-level": row.level, "aria-posinset": row.position, "aria-setsize": row.siblings,
-      "aria-rowindex": at + 2, "aria-expanded": row.isOpen === null ? null : String(row.isOpen), "aria-selected": node ? String(isChosen) : null,
-      tabindex: at === Math.max(0, this.cursor) ? "0" : "-1",
-    }, element("div", { role: "gridcell", class: "what" }, element("span", { class: "twisty", "aria-hidden": "true" }, row.isOpen === null ? "" : icon("right")), what(row, this.session.shown.below.get(row.item.key) ?? 0)), node ? cells(node) : element("div", { role: "gridcell", class: "rest" }));
+    const made = element(
+      "div",
+      {
+        role: "row",
+        class: `grid-row${isChosen ? " chosen" : ""}${node ? (this.session.shown.matched.has(row.item) ? "" : " context") : " group"}`,
+        id: `row-${at}`,
+        "data-at": at,
+        "aria-level": row.level,
+        "aria-posinset": row.position,
+        "aria-setsize": row.siblings,
+        "aria-rowindex": at + 2,
+        "aria-expanded": row.isOpen === null ? null : String(row.isOpen),
+        "aria-selected": node ? String(isChosen) : null,
+        tabindex: at === Math.max(0, this.cursor) ? "0" : "-1",
+      },
+      element(
+        "div",
+        { role: "gridcell", class: "what" },
+        element("span", { class: "twisty", "aria-hidden": "true" }, row.isOpen === null ? "" : icon("right")),
+        what(row, this.session.shown.below.get(row.item.key) ?? 0),
+      ),
+      node ? cells(node) : element("div", { role: "gridcell", class: "rest", "aria-colspan": "7" }),
+    );
     return property(made, "--level", String(row.level - 1));
   }
 
@@ -131,9 +170,21 @@ export class TableView {
 
 function what(row: Row, below: number): (HTMLElement | false)[] {
   const { item } = row;
-  if (!item.node) return [element("span", { class: "kind" }, KIND_NAMES[item.kind].many), element("span", { class: "muted number" }, number(below))];
+  if (!item.node)
+    return [
+      element("span", { class: "kind" }, KIND_NAMES[item.kind].many),
+      element("span", { class: "muted number" }, number(below)),
+    ];
   return [
-    item.kind === "process" && item.node.root_kind !== null && badge(item.node.root_kind.replace("exec_session", "exec"), "root", item.node.root_kind === "exec_session" ? "Entered from outside: kubectl exec, a health probe" : "The container's own first process"),
+    item.kind === "process" &&
+      item.node.root_kind !== null &&
+      badge(
+        item.node.root_kind.replace("exec_session", "exec"),
+        "root",
+        item.node.root_kind === "exec_session"
+          ? "Entered from outside: kubectl exec, a health probe"
+          : "The container's own first process",
+      ),
     raw(short(item.node.target), item.kind === "process" ? "program" : "fact"),
     item.node.pattern !== null && badge(`pattern of ${number(item.node.collapsed_nodes ?? 0)}`, "pattern", item.node.pattern),
     item.isDetached && badge("parent unknown", "root", "Its parent is not among the nodes of this page"),
@@ -141,13 +192,30 @@ function what(row: Row, below: number): (HTMLElement | false)[] {
 }
 
 function cells(node: Node): HTMLElement[] {
-  const cell = (content: Parameters<typeof element>[2], className = "") => element("div", { role: "gridcell", class: className }, content);
-  const flags = [node.phase === "startup" ? "startup" : "", node.stable === true ? "stable" : node.stable === false ? "unstable" : "", node.rare ? "rare" : "", node.late === true ? "late" : ""].filter((one) => one !== "");
+  const cell = (content: Parameters<typeof element>[2], className = "") =>
+    element("div", { role: "gridcell", class: className }, content);
+  const flags = [
+    node.phase === "startup" ? "startup" : "",
+    node.stable === true ? "stable" : node.stable === false ? "unstable" : "",
+    node.rare ? "rare" : "",
+    node.late === true ? "late" : "",
+  ].filter((one) => one !== "");
   return [
-    cell([commonalityBar(node.commonality), element("span", { class: "muted number" }, node.eligible === 0 ? "" : ratio(node.containers, node.eligible))], "common"),
+    cell(
+      [
+        commonalityBar(node.commonality),
+        element("span", { class: "muted number" }, node.eligible === 0 ? "" : ratio(node.containers, node.eligible)),
+      ],
+      "common",
+    ),
     cell(node.low === null || node.high === null ? "–" : `${share(node.low)} – ${share(node.high)}`, "number muted"),
-    cell(number(node.snapshots), "number"), cell(number(node.hosts), "number"), cell(number(node.events), "number"),
-    cell(flags.map((one) => element("span", { class: `flag flag-${one}` }, one)), "flags"),
+    cell(number(node.snapshots), "number"),
+    cell(number(node.hosts), "number"),
+    cell(number(node.events), "number"),
+    cell(
+      flags.map((one) => element("span", { class: `flag flag-${one}` }, one)),
+      "flags",
+    ),
     cell(timeText(node.first_seen), "number"),
   ];
 }

@@ -4,11 +4,18 @@ import { fillStep, type Palette } from "../palette";
 import { followed, FONTS, rootName, type Chip, type Layout, type Placed } from "./layout";
 import type { Box } from "./scene";
 
-export type Marks = { readonly chosen: string, readonly cursor: string | null, readonly over: string | null };
+export type Marks = { readonly chosen: string; readonly cursor: string | null; readonly over: string | null };
 
 const FAR = 0.42;
 
-export function paintTree(context: CanvasRenderingContext2D, layout: Layout, seen: Box, scale: number, colours: Palette, marks: Marks): void {
+export function paintTree(
+  context: CanvasRenderingContext2D,
+  layout: Layout,
+  seen: Box,
+  scale: number,
+  colours: Palette,
+  marks: Marks,
+): void {
   context.textBaseline = "middle";
   context.direction = "ltr";
   const visit = (placed: Placed, parent: Placed | null) => {
@@ -48,7 +55,16 @@ function link(context: CanvasRenderingContext2D, parent: Placed, child: Placed, 
 
 /** From far away colours are seen, and no text. */
 function far(context: CanvasRenderingContext2D, placed: Placed, y: number, colours: Palette, marks: Marks): void {
-  if (placed.item.node) fillStep(context, colours, placed.item.node.commonality, placed.x, y, placed.shape === "card" ? placed.width : Math.min(placed.width, 140), placed.height - 2);
+  if (placed.item.node)
+    fillStep(
+      context,
+      colours,
+      placed.item.node.commonality,
+      placed.x,
+      y,
+      placed.shape === "card" ? placed.width : Math.min(placed.width, 140),
+      placed.height - 2,
+    );
   else {
     context.fillStyle = colours.chip;
     context.fillRect(placed.x, y, placed.width, placed.height - 2);
@@ -56,7 +72,14 @@ function far(context: CanvasRenderingContext2D, placed: Placed, y: number, colou
   outline(context, placed, y, colours, marks, null);
 }
 
-function outline(context: CanvasRenderingContext2D, placed: Placed, y: number, colours: Palette, marks: Marks, otherwise: string | null): void {
+function outline(
+  context: CanvasRenderingContext2D,
+  placed: Placed,
+  y: number,
+  colours: Palette,
+  marks: Marks,
+  otherwise: string | null,
+): void {
   const key = placed.item.key;
   const colour = key === marks.chosen || key === marks.cursor ? colours.strong : key === marks.over ? colours.accent : otherwise;
   if (!colour) return;
@@ -116,11 +139,11 @@ function card(context: CanvasRenderingContext2D, placed: Placed, y: number, colo
 }
 
 /** How common the facts of a chip are, before it is opened. */
-function steps(context: CanvasRenderingContext2D, colours: Palette, chip: Chip, x: number, y: number): void {
-  const all = chip.steps.reduce((sum, one) => sum + one, 0);
+function steps(context: CanvasRenderingContext2D, colours: Palette, of: Pick<Chip, "steps" | "width">, x: number, y: number): void {
+  const all = of.steps.reduce((sum, one) => sum + one, 0);
   let at = x;
-  chip.steps.forEach((some, step) => {
-    const width = (some / Math.max(1, all)) * chip.width;
+  of.steps.forEach((some, step) => {
+    const width = (some / Math.max(1, all)) * of.width;
     context.fillStyle = colours.steps[step] ?? colours.unknown;
     context.fillRect(at, y, width, 3);
     at += width;
@@ -151,13 +174,14 @@ function group(context: CanvasRenderingContext2D, placed: Placed, y: number, col
   context.beginPath();
   context.roundRect(placed.x, y, placed.width, placed.height, 4);
   context.fill();
+  steps(context, colours, placed, placed.x, y + placed.height - 3);
   outline(context, placed, y, colours, marks, placed.isOpen ? null : colours.line);
   context.font = FONTS.small;
   context.fillStyle = colours.text;
-  context.fillText(placed.label, placed.x + 8, y + placed.height / 2 + 0.5);
+  context.fillText(placed.label, placed.x + 8, y + placed.height / 2 - 1);
   context.fillStyle = colours.muted;
   context.textAlign = "right";
-  context.fillText(placed.detail, placed.x + placed.width - 8, y + placed.height / 2 + 0.5);
+  context.fillText(placed.detail, placed.x + placed.width - 8, y + placed.height / 2 - 1);
   context.textAlign = "left";
 }
 

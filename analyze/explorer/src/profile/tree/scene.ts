@@ -2,8 +2,8 @@
 
 import { onFrame } from "../../base/work";
 
-export type View = { x: number, y: number, scale: number };
-export type Box = { readonly left: number, readonly top: number, readonly right: number, readonly bottom: number };
+export type View = { x: number; y: number; scale: number };
+export type Box = { readonly left: number; readonly top: number; readonly right: number; readonly bottom: number };
 
 const LEAST = 0.08;
 const MOST = 2.5;
@@ -14,11 +14,17 @@ export class Scene {
   width = 0;
   height = 0;
   private content = { width: 0, height: 0 };
-  private readonly pointers = new Map<number, { x: number, y: number }>();
+  private readonly pointers = new Map<number, { x: number; y: number }>();
   private moved = 0;
   readonly redraw: () => void;
 
-  constructor(private readonly host: HTMLElement, private readonly draw: (context: CanvasRenderingContext2D, seen: Box) => void, private readonly click: (x: number, y: number, isDouble: boolean) => void, private readonly hover: (x: number, y: number) => boolean) {
+  constructor(
+    private readonly host: HTMLElement,
+    private readonly draw: (context: CanvasRenderingContext2D, seen: Box) => void,
+    private readonly click: (x: number, y: number, isDouble: boolean) => void,
+    private readonly hover: (x: number, y: number) => boolean,
+    private readonly resized: () => void,
+  ) {
     this.canvas = document.createElement("canvas");
     this.canvas.setAttribute("aria-hidden", "true");
     host.append(this.canvas);
@@ -34,7 +40,11 @@ export class Scene {
 
   /** All of it, but not larger than life. */
   fit(): void {
-    const scale = Math.min(1, (this.width - 40) / Math.max(1, this.content.width), (this.height - 40) / Math.max(1, this.content.height));
+    const scale = Math.min(
+      1,
+      (this.width - 40) / Math.max(1, this.content.width),
+      (this.height - 40) / Math.max(1, this.content.height),
+    );
     Object.assign(this.view, { scale: Math.max(LEAST, scale), x: 20, y: 20 });
     this.redraw();
   }
@@ -79,7 +89,7 @@ export class Scene {
   }
 
   /** From the screen to the drawing. */
-  at(x: number, y: number): { x: number, y: number } {
+  at(x: number, y: number): { x: number; y: number } {
     return { x: (x - this.view.x) / this.view.scale, y: (y - this.view.y) / this.view.scale };
   }
 
@@ -99,6 +109,7 @@ export class Scene {
     const dense = Math.min(2, window.devicePixelRatio || 1);
     this.canvas.width = Math.round(clientWidth * dense);
     this.canvas.height = Math.round(clientHeight * dense);
+    this.resized();
     this.paint();
   }
 
@@ -121,14 +132,18 @@ export class Scene {
       const box = canvas.getBoundingClientRect();
       return { x: event.clientX - box.left, y: event.clientY - box.top };
     };
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const { x, y } = place(event);
-      const unit = event.deltaMode === 1 ? 18 : 1;
-      if (event.ctrlKey || event.metaKey) this.zoom(Math.exp(-event.deltaY * unit * 0.004), x, y);
-      else if (event.shiftKey) this.pan(-(event.deltaY + event.deltaX) * unit, 0);
-      else this.pan(-event.deltaX * unit, -event.deltaY * unit);
-    }, { passive: false });
+    canvas.addEventListener(
+      "wheel",
+      (event) => {
+        event.preventDefault();
+        const { x, y } = place(event);
+        const unit = event.deltaMode === 1 ? 18 : 1;
+        if (event.ctrlKey || event.metaKey) this.zoom(Math.exp(-event.deltaY * unit * 0.004), x, y);
+        else if (event.shiftKey) this.pan(-(event.deltaY + event.deltaX) * unit, 0);
+        else this.pan(-event.deltaX * unit, -event.deltaY * unit);
+      },
+      { passive: false },
+    );
     canvas.addEventListener("pointerdown", (event) => {
       pointers.set(event.pointerId, place(event));
       if (pointers.size === 1) this.moved = 0;
@@ -144,7 +159,7 @@ export class Scene {
       }
       if (pointers.size === 2) {
         const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1] ?? now;
-        const apart = (one: { x: number, y: number }) => Math.hypot(one.x - other.x, one.y - other.y);
+        const apart = (one: { x: number; y: number }) => Math.hypot(one.x - other.x, one.y - other.y);
         this.zoom(apart(now) / Math.max(1, apart(before)), (now.x + other.x) / 2, (now.y + other.y) / 2);
         this.moved = 100;
       } else {

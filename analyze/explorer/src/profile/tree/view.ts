@@ -7,15 +7,17 @@ import { short } from "../../base/text";
 import { label, type Item } from "../model";
 import { palette } from "../palette";
 import type { Session } from "../session";
-import { followed, FONTS, layOut, type Layout, type Measure, type Placed } from "./layout";
+import { beside, followed, FONTS, layOut, type Layout, type Measure, type Placed } from "./layout";
 import { paintTree } from "./paint";
 import { Scene } from "./scene";
 
-type Hit = { readonly item: Item, readonly does: "choose" | "toggle" };
+type Hit = { readonly item: Item; readonly does: "choose" | "toggle" };
 
 export class TreeView {
   readonly host: HTMLElement;
   private readonly said: HTMLElement;
+  private readonly more: HTMLButtonElement;
+  private moreAt: Placed | null = null;
   private readonly scene: Scene;
   private layout: Layout | null = null;
   private over: string | null = null;
@@ -25,25 +27,51 @@ export class TreeView {
   constructor(private readonly session: Session) {
     this.said = element("p", { class: "unseen", role: "status" });
     const stage = element("div", { class: "stage" });
-    const button = (text: string, name: string, run: () => void) => element("button", { type: "button", "aria-label": name, title: name, onclick: run }, text);
-    this.host = element("div", {
-      class: "view view-tree", tabindex: "0", role: "application", "aria-label": "Process tree. Arrow keys move, Enter shows details. The table has the same rows.", "aria-roledescription": "tree diagram",
-      onkeydown: (event) => this.press(event), onfocus: () => this.scene.redraw(), onblur: () => this.scene.redraw(),
-    }, stage, this.said);
-    this.scene = new Scene(stage, (context, seen) => this.draw(context, seen), (x, y, isDouble) => this.click(x, y, isDouble), (x, y) => this.hover(x, y));
-    stage.append(element("div", { class: "stage-buttons" }, button("+", "Zoom in (+)", () => this.scene.zoom(1.25)), button("−", "Zoom out (−)", () => this.scene.zoom(0.8)), button("1:1", "Actual size (0)", () => this.scene.home()), button("Fit", "Fit all (f)", () => this.scene.fit())));
-    const widths = new Map<string, number>();
-    const context = document.createElement("canvas").getContext("2d");
-    this.measure = (text, font) => {
-      const key = `${font}${text}`;
-      let width = widths.get(key);
-      if (width === undefined) {
-        if (context) context.font = FONTS[font];
-        width = context?.measureText(text).width ?? text.length * 7;
-        widths.set(key, width);
-      }
-      return width;
-    };
+    const button = (text: string, name: string, run: () => void) =>
+      element("button", { type: "button", "aria-label": name, title: name, onclick: run }, text);
+    this.more = element("button", {
+      type: "button",
+      class: "stage-more",
+      hidden: true,
+      onclick: () => {
+        if (this.moreAt) this.scene.show(boxOf(this.moreAt));
+        this.host.focus({ preventScroll: true });
+      },
+    });
+    this.host = element(
+      "div",
+      {
+        class: "view view-tree",
+        tabindex: "0",
+        role: "application",
+        "aria-label": "Process tree. Arrow keys move, Enter shows details. The table has the same rows.",
+        "aria-roledescription": "tree diagram",
+        onkeydown: (event) => this.press(event),
+        onfocus: () => this.scene.redraw(),
+        onblur: () => this.scene.redraw(),
+      },
+      stage,
+      this.said,
+    );
+    this.scene = new Scene(
+      stage,
+      (context, seen) => this.draw(context, seen),
+      (x, y, isDouble) => this.click(x, y, isDouble),
+      (x, y) => this.hover(x, y),
+      () => this.bringIntoView(),
+    );
+    stage.append(
+      this.more,
+      element(
+        "div",
+        { class: "stage-buttons" },
+        button("+", "Zoom in (+)", () => this.scene.zoom(1.25)),
+        button("−", "Zoom out (−)", () => this.scene.zoom(0.8)),
+        button("1:1", "Actual size (0)", () => this.scene.home()),
+        button("Fit", "Fit all (f)", () => this.scene.fit()),
+      ),
+    );
+    this.measure = measuring();
     session.listen((what) => {
       if (!this.isShown) {
         if (what === "rows") this.layout = null;
@@ -96,17 +124,37 @@ export class TreeView {
     const item = this.session.item(this.session.cursor);
     const placed = this.placed(item);
     if (item && placed) {
-      this.scene.show({ left: placed.x, right: placed.x + placed.width, top: placed.y, bottom: placed.y + placed.height });
+      this.bringIntoView();
       const node = item.node;
-      replace(this.said, node ? `${KIND_NAMES[node.kind].one} ${label(item)}, ${node.commonality === null ? "commonality unknown" : `${node.containers} of ${node.eligible} containers, ${share(node.commonality)}`}` : `${count(this.session.shown.below.get(item.key) ?? 0, KIND_NAMES[item.kind].one, KIND_NAMES[item.kind].many)}, ${this.session.open.has(item) ? "open" : "closed"}`);
+      replace(
+        this.said,
+        node
+          ? `${KIND_NAMES[node.kind].one} ${label(item)}, ${node.commonality === null ? "commonality unknown" : `${node.containers} of ${node.eligible} containers, ${share(node.commonality)}`}`
+          : `${count(this.session.shown.below.get(item.key) ?? 0, KIND_NAMES[item.kind].one, KIND_NAMES[item.kind].many)}, ${this.session.open.has(item) ? "open" : "closed"}`,
+      );
     }
     this.scene.redraw();
   }
 
-  private draw(context: CanvasRenderingContext2D, seen: { left: number, top: number, right: number, bottom: number }): void {
+  private bringIntoView(): void {
+    const placed = this.placed(this.session.item(this.session.cursor));
+    if (placed) this.scene.show(boxOf(placed));
+  }
+
+  private draw(context: CanvasRenderingContext2D, seen: { left: number; top: number; right: number; bottom: number }): void {
     if (!this.layout) return;
     const hasFocus = document.activeElement === this.host;
-    paintTree(context, this.layout, seen, this.scene.view.scale, palette(), { chosen: this.session.chosen, cursor: hasFocus ? this.session.cursor : null, over: this.over });
+    const more = beside(this.layout.roots, seen);
+    if (more !== this.moreAt) {
+      this.moreAt = more;
+      this.more.hidden = more === null;
+      this.more.textContent = more && more.x < seen.left ? "← Nodes are to the left" : "Nodes are to the right →";
+    }
+    paintTree(context, this.layout, seen, this.scene.view.scale, palette(), {
+      chosen: this.session.chosen,
+      cursor: hasFocus ? this.session.cursor : null,
+      over: this.over,
+    });
   }
 
   private hit(x: number, y: number): Hit | null {
@@ -117,9 +165,23 @@ export class TreeView {
         if (placed.bottom + 8 < y || placed.top - 8 > y) continue;
         const top = followed(placed, from, to);
         const inside = y >= top && y <= top + placed.height;
-        if (placed.inside > 0 && placed.shape !== "group" && inside && x >= placed.x + placed.width - 8 && x <= placed.x + placed.width + 26 && Math.abs(y - top - placed.height / 2) < 10) return { item: placed.item, does: "toggle" };
+        if (
+          placed.inside > 0 &&
+          placed.shape !== "group" &&
+          inside &&
+          x >= placed.x + placed.width - 8 &&
+          x <= placed.x + placed.width + 26 &&
+          Math.abs(y - top - placed.height / 2) < 10
+        )
+          return { item: placed.item, does: "toggle" };
         if (inside && x >= placed.x && x <= placed.x + placed.width) {
-          const chip = placed.chips.find((one) => x >= placed.x + 12 + one.x && x <= placed.x + 12 + one.x + one.width && y >= top + 25 + one.y && y <= top + 44 + one.y);
+          const chip = placed.chips.find(
+            (one) =>
+              x >= placed.x + 12 + one.x &&
+              x <= placed.x + 12 + one.x + one.width &&
+              y >= top + 25 + one.y &&
+              y <= top + 44 + one.y,
+          );
           if (chip) return { item: chip.item, does: "toggle" };
           return { item: placed.item, does: placed.item.node ? "choose" : "toggle" };
         }
@@ -154,10 +216,44 @@ export class TreeView {
 
   private press(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target !== this.host) return;
-    const moves: { [key: string]: () => void } = { "+": () => this.scene.zoom(1.25), "=": () => this.scene.zoom(1.25), "-": () => this.scene.zoom(0.8), 0: () => this.scene.home(), f: () => this.scene.fit() };
+    const moves: { [key: string]: () => void } = {
+      "+": () => this.scene.zoom(1.25),
+      "=": () => this.scene.zoom(1.25),
+      "-": () => this.scene.zoom(0.8),
+      0: () => this.scene.home(),
+      f: () => this.scene.fit(),
+    };
     const move = moves[event.key];
     if (move) move();
     else if (!this.session.press(event.key)) return;
     event.preventDefault();
   }
+}
+
+const boxOf = (placed: Placed) => ({
+  left: placed.x,
+  right: placed.x + placed.width,
+  top: placed.y,
+  bottom: placed.y + placed.height,
+});
+
+/** Widths of texts, each measured once; plain ones in the font of one width are not measured at all. */
+function measuring(): Measure {
+  const context = document.createElement("canvas").getContext("2d");
+  if (!context) return (text) => text.length * 7;
+  const widths = new Map<string, number>();
+  let set = "";
+  const measured: Measure = (text, font) => {
+    if (set !== font) context.font = FONTS[font];
+    set = font;
+    return context.measureText(text).width;
+  };
+  const one = measured("0000000000", "fact") / 10;
+  return (text, font) => {
+    if (font === "fact" && /^[ -~]*$/.test(text)) return text.length * one;
+    const key = `${font}${text}`;
+    const width = widths.get(key) ?? measured(text, font);
+    widths.set(key, width);
+    return width;
+  };
 }
