@@ -133,8 +133,7 @@ function suppression(random, made, sample, state) {
     containers: one.containers,
     eligible: one.eligible,
     commonality: one.commonality ?? 1,
-    low: one.low ?? 0.9,
-    high: one.high ?? 1,
+    interval: [one.low ?? 0.9, one.high ?? 1],
     hosts: one.hosts,
   });
   const about = page.signals.filter((one) => one.rule === sample.rule && one.target === sample.target);

@@ -1,276 +1,1073 @@
-// What a page shows. Declared in `analyze/src/explorer/contract.rs`; made from it by a test. Optional texts are null, never absent.
-// Times are RFC 3339 in UTC ("2026-07-01T12:30:00.123Z"). Texts from containers are shown as text, whatever they hold.
+// What a page shows. Made from `analyze/src/explorer/contract`, which says what everything means: WSP_BLESS=1 cargo test -p wsp-analyze contract
 
 export type Kind = "process" | "file" | "dns" | "connect" | "listen" | "syscall" | "capability";
 
-/** A page and its data. */
-export type Document = {
-  /** Raised when a reader of an older contract would misread this one. */
-  format: number,
-  /** Program that wrote it, and its version. */
-  writer: string,
-  generated_at: string,
-  /** URL of the store, without credentials. */
-  store: string,
-  /** Way from this page to the folder of `index.html`: "" or "../". */
-  root: string,
-  /** `report`: files, commands to copy. `live`: a server. */
-  mode: Mode,
-  /** An image name and maybe tag that all of the report is limited to. */
-  only_image: string | null,
-  page: Page,
-};
-
-export type Mode = { "kind": "report" } | { "kind": "live", may_write: boolean };
-
-export type Page =
-  | ({ "name": "profiles" } & ProfilesPage)
-  | ({ "name": "profile" } & ProfilePage)
-  | ({ "name": "signals" } & SignalsPage);
-
-/** `index.html` */
-export type ProfilesPage = { profiles: Profile[], };
-
-/** A revision of an image's profile. */
-export type Profile = {
-  /** 16 hex digits: of name and tag. */
-  key: string,
-  revision: number,
-  /** No later revision of this image is there. */
-  is_newest: boolean,
-  /** Name and tag together. */
-  image: string, image_name: string, image_tag: string,
-  status: "learning" | "stable",
-  /** `snapshots` or `age`, where it is stable. */
-  stable_reason: string | null,
-  stable_at: string | null,
-  snapshots: number, containers: number, hosts: number, nodes: number,
-  /** In the order of `Kind`; only kinds that have nodes or a completeness. */
-  kinds: KindSummary[],
-  /** Aggregate similarity of its containers, 0 to 1; null for fewer than two. */
-  commonality: number | null,
-  /** Share of a next container's nodes that is known; null below three containers. */
-  coverage: number | null,
-  expected_novel_nodes: number | null,
-  /** Sightings of siblings beyond what a profile keeps. */
-  overflow: number,
-  digests: string[],
-  /** More than one image digest was seen under the tag. */
-  tag_reused: boolean,
-  first_window_start: string | null,
-  last_window_end: string | null,
-  updated_at: string,
-  /** When it becomes stable, by default: snapshots, hours. */
-  stable_snapshots: number, stable_hours: number,
-  /** Open signals by severity, and those that suppressions hide. */
-  signals: SignalCounts,
-  /** Its page, from the folder of `index.html`; null where there is none. */
-  href: string | null,
-};
-
-export type KindSummary = {
-  kind: Kind, nodes: number,
-  commonality: number | null,
-  /** Share of the containers with a lossless snapshot of the kind; null where no sensor was live. */
-  completeness: number | null,
-};
-
-export type SignalCounts = { critical: number, high: number, medium: number, low: number, suppressed: number, };
-
-/** `profiles/<key>-<revision>.html` */
-export type ProfilePage = {
-  profile: Profile,
-  /** Other revisions, and other tags of the same image name. */
-  versions: Profile[],
-  /** Parents before children is not promised. */
-  nodes: Node[],
-  /** Folded nodes beyond the bound of a page. */
-  nodes_left_out: number,
-  containers: Container[],
-  /** Those that a merge decided on, admitted ones by ordinal first. */
-  snapshots: Snapshot[],
-  /** Snapshots that came after it was stable, and in how many hours; they are not listed. */
-  later_snapshots: number, later_hours: number,
-  signals: Signal[], signals_left_out: number,
-  running: Running[],
-  curve: CurvePoint[],
-  diffs: Diff[],
-};
-
-/** A node of the profile. `members`: bitset over ordinals of snapshots, little-endian bytes, base64. */
-export type Node = {
-  /** 32 hex digits. */
-  id: string,
-  /** The parent process, or the process that did it; null at a root. May name a node that is not there. */
-  parent: string | null,
-  kind: Kind,
-  /** What the node is, in one text. */
-  target: string,
-  exe: string | null,
-  /** `init` or `exec_session` at a root. */
-  root_kind: string | null,
-  commonality: number | null, low: number | null, high: number | null,
-  /** Containers that have it, and that could have shown it. */
-  containers: number, eligible: number,
-  snapshots: number, snapshot_commonality: number | null,
-  hosts: number,
-  lossy: number,
-  stable: boolean | null, rare: boolean, late: boolean | null,
-  phase: "startup" | "steady",
-  lineage_complete: boolean,
-  events: number,
-  first_seen: string | null, last_seen: string | null,
-  members: string,
-  /** Containers of the first and of the second half that have it, of how many; null below 6 containers. */
-  halves: Halves | null,
-  /** What the names of the nodes that it stands for look like. */
-  pattern: string | null,
-  collapsed_nodes: number | null,
-  /** The pattern that stands for it. */
-  collapsed_into: string | null,
-  /** Everything else that is known of it, for people: name and values. */
-  attributes: Attribute[],
-};
-
-export type Halves = { first: number, first_of: number, second: number, second_of: number, p: number, };
-export type Attribute = { name: string, values: string[], };
-
-export type Container = { id: string, name: string | null, host: string, started: string | null, labels: { [key in string]: string }, };
-
-export type Snapshot = {
-  /** Null where it was not admitted. */
-  ordinal: number | null,
-  id: string,
-  /** `admitted`, `duplicate`, `conflict`, `damaged`, `out_of_range`, … */
-  outcome: string, reason: string | null,
-  /** Index into `containers`. */
-  container: number | null,
-  window_start: string | null, window_end: string | null,
-  covers_start: boolean,
-  /** By kind: `complete`, `joined_late`, `lossy`; a kind without a live sensor is absent. */
-  completeness: { [key in string]: string },
-  rows: number | null, size: number | null, digest: string | null, object_key: string,
-};
-
-/** A container with a snapshot among the newest. */
-export type Running = {
-  id: string, name: string | null, host: string, started: string | null, labels: { [key in string]: string },
-  /** Of its newest snapshot. */
-  snapshot: string, window_end: string, digest: string | null,
-  /** The digest is one that the profile has seen. */
-  digest_known: boolean | null,
-};
-
-/** What the profile knew after so many snapshots. */
-export type CurvePoint = { snapshots: number, containers: number, hosts: number, nodes: number, hours: number, coverage: number | null, };
-
-/** This profile beside another: `gained` are nodes that only this one has. */
-export type Diff = {
-  with: Profile,
-  gained: DiffNode[], lost: DiffNode[], changed: DiffNode[],
-  /** Nodes that do not fit on a page. */
-  left_out: number,
-};
-
-export type DiffNode = {
-  id: string, parent: string | null, kind: Kind, target: string, exe: string | null,
-  /** In the other profile, and in this one: containers that have it, of how many. */
-  before: number, before_of: number, after: number, after_of: number,
-  /** How probable it is that nothing changed. */
-  chance: number,
-  certain: boolean,
-};
-
-/** `signals.html` */
-export type SignalsPage = {
-  signals: Signal[], signals_left_out: number,
-  /** By `<key>-<revision>`: the profile's part of the tree around the signals' nodes: their processes up to the root, and siblings. */
-  around: { [key in string]: AroundNode[] },
-  suppressions: Suppression[],
-  rules: Rule[],
-};
-
-export type AroundNode = {
-  id: string, parent: string | null, kind: Kind, target: string, root_kind: string | null,
-  commonality: number | null, containers: number, eligible: number,
-  phase: "startup" | "steady", stable: boolean | null, rare: boolean, late: boolean | null, pattern: string | null,
-};
-
-export type Rule = { id: string, title: string, severity: Severity, techniques: string[], description: string, suppressible: boolean, };
 export type Severity = "low" | "medium" | "high" | "critical";
 
-export type Signal = {
-  id: string, time: string, last_seen: string | null,
-  severity: Severity, rule: string, summary: string,
-  /** `known`, `unseen`, `learning`, `no_profile`. */
-  context: string,
-  /** Why it is new, for signals of novelty. */
-  novelty: string | null,
-  /** Id of the suppression that hides it. */
-  suppressed_by: string | null,
-  image: string | null,
-  /** `<key>-<revision>` of the profile that judged it. */
-  profile: string | null, profile_href: string | null,
-  kind: Kind | null, exe: string | null, target: string | null,
-  /** Executables from the root to the process. */
-  lineage: string[],
-  /** Of the node, and of its process, in the profile. */
-  commonality: number | null, process_commonality: number | null,
-  /** `target`: found by executable and target only. */
-  match: string | null,
-  /** Ids in the profile, where it has them. */
-  node: string | null, process: string | null,
-  events: number,
-  container_name: string | null, container_id: string | null, host: string | null,
-  labels: { [key in string]: string },
-  attributes: Attribute[],
-  source: string, snapshot: string | null,
-};
+export type Phase = "startup" | "steady";
 
-/** A suggestion or suppression, as its last change left it. */
-export type Suppression = {
-  id: string,
-  state: "suggested" | "accepted" | "rejected" | "removed",
-  rule: string,
-  scope: "workload" | "image" | "all",
-  image: string | null,
-  /** SQL, over the columns of a signal. */
-  predicate: string,
-  author: string | null, reason: string | null,
-  changed_at: string, expires_at: string | null,
-  evidence: Evidence | null,
-  /** Signals that it hides, and open ones that it would. */
-  hides: number, would_hide: number,
-  /** Scope is one workload: the explorer decides on nothing wider. */
-  is_decidable: boolean,
-  /** Shell commands that do the same. */
-  commands: Commands,
-};
+export type Document = { 
+/**
+ * Version of the contract.
+ */
+format: number, 
+/**
+ * Program that wrote it, and its version.
+ */
+writer: string, 
+/**
+ * When it was made.
+ */
+generated_at: string, 
+/**
+ * URL of the store, without credentials.
+ */
+store: string, 
+/**
+ * Way from the page to the folder of `index.html`: empty, or `../`.
+ */
+root: string, 
+/**
+ * How it is looked at.
+ */
+mode: Mode, 
+/**
+ * The image that all of it is limited to, as it was named.
+ */
+only_image: string | null, 
+/**
+ * What it shows.
+ */
+page: Page, };
 
-export type Commands = { accept: string | null, reject: string | null, remove: string | null, };
+export type Mode = { "kind": "report" } | { "kind": "live", 
+/**
+ * A token allows decisions.
+ */
+may_write: boolean, };
 
-/** How it is known. */
-export type Evidence = {
-  exe: string, kind: Kind, target: string, pattern: string | null, lineage: string[],
-  node: Common, process: Common,
-  revision: number, profile_containers: number, profile_hosts: number, coverage: number, completeness: number,
-  signals: number, snapshots: number, containers: number, hosts: number,
-  container_names: string[], host_names: string[],
-  first: string, last: string,
-  /** Ids of some signals. */
-  samples: string[],
-};
+export type Page = { "name": "profiles" } & ProfilesPage | { "name": "profile" } & ProfilePage | { "name": "signals" } & SignalsPage;
 
-export type Common = { id: string, containers: number, eligible: number, commonality: number, low: number, high: number, hosts: number, };
+export type Attribute = { 
+/**
+ * Name of the column.
+ */
+name: string, 
+/**
+ * One value, or those of a list.
+ */
+values: Array<string>, };
 
-/** `POST api/suppressions/<id>`, with `Authorization: Bearer <token>` and `Content-Type: application/json`. */
-export type DecisionRequest = {
-  decision: "accept" | "reject" | "remove",
-  /** As it was shown: what was changed meanwhile is refused. */
-  predicate: string,
-  author: string | null, reason: string | null, expires_at: string | null,
-};
-/** Its answer: signals that are hidden now and were not, and the other way around. */
-export type DecisionAnswer = { hidden: number, shown: number, };
-/** Every answer that is not 2xx. */
-export type Refusal = { error: string, hint: string | null, };
+export type ProfilesPage = { 
+/**
+ * By image name, tag and revision.
+ */
+profiles: Array<Profile>, };
+
+export type Profile = { 
+/**
+ * 16 hex digits: of name and tag.
+ */
+key: string, 
+/**
+ * Revision, from 1.
+ */
+revision: number, 
+/**
+ * No later revision of this image is there.
+ */
+is_newest: boolean, 
+/**
+ * Name and tag together.
+ */
+image: string, 
+/**
+ * Normalised name.
+ */
+image_name: string, 
+/**
+ * Tag, or `@` and a digest.
+ */
+image_tag: string, 
+/**
+ * `learning` or `stable`.
+ */
+status: "learning" | "stable", 
+/**
+ * Why it is stable: `snapshots` or `age`.
+ */
+stable_reason: string | null, 
+/**
+ * Since when it is stable.
+ */
+stable_at: string | null, 
+/**
+ * Snapshots that it learned from.
+ */
+snapshots: number, 
+/**
+ * Their containers.
+ */
+containers: number, 
+/**
+ * Their hosts.
+ */
+hosts: number, 
+/**
+ * Its nodes; a pattern is one.
+ */
+nodes: number, 
+/**
+ * By kind, those that have nodes or a sensor.
+ */
+kinds: Array<KindSummary>, 
+/**
+ * Similarity of its containers, 0 to 1; null for fewer than two.
+ */
+commonality: number | null, 
+/**
+ * Share of a next container's nodes that is known; null below three containers.
+ */
+coverage: number | null, 
+/**
+ * Nodes of a next container that are not known.
+ */
+expected_novel_nodes: number | null, 
+/**
+ * Sightings of siblings beyond what a profile keeps.
+ */
+overflow: number, 
+/**
+ * Image digests that were seen.
+ */
+digests: Array<string>, 
+/**
+ * More than one image was seen under the tag.
+ */
+tag_reused: boolean, 
+/**
+ * Start of the first window.
+ */
+first_window_start: string | null, 
+/**
+ * End of the last window.
+ */
+last_window_end: string | null, 
+/**
+ * When a merge last changed it.
+ */
+updated_at: string | null, 
+/**
+ * Snapshots after which a profile is stable, unless merges say otherwise.
+ */
+stable_snapshots: number, 
+/**
+ * Hours after which it is, unless merges say otherwise.
+ */
+stable_hours: number, 
+/**
+ * Signals of the image.
+ */
+signals: SignalCounts, 
+/**
+ * Its page, from the folder of `index.html`; null where there is none.
+ */
+href: string | null, };
+
+export type KindSummary = { 
+/**
+ * The kind.
+ */
+kind: Kind, 
+/**
+ * How many.
+ */
+nodes: number, 
+/**
+ * Similarity of the containers in this kind.
+ */
+commonality: number | null, 
+/**
+ * Share of the containers with a lossless snapshot of the kind; null where no sensor was live.
+ */
+completeness: number | null, };
+
+export type SignalCounts = { 
+/**
+ * Open and critical.
+ */
+critical: number, 
+/**
+ * Open and high.
+ */
+high: number, 
+/**
+ * Open and medium.
+ */
+medium: number, 
+/**
+ * Open and low.
+ */
+low: number, 
+/**
+ * Hidden.
+ */
+suppressed: number, };
+
+export type ProfilePage = { 
+/**
+ * The profile.
+ */
+profile: Profile, 
+/**
+ * Its other revisions, and profiles of the image's other tags, newest first.
+ */
+versions: Array<Profile>, 
+/**
+ * Its nodes, in no order.
+ */
+nodes: Array<Node>, 
+/**
+ * Nodes beyond the bound of a page.
+ */
+nodes_left_out: number, 
+/**
+ * Containers of its snapshots.
+ */
+containers: Array<Container>, 
+/**
+ * What merges decided on: those that were admitted by ordinal, then others.
+ */
+snapshots: Array<Snapshot>, 
+/**
+ * Snapshots that came after it was stable; they are not listed.
+ */
+later_snapshots: number, 
+/**
+ * Hours in which those were uploaded.
+ */
+later_hours: number, 
+/**
+ * Signals of the image, the newest first.
+ */
+signals: Array<Signal>, 
+/**
+ * Signals beyond the bound of a page.
+ */
+signals_left_out: number, 
+/**
+ * Containers of the newest snapshots in the store.
+ */
+running: Array<Running>, 
+/**
+ * What it knew after so many snapshots.
+ */
+curve: Array<CurvePoint>, 
+/**
+ * It beside others.
+ */
+diffs: Array<Diff>, };
+
+export type NodeSummary = { 
+/**
+ * 32 hex digits.
+ */
+id: string, 
+/**
+ * The parent process, or the process that did it; null at a root. It may name a node that is not there.
+ */
+parent: string | null, 
+/**
+ * The kind.
+ */
+kind: Kind, 
+/**
+ * What it is, in one text.
+ */
+target: string, 
+/**
+ * `init` or `exec_session`, at a root.
+ */
+root_kind: string | null, 
+/**
+ * Share of the containers that could have shown it.
+ */
+commonality: number | null, 
+/**
+ * Containers that have it …
+ */
+containers: number, 
+/**
+ * … of those that could have shown it.
+ */
+eligible: number, 
+/**
+ * When it is seen: `startup` or `steady`.
+ */
+phase: Phase, 
+/**
+ * Its commonality is known well, and does not change; null below six containers.
+ */
+stable: boolean | null, 
+/**
+ * In one container.
+ */
+rare: boolean, 
+/**
+ * First seen in the last quarter of the containers; null below five.
+ */
+late: boolean | null, 
+/**
+ * What the names of the nodes that it stands for look like.
+ */
+pattern: string | null, };
+
+export type Node = { 
+/**
+ * Executable of the process.
+ */
+exe: string | null, 
+/**
+ * Lower end of the Wilson 95 % interval of its commonality.
+ */
+low: number | null, 
+/**
+ * Upper end.
+ */
+high: number | null, 
+/**
+ * Snapshots that have it.
+ */
+snapshots: number, 
+/**
+ * Share of the snapshots that could have.
+ */
+snapshot_commonality: number | null, 
+/**
+ * Hosts that have it.
+ */
+hosts: number, 
+/**
+ * Lossy snapshots that have it.
+ */
+lossy: number, 
+/**
+ * False below an ancestor that could only be guessed.
+ */
+lineage_complete: boolean, 
+/**
+ * How often.
+ */
+events: number, 
+/**
+ * First time.
+ */
+first_seen: string | null, 
+/**
+ * Last time.
+ */
+last_seen: string | null, 
+/**
+ * Ordinals of the snapshots that have it: a bitset, little-endian bytes, base64.
+ */
+members: string, 
+/**
+ * Of the first and second half of the containers; null below six.
+ */
+halves: Halves | null, 
+/**
+ * How many nodes a pattern stands for.
+ */
+collapsed_nodes: number | null, 
+/**
+ * The pattern that stands for it.
+ */
+collapsed_into: string | null, 
+/**
+ * What else is known of it.
+ */
+attributes: Array<Attribute>, 
+/**
+ * 32 hex digits.
+ */
+id: string, 
+/**
+ * The parent process, or the process that did it; null at a root. It may name a node that is not there.
+ */
+parent: string | null, 
+/**
+ * The kind.
+ */
+kind: Kind, 
+/**
+ * What it is, in one text.
+ */
+target: string, 
+/**
+ * `init` or `exec_session`, at a root.
+ */
+root_kind: string | null, 
+/**
+ * Share of the containers that could have shown it.
+ */
+commonality: number | null, 
+/**
+ * Containers that have it …
+ */
+containers: number, 
+/**
+ * … of those that could have shown it.
+ */
+eligible: number, 
+/**
+ * When it is seen: `startup` or `steady`.
+ */
+phase: Phase, 
+/**
+ * Its commonality is known well, and does not change; null below six containers.
+ */
+stable: boolean | null, 
+/**
+ * In one container.
+ */
+rare: boolean, 
+/**
+ * First seen in the last quarter of the containers; null below five.
+ */
+late: boolean | null, 
+/**
+ * What the names of the nodes that it stands for look like.
+ */
+pattern: string | null, };
+
+export type Halves = { 
+/**
+ * Of the first half that have it …
+ */
+first: number, 
+/**
+ * … of how many.
+ */
+first_of: number, 
+/**
+ * Of the second half …
+ */
+second: number, 
+/**
+ * … of how many.
+ */
+second_of: number, 
+/**
+ * Fisher's exact p that both halves are alike.
+ */
+p: number, };
+
+export type Container = { 
+/**
+ * Its id.
+ */
+id: string, 
+/**
+ * Its name.
+ */
+name: string | null, 
+/**
+ * Its host.
+ */
+host: string, 
+/**
+ * When it started.
+ */
+started: string | null, 
+/**
+ * Labels that the capture may keep.
+ */
+labels: { [key in string]: string }, };
+
+export type Snapshot = { 
+/**
+ * Its place among those admitted; null for others.
+ */
+ordinal: number | null, 
+/**
+ * Its id.
+ */
+id: string, 
+/**
+ * `admitted`, `duplicate`, `conflict`, `damaged`, …
+ */
+outcome: string, 
+/**
+ * Why it was not admitted.
+ */
+reason: string | null, 
+/**
+ * Place of its container in `containers`.
+ */
+container: number | null, 
+/**
+ * Start of its window.
+ */
+window_start: string | null, 
+/**
+ * End of its window.
+ */
+window_end: string | null, 
+/**
+ * The container started in it.
+ */
+covers_start: boolean, 
+/**
+ * By kind: `complete`, `joined_late`, `lossy`; a kind without a live sensor is absent.
+ */
+completeness: { [key in string]: string }, 
+/**
+ * Rows of its file.
+ */
+rows: number | null, 
+/**
+ * Bytes of its file.
+ */
+size: number | null, 
+/**
+ * Digest of the image.
+ */
+digest: string | null, 
+/**
+ * Key of its file.
+ */
+object_key: string, };
+
+export type Running = { 
+/**
+ * Its id.
+ */
+id: string, 
+/**
+ * Its name.
+ */
+name: string | null, 
+/**
+ * Its host.
+ */
+host: string, 
+/**
+ * When it started.
+ */
+started: string | null, 
+/**
+ * Labels that the capture may keep.
+ */
+labels: { [key in string]: string }, 
+/**
+ * Its newest snapshot.
+ */
+snapshot: string, 
+/**
+ * When that one ended.
+ */
+window_end: string, 
+/**
+ * Digest of its image.
+ */
+digest: string | null, 
+/**
+ * The profile has seen the digest; null where one of them is not known.
+ */
+digest_known: boolean | null, };
+
+export type CurvePoint = { 
+/**
+ * Snapshots.
+ */
+snapshots: number, 
+/**
+ * Their containers.
+ */
+containers: number, 
+/**
+ * Their hosts.
+ */
+hosts: number, 
+/**
+ * Nodes that they showed.
+ */
+nodes: number, 
+/**
+ * Hours from the start of the first window to the end of the last.
+ */
+hours: number, 
+/**
+ * Coverage as it was known then.
+ */
+coverage: number | null, };
+
+export type Diff = { 
+/**
+ * The other one.
+ */
+with: Profile, 
+/**
+ * Nodes that only this one has.
+ */
+gained: Array<DiffNode>, 
+/**
+ * Nodes that only the other one has.
+ */
+lost: Array<DiffNode>, 
+/**
+ * Nodes that both have, in other shares of their containers.
+ */
+changed: Array<DiffNode>, 
+/**
+ * Nodes beyond the bound of a page.
+ */
+left_out: number, };
+
+export type DiffNode = { 
+/**
+ * 32 hex digits.
+ */
+id: string, 
+/**
+ * The process that it is of.
+ */
+parent: string | null, 
+/**
+ * The kind.
+ */
+kind: Kind, 
+/**
+ * What it is, in one text.
+ */
+target: string, 
+/**
+ * Executable of the process.
+ */
+exe: string | null, 
+/**
+ * Containers of the other profile that have it …
+ */
+before: number, 
+/**
+ * … of how many.
+ */
+before_of: number, 
+/**
+ * Containers of this one that have it …
+ */
+after: number, 
+/**
+ * … of how many.
+ */
+after_of: number, 
+/**
+ * How probable it is that nothing changed.
+ */
+chance: number, 
+/**
+ * That is below 5 %.
+ */
+certain: boolean, };
+
+export type SignalsPage = { 
+/**
+ * Signals, the newest first.
+ */
+signals: Array<Signal>, 
+/**
+ * Signals beyond the bound of a page.
+ */
+signals_left_out: number, 
+/**
+ * By `<key>-<revision>`: what the profile has around the signals' nodes: processes up to the root, and siblings.
+ */
+around: { [key in string]: Array<NodeSummary> }, 
+/**
+ * Suggestions and suppressions, the newest first.
+ */
+suppressions: Array<Suppression>, 
+/**
+ * Rules.
+ */
+rules: Array<Rule>, };
+
+export type Rule = { 
+/**
+ * Its id.
+ */
+id: string, 
+/**
+ * One line for people.
+ */
+title: string, 
+/**
+ * `low`, `medium`, `high` or `critical`.
+ */
+severity: Severity, 
+/**
+ * MITRE ATT&CK techniques.
+ */
+techniques: Array<string>, 
+/**
+ * What it means.
+ */
+description: string, 
+/**
+ * A suppression may hide its signals.
+ */
+suppressible: boolean, };
+
+export type Signal = { 
+/**
+ * Its id.
+ */
+id: string, 
+/**
+ * When it happened first.
+ */
+time: string, 
+/**
+ * When it happened last.
+ */
+last_seen: string | null, 
+/**
+ * `low`, `medium`, `high` or `critical`.
+ */
+severity: Severity, 
+/**
+ * Id of the rule.
+ */
+rule: string, 
+/**
+ * One line for people.
+ */
+summary: string, 
+/**
+ * `known`, `unseen`, `learning` or `no_profile`.
+ */
+context: string, 
+/**
+ * What is new, for signals of novelty.
+ */
+novelty: string | null, 
+/**
+ * The suppression that hides it.
+ */
+suppressed_by: string | null, 
+/**
+ * Name and tag of the image.
+ */
+image: string | null, 
+/**
+ * `<key>-<revision>` of the profile that judged it.
+ */
+profile: string | null, 
+/**
+ * Its page, from the folder of `index.html`; null where there is none.
+ */
+profile_href: string | null, 
+/**
+ * Kind of the node.
+ */
+kind: Kind | null, 
+/**
+ * Executable of the process.
+ */
+exe: string | null, 
+/**
+ * What was done, in one text.
+ */
+target: string | null, 
+/**
+ * Executables from the root to the process.
+ */
+lineage: Array<string>, 
+/**
+ * Of the node, in the profile.
+ */
+commonality: number | null, 
+/**
+ * Of its process, in the profile.
+ */
+process_commonality: number | null, 
+/**
+ * How the node was found in the profile; `target`: by executable and target only.
+ */
+match: string | null, 
+/**
+ * Id of the node in the profile.
+ */
+node: string | null, 
+/**
+ * Id of the process in the profile.
+ */
+process: string | null, 
+/**
+ * How often.
+ */
+events: number, 
+/**
+ * Name of the container.
+ */
+container_name: string | null, 
+/**
+ * Its id.
+ */
+container_id: string | null, 
+/**
+ * Its host.
+ */
+host: string | null, 
+/**
+ * Its labels.
+ */
+labels: { [key in string]: string }, 
+/**
+ * What else is known.
+ */
+attributes: Array<Attribute>, 
+/**
+ * Who raised it.
+ */
+source: string, 
+/**
+ * The snapshot that it is of.
+ */
+snapshot: string | null, };
+
+export type Suppression = { 
+/**
+ * Its id.
+ */
+id: string, 
+/**
+ * `suggested`, `accepted`, `rejected` or `removed`.
+ */
+state: "suggested" | "accepted" | "rejected" | "removed", 
+/**
+ * The rule whose signals it hides.
+ */
+rule: string, 
+/**
+ * `workload`, `image` or `all`.
+ */
+scope: "workload" | "image" | "all", 
+/**
+ * The image; null for all.
+ */
+image: string | null, 
+/**
+ * Which signals: SQL over the columns of one.
+ */
+predicate: string, 
+/**
+ * Who decided.
+ */
+author: string | null, 
+/**
+ * Why.
+ */
+reason: string | null, 
+/**
+ * When it was changed.
+ */
+changed_at: string, 
+/**
+ * Signals that are raised from then on are not hidden.
+ */
+expires_at: string | null, 
+/**
+ * How it is known; null for those that were written by hand.
+ */
+evidence: Evidence | null, 
+/**
+ * Signals of the page that it hides.
+ */
+hides: number, 
+/**
+ * Open signals of the page that it would hide.
+ */
+would_hide: number, 
+/**
+ * The explorer may decide: it is accepted and can be taken back, or it is for one workload and its rule allows suppression.
+ */
+is_decidable: boolean, 
+/**
+ * Commands that decide on it.
+ */
+commands: Commands, };
+
+export type Commands = { 
+/**
+ * Accepts it.
+ */
+accept: string | null, 
+/**
+ * Rejects it.
+ */
+reject: string | null, 
+/**
+ * Takes it back.
+ */
+remove: string | null, };
+
+export type Evidence = { 
+/**
+ * Executable of the process.
+ */
+exe: string, 
+/**
+ * Kind of the node.
+ */
+kind: Kind, 
+/**
+ * What it did; where there is a pattern, an example.
+ */
+target: string, 
+/**
+ * What the names of the nodes that it stands for look like.
+ */
+pattern: string | null, 
+/**
+ * Whether executables alone do not say which process it is: a name of a multi-call binary or a script does.
+ */
+is_named: boolean, 
+/**
+ * Executables from the root to the process.
+ */
+lineage: Array<string>, 
+/**
+ * The node, as the profile has it.
+ */
+node: Common, 
+/**
+ * Its process.
+ */
+process: Common, 
+/**
+ * Revision of the profile.
+ */
+revision: number, 
+/**
+ * Containers that the profile learned from.
+ */
+profile_containers: number, 
+/**
+ * Hosts that it learned from.
+ */
+profile_hosts: number, 
+/**
+ * Its coverage.
+ */
+coverage: number, 
+/**
+ * Share of its containers with a lossless snapshot of the node's kind.
+ */
+completeness: number, 
+/**
+ * Open signals that it is about.
+ */
+signals: number, 
+/**
+ * Snapshots that they are of.
+ */
+snapshots: number, 
+/**
+ * Containers that they are of.
+ */
+containers: number, 
+/**
+ * Hosts that they are of.
+ */
+hosts: number, 
+/**
+ * Names of some of the containers, and of the hosts.
+ */
+container_names: Array<string>, 
+/**
+ * Some of the hosts.
+ */
+host_names: Array<string>, 
+/**
+ * When the first of them happened.
+ */
+first: string, 
+/**
+ * When the last of them happened.
+ */
+last: string, 
+/**
+ * Ids of some of them.
+ */
+samples: Array<string>, };
+
+export type Common = { 
+/**
+ * Id, hex.
+ */
+id: string, 
+/**
+ * Containers that have it.
+ */
+containers: number, 
+/**
+ * Containers that could have shown it.
+ */
+eligible: number, 
+/**
+ * Share.
+ */
+commonality: number, 
+/**
+ * 95 % Wilson interval of the share.
+ */
+interval: [number, number], 
+/**
+ * Hosts that have it.
+ */
+hosts: number, };
+
+export type DecisionRequest = { 
+/**
+ * What becomes of it.
+ */
+decision: DecisionKind, 
+/**
+ * The predicate as it was shown: what was changed meanwhile is refused.
+ */
+predicate: string, 
+/**
+ * Who decides.
+ */
+author: string | null, 
+/**
+ * Why.
+ */
+reason: string | null, 
+/**
+ * RFC 3339: signals that are raised from then on are not hidden.
+ */
+expires_at: string | null, };
+
+export type DecisionKind = "accept" | "reject" | "remove";
+
+export type DecisionAnswer = { 
+/**
+ * Signals that are hidden now and were not.
+ */
+hidden: number, 
+/**
+ * Signals that are open again.
+ */
+shown: number, };
+
+export type Refusal = { 
+/**
+ * What was refused, and why.
+ */
+error: string, 
+/**
+ * What to do.
+ */
+hint: string | null, };

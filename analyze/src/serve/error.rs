@@ -1,7 +1,5 @@
 //! Errors as PostgreSQL's clients know them: a code of five characters (appendix A of its manual), one message, a hint.
 
-use std::error::Error;
-
 use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;

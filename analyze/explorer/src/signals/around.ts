@@ -1,19 +1,19 @@
 // The profile's part of the tree around what a signal is about: what is in the profile, and what is not.
 
-import type { AroundNode, Signal } from "../contract";
+import type { NodeSummary, Signal } from "../contract";
 
 export type Step = {
   /** What the profile has; null for what it has not. */
-  readonly node: AroundNode | null;
+  readonly node: NodeSummary | null;
   readonly text: string;
   readonly kind: string;
   readonly level: number;
   readonly role: "above" | "process" | "subject" | "sibling";
 };
 
-const exeOf = (node: AroundNode): string => (/\((\/.*)\)$/.exec(node.target)?.[1] ?? node.target).split(" ")[0] ?? node.target;
+const exeOf = (node: NodeSummary): string => (/\((\/.*)\)$/.exec(node.target)?.[1] ?? node.target).split(" ")[0] ?? node.target;
 
-export function stepsAround(signal: Signal, nodes: readonly AroundNode[]): Step[] {
+export function stepsAround(signal: Signal, nodes: readonly NodeSummary[]): Step[] {
   const byId = new Map(nodes.map((one) => [one.id, one]));
   const isProcess = signal.kind === "process";
   const subject = signal.node === null ? null : (byId.get(signal.node) ?? null);
@@ -56,11 +56,11 @@ export function stepsAround(signal: Signal, nodes: readonly AroundNode[]): Step[
 /** By the ids that the profile has; else from the root downwards by executables, as far as these are in it. */
 function pathOf(
   signal: Signal,
-  nodes: readonly AroundNode[],
-  byId: ReadonlyMap<string, AroundNode>,
-  subject: AroundNode | null,
-): { known: AroundNode[]; unknown: string[] } {
-  const known: AroundNode[] = [];
+  nodes: readonly NodeSummary[],
+  byId: ReadonlyMap<string, NodeSummary>,
+  subject: NodeSummary | null,
+): { known: NodeSummary[]; unknown: string[] } {
+  const known: NodeSummary[] = [];
   const start = subject ?? (signal.process === null ? undefined : byId.get(signal.process));
   for (let at = start; at && !known.includes(at); at = at.parent === null ? undefined : byId.get(at.parent)) known.unshift(at);
   if (known.length > 0) {
@@ -72,7 +72,7 @@ function pathOf(
   let parent: string | null = null;
   let at = 0;
   for (; at < signal.lineage.length; at += 1) {
-    const next: AroundNode | undefined = nodes.find(
+    const next: NodeSummary | undefined = nodes.find(
       (one) => one.kind === "process" && one.parent === parent && exeOf(one) === signal.lineage[at],
     );
     if (!next) break;

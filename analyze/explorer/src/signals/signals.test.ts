@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { AroundNode, Signal } from "../contract";
+import type { NodeSummary, Signal } from "../contract";
 import { stepsAround } from "./around";
 import { filterSignals, groupSignals } from "./model";
 
@@ -36,7 +36,7 @@ const signal = (id: string, more: Partial<Signal> = {}): Signal => ({
   snapshot: null,
   ...more,
 });
-const around = (id: string, parent: string | null, kind: AroundNode["kind"], target: string): AroundNode => ({
+const around = (id: string, parent: string | null, kind: NodeSummary["kind"], target: string): NodeSummary => ({
   id,
   parent,
   kind,

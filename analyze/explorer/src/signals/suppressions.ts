@@ -196,7 +196,7 @@ function evidenceOf(evidence: Evidence, address: Address, profile: string | null
           ` ${ratio(one.containers, one.eligible)} containers on ${count(one.hosts, "host")}`,
         ),
       ),
-      intervalPlot(one.commonality, one.low, one.high),
+      intervalPlot(one.commonality, ...one.interval),
     );
   return element(
     "div",

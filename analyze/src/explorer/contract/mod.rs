@@ -22,7 +22,7 @@ pub const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Document {
-    /// [`FORMAT`].
+    /// Version of the contract.
     pub format: u32,
     /// Program that wrote it, and its version.
     pub writer: String,
@@ -114,6 +114,7 @@ mod tests {
             KindSummary,
             SignalCounts,
             ProfilePage,
+            NodeSummary,
             Node,
             Halves,
             Container,
@@ -123,7 +124,6 @@ mod tests {
             Diff,
             DiffNode,
             SignalsPage,
-            AroundNode,
             Rule,
             Signal,
             Suppression,

@@ -141,7 +141,7 @@ pub struct Suppression {
     pub hides: usize,
     /// Open signals of the page that it would hide.
     pub would_hide: usize,
-    /// The explorer may accept it: its scope is one workload, and its rule allows suppression.
+    /// The explorer may decide: it is accepted and can be taken back, or it is for one workload and its rule allows suppression.
     pub is_decidable: bool,
     /// Commands that decide on it.
     pub commands: Commands,

@@ -55,7 +55,7 @@ impl Only {
 }
 
 /// A store's profiles and signals, as of one moment.
-pub struct Gatherer {
+pub(in crate::explorer) struct Gatherer {
     store: Store,
     /// Name the store to a command.
     arguments: Vec<String>,
@@ -79,7 +79,7 @@ impl std::fmt::Debug for Gatherer {
 
 impl Gatherer {
     /// Reads what all pages need.
-    pub async fn open(source: &Source) -> Result<Self, ExplorerError> {
+    pub(in crate::explorer) async fn open(source: &Source) -> Result<Self, ExplorerError> {
         let store = &source.store;
         let context = views::open(store).await?;
         let ledger = match ProfileTables::open(store).await {
@@ -110,17 +110,17 @@ impl Gatherer {
     }
 
     /// Profiles that have a page.
-    pub fn profiles(&self) -> impl Iterator<Item = &contract::Profile> {
+    pub(in crate::explorer) fn profiles(&self) -> impl Iterator<Item = &contract::Profile> {
         self.profiles.iter().filter(|profile| profile.href.is_some())
     }
 
     /// The page of all profiles.
-    pub fn profiles_page(&self) -> contract::ProfilesPage {
+    pub(in crate::explorer) fn profiles_page(&self) -> contract::ProfilesPage {
         contract::ProfilesPage { profiles: self.profiles().cloned().collect() }
     }
 
     /// What the pages are limited to, for people.
-    pub fn only(&self) -> Option<String> {
+    pub(in crate::explorer) fn only(&self) -> Option<String> {
         self.only.as_ref().map(|only| match only {
             Only::Name(name) => name.clone(),
             Only::Workload(workload) => workload.to_string(),

@@ -27,7 +27,7 @@ const MOST_VERSIONS: usize = 200;
 
 impl Gatherer {
     /// The page of a profile; none where it has none.
-    pub async fn profile_page(&self, key: &str, revision: i32) -> Result<Option<ProfilePage>, ExplorerError> {
+    pub(in crate::explorer) async fn profile_page(&self, key: &str, revision: i32) -> Result<Option<ProfilePage>, ExplorerError> {
         let found = self.profiles().find(|profile| profile.key == key && profile.revision == revision);
         let Some(profile) = found.cloned() else { return Ok(None) };
         let (nodes, nodes_left_out) = self.nodes(&profile).await?;

@@ -16,7 +16,7 @@ const MOST: usize = 5_000;
 
 impl Gatherer {
     /// The page of all signals. `program` is the beginning of commands that it shows.
-    pub async fn signals_page(&self) -> Result<SignalsPage, ExplorerError> {
+    pub(in crate::explorer) async fn signals_page(&self) -> Result<SignalsPage, ExplorerError> {
         let (signals, signals_left_out) = self.signals(None, MOST).await?;
         let around = self.around(&signals).await?;
         let suppressions = self.suppressions().await?;

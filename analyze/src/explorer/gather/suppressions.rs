@@ -27,7 +27,8 @@ impl Gatherer {
     }
 
     fn shown(&self, one: &suppress::Suppression, hides: suppress::Matches) -> Suppression {
-        let is_decidable = decide::check(&self.rules, one).is_ok();
+        // What is accepted may be taken back, whatever its scope.
+        let is_decidable = one.state == State::Accepted || decide::check(&self.rules, one).is_ok();
         let command = |verb: &str, is_next: bool| {
             is_next.then(|| {
                 let words = ["wsp", "suppress", verb, &one.id].into_iter();
