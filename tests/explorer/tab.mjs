@@ -38,3 +38,13 @@ export async function open(browser, address, { width = 1440, height = 900, schem
     },
   };
 }
+
+/** Makes tests that run in a tab with one of some pages, by its name. */
+export const inTabs = (browser, at) => (name, options, run) => async () => {
+  const tab = await open(browser(), at[name] + (options.hash ?? ""), options);
+  try {
+    await run(tab.page);
+  } finally {
+    await tab.close();
+  }
+};

@@ -31,30 +31,45 @@ fn file_url(path: &Path) -> String {
 
 #[test]
 fn made_up_pages_of_every_kind_work() {
-    node("explorer.test.mjs", &[]);
     node("source.test.mjs", &[]);
+    node("explorer.test.mjs", &[]);
     node("live.test.mjs", &[]);
 }
 
 #[test]
-fn a_report_of_the_recordings_works() {
+fn made_up_pages_of_every_kind_are_accessible() {
+    node("accessibility.test.mjs", &[]);
+}
+
+#[test]
+fn reports_of_recordings_and_of_a_fleet_work() {
     let place = tempfile::tempdir().unwrap();
-    let store = place.path().join("demo");
-    let (store, output) = (store.to_str().unwrap(), place.path().join("report"));
-    let _ = wsp(["demo", "--dir", store]).ok();
-    let _ = wsp(["report", "--store", store, "-o", output.to_str().unwrap()]).ok();
-    let index = document_at(&output.join("index.html"));
-    let page = |image: &str| {
-        let profiles = index["page"]["profiles"].as_array().unwrap();
-        let found = profiles.iter().find(|profile| profile["image"] == image).unwrap();
-        file_url(&output.join(found["href"].as_str().unwrap()))
-    };
+    let (demo, demo_pages) = (place.path().join("demo"), place.path().join("demo-pages"));
+    let _ = wsp(["demo", "--dir", demo.to_str().unwrap()]).ok();
+    report(&demo, &demo_pages);
+    let index = document_at(&demo_pages.join("index.html"));
+    let profiles = index["page"]["profiles"].as_array().unwrap();
+    let newer = profiles.iter().find(|profile| profile["image"] == "localhost/demo/web:1.24").unwrap();
+    let (fleet_store, fleet_pages) = (place.path().join("fleet"), place.path().join("fleet-pages"));
+    let store = fleet_store.to_str().unwrap();
+    fleet(store);
+    let _ = wsp(["detect", "--store", store]).ok();
+    let _ = wsp(["suppress", "suggest", "--min-coverage", "0.5", "--store", store]).ok();
+    report(&fleet_store, &fleet_pages);
     let pages = json!({
-        "index": file_url(&output.join("index.html")),
-        "newer": page("localhost/demo/web:1.24"),
-        "noSignals": file_url(&output.join("signals.html")),
+        "index": file_url(&demo_pages.join("index.html")),
+        "newer": file_url(&demo_pages.join(newer["href"].as_str().unwrap())),
+        "noSignals": file_url(&demo_pages.join("signals.html")),
+        "signals": file_url(&fleet_pages.join("signals.html")),
     });
-    node("explorer.test.mjs", &[("EXPLORER_PAGES", &pages.to_string())]);
+    let pages = [("EXPLORER_PAGES", pages.to_string())];
+    let pages = pages.each_ref().map(|(name, value)| (*name, value.as_str()));
+    node("explorer.test.mjs", &pages);
+    node("accessibility.test.mjs", &pages);
+}
+
+fn report(store: &Path, to: &Path) {
+    let _ = wsp(["report", "--store", store.to_str().unwrap(), "--output", to.to_str().unwrap()]).ok();
 }
 
 #[test]

@@ -1,54 +1,51 @@
 //! What a profile knew after so many snapshots.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use wsp_schemas::identity::Kind;
 
-use crate::explorer::contract::{Container, CurvePoint, Node, Snapshot};
+use crate::explorer::contract::CurvePoint;
 use crate::functions::MemberSet;
-use crate::jobs::backtest::{History, Shot};
+use crate::jobs::merge::Course;
+use crate::stats::Incidence;
 
 /// Points of a curve, at most.
-const POINTS: u32 = 60;
+const POINTS: u32 = 40;
 
-/// The curve of a profile's admitted snapshots, which come by ordinal, and of its nodes; patterns count as one.
-pub(super) fn curve(snapshots: &[Snapshot], containers: &[Container], nodes: &[Node]) -> Vec<CurvePoint> {
-    let shots: Vec<Shot> = snapshots
-        .iter()
-        .filter(|snapshot| snapshot.ordinal.is_some())
-        .filter_map(|snapshot| shot(snapshot, containers))
-        .collect();
-    let members = nodes.iter().filter(|node| node.collapsed_into.is_none()).filter_map(|node| {
-        let bytes = BASE64.decode(&node.members).ok()?;
-        MemberSet::from_bytes(&bytes).ok()
-    });
-    let Some(history) = History::new(&shots, &members.collect::<Vec<_>>()) else { return Vec::new() };
-    let all = history.snapshots();
-    let steps = all.min(POINTS);
-    (1..=steps)
-        .map(|step| {
-            // Evenly spread, and the last one is the end.
-            let snapshots = u32::try_from(u64::from(all) * u64::from(step) / u64::from(steps)).unwrap_or(all);
-            let point = history.at(snapshots);
-            CurvePoint {
-                snapshots,
-                containers: point.containers,
-                hosts: point.hosts,
-                nodes: point.nodes,
-                hours: history.hours(snapshots),
-                coverage: point.predicted_coverage,
-            }
-        })
-        .collect()
+/// A node, as far as a curve needs it.
+pub(super) struct Point {
+    pub(super) kind: Kind,
+    pub(super) is_startup: bool,
+    pub(super) members: MemberSet,
 }
 
-fn shot(snapshot: &Snapshot, containers: &[Container]) -> Option<Shot> {
-    let time =
-        |text: &Option<String>| Some(chrono::DateTime::parse_from_rfc3339(text.as_deref()?).ok()?.to_utc());
-    let container = containers.get(snapshot.container?)?;
-    Some(Shot {
-        host: container.host.clone(),
-        container: container.id.clone(),
-        start: time(&snapshot.window_start)?,
-        end: time(&snapshot.window_end)?,
-    })
+/// The curve of a revision and its nodes, in which a pattern is one node. Which nodes are folded is as of now.
+pub(super) fn curve(course: &Course, nodes: &[Point]) -> Vec<CurvePoint> {
+    let all = course.snapshots();
+    let steps = all.min(POINTS);
+    // Evenly spread, and the last one is the end.
+    let at = |step: u32| u32::try_from(u64::from(all) * u64::from(step) / u64::from(steps)).unwrap_or(all);
+    (1..=steps).map(|step| point(course, nodes, at(step))).collect()
+}
+
+fn point(course: &Course, nodes: &[Point], snapshots: u32) -> CurvePoint {
+    let earlier = course.first(snapshots);
+    let mut scorer = earlier.scorer();
+    let mut known = 0;
+    let mut incidence = Incidence::default();
+    for node in nodes {
+        let then: MemberSet = node.members.iter().take_while(|ordinal| *ordinal < snapshots).collect();
+        if then.iter().next().is_some()
+            && let Some(score) = scorer.score(node.kind, node.is_startup, &then)
+        {
+            known += 1;
+            incidence.add(score.container_count);
+        }
+    }
+    CurvePoint {
+        snapshots,
+        containers: earlier.containers(),
+        hosts: earlier.hosts(),
+        nodes: known,
+        hours: course.span(snapshots).as_seconds_f64() / 3600.0,
+        coverage: incidence.coverage(earlier.containers()).map(|(coverage, _)| coverage),
+    }
 }

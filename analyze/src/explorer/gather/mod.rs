@@ -17,6 +17,7 @@ use wsp_schemas::image::Workload;
 use wsp_schemas::store::Store;
 
 use super::{ExplorerError, Source, contract};
+use crate::functions::MemberSet;
 use crate::jobs::newest::Newest;
 use crate::rows::Reader;
 use crate::rules::{self, Rules};
@@ -197,6 +198,14 @@ impl Row<'_> {
 
     fn flag(self, name: &str) -> Option<bool> {
         self.read.bool(name, self.row)
+    }
+
+    fn is_startup(self) -> bool {
+        self.read.text("phase", self.row) == Some("startup")
+    }
+
+    fn members(self) -> Option<MemberSet> {
+        MemberSet::from_bytes(self.read.bytes("members", self.row)?).ok()
     }
 
     fn kind(self) -> Option<Kind> {

@@ -11,11 +11,11 @@ use datafusion::common::ScalarValue;
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::tables::PROFILE_NODES;
 
+use super::curve::{Point, curve};
 use super::{Gatherer, Row, of};
 use crate::explorer::ExplorerError;
-use crate::explorer::contract::{Attribute, Halves, Node, NodeSummary, Profile};
-use crate::functions::MemberSet;
-use crate::jobs::merge::{Earlier, Scorer};
+use crate::explorer::contract::{Attribute, CurvePoint, Halves, Node, NodeSummary, Profile};
+use crate::jobs::merge::{Course, Earlier, Scorer};
 use crate::node::{Identity, target};
 use crate::rows::Reader;
 use crate::stats::fisher_exact;
@@ -37,29 +37,46 @@ static ATTRIBUTES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     attributes.map(|column| column.name).filter(|name| *name != "root_kind").collect()
 });
 
+/// The nodes of a page, and what follows from their members.
+pub(super) struct Nodes {
+    pub(super) nodes: Vec<Node>,
+    pub(super) left_out: usize,
+    pub(super) curve: Vec<CurvePoint>,
+}
+
 impl Gatherer {
-    /// The nodes of a profile, and how many are left out.
-    pub(super) async fn nodes(&self, profile: &Profile) -> Result<(Vec<Node>, usize), ExplorerError> {
+    /// The nodes of a profile.
+    pub(super) async fn nodes(&self, profile: &Profile) -> Result<Nodes, ExplorerError> {
         let mut parameters = of(profile);
         parameters.push(("limit", ScalarValue::Int64(i64::try_from(MOST + 1).ok())));
         let found = self.query(NODES, parameters).await?;
-        let earlier = self.ledger(profile).await?;
-        let mut scorer = earlier.as_ref().map(Earlier::scorer);
-        let mut nodes = Vec::new();
+        let course = match (WorkloadKey::parse(&profile.key), &self.ledger) {
+            (Some(key), Some(ledger)) => Some(Course::read(ledger, key, profile.revision).await?),
+            _ => None,
+        };
+        let now = course.as_ref().map(|course| course.first(u32::MAX));
+        let mut scorer = now.as_ref().map(Earlier::scorer);
+        let (mut nodes, mut points) = (Vec::new(), Vec::new());
         for batch in &found {
             read_nodes(batch, scorer.as_mut(), &mut nodes)?;
+            points.extend(read_points(batch));
         }
         let left_out = nodes.len().saturating_sub(MOST);
         nodes.truncate(MOST);
-        Ok((nodes, left_out))
+        let curve = course.map(|course| curve(&course, &points)).unwrap_or_default();
+        Ok(Nodes { nodes, left_out, curve })
     }
+}
 
-    async fn ledger(&self, profile: &Profile) -> Result<Option<Earlier>, ExplorerError> {
-        let (Some(key), Some(ledger)) = (WorkloadKey::parse(&profile.key), &self.ledger) else {
-            return Ok(None);
-        };
-        Ok(Some(Earlier::read(ledger, key, profile.revision, u32::MAX).await?))
-    }
+/// What a curve is made of.
+fn read_points(batch: &RecordBatch) -> Vec<Point> {
+    let read = Reader::new(batch);
+    let is_shown = |row: &usize| read.bytes("collapsed_into", *row).is_none();
+    let point = |row: usize| {
+        let row = Row { read: &read, row };
+        Some(Point { kind: row.kind()?, is_startup: row.is_startup(), members: row.members()? })
+    };
+    (0..batch.num_rows()).filter(is_shown).filter_map(point).collect()
 }
 
 fn read_nodes(
@@ -139,9 +156,7 @@ pub(super) fn summary(row: Row<'_>, id: String, parent: Option<String>, target: 
 
 /// How many containers of both halves have a node: what its flag `stable` looks at.
 fn halves(scorer: &mut Scorer<'_>, row: Row<'_>) -> Option<Halves> {
-    let members = MemberSet::from_bytes(row.read.bytes("members", row.row)?).ok()?;
-    let is_startup = row.read.text("phase", row.row) == Some("startup");
-    let score = scorer.score(row.kind()?, is_startup, &members)?;
+    let score = scorer.score(row.kind()?, row.is_startup(), &row.members()?)?;
     let (first, first_of) = score.first_half;
     let (second, second_of) = (score.container_count - first, score.eligible_containers - first_of);
     (score.eligible_containers >= HALVES_FROM).then(|| Halves {

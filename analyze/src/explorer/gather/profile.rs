@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use datafusion::common::ScalarValue;
 use wsp_schemas::image::{Workload, WorkloadKey};
 
-use super::curve::curve;
 use super::{Gatherer, Row, of, rfc3339, rows};
 use crate::compare::{self, Change, MIN_CHANGE, compare};
 use crate::explorer::ExplorerError;
@@ -27,10 +26,14 @@ const MOST_VERSIONS: usize = 200;
 
 impl Gatherer {
     /// The page of a profile; none where it has none.
-    pub(in crate::explorer) async fn profile_page(&self, key: &str, revision: i32) -> Result<Option<ProfilePage>, ExplorerError> {
+    pub(in crate::explorer) async fn profile_page(
+        &self,
+        key: &str,
+        revision: i32,
+    ) -> Result<Option<ProfilePage>, ExplorerError> {
         let found = self.profiles().find(|profile| profile.key == key && profile.revision == revision);
         let Some(profile) = found.cloned() else { return Ok(None) };
-        let (nodes, nodes_left_out) = self.nodes(&profile).await?;
+        let nodes = self.nodes(&profile).await?;
         let (snapshots, containers) = self.snapshots(&profile).await?;
         let later = self.query(AFTER_FREEZE, of(&profile)).await?;
         let later = rows(&later, |row| (row.long("snapshots"), row.long("hours")));
@@ -42,13 +45,12 @@ impl Gatherer {
         for other in versions.iter().take(MOST_DIFFS) {
             diffs.extend(self.diff(other, &profile).await?);
         }
-        let curve = curve(&snapshots, &containers, &nodes);
         let running = self.running(&profile).await?;
         Ok(Some(ProfilePage {
             profile,
             versions,
-            nodes,
-            nodes_left_out,
+            nodes: nodes.nodes,
+            nodes_left_out: nodes.left_out,
             containers,
             snapshots,
             later_snapshots,
@@ -56,7 +58,7 @@ impl Gatherer {
             signals,
             signals_left_out,
             running,
-            curve,
+            curve: nodes.curve,
             diffs,
         }))
     }

@@ -9,11 +9,11 @@ use crate::stats::Incidence;
 
 /// One admitted snapshot, as far as a replay needs it.
 #[derive(Debug, Clone)]
-pub(crate) struct Shot {
-    pub(crate) host: String,
-    pub(crate) container: String,
-    pub(crate) start: DateTime<Utc>,
-    pub(crate) end: DateTime<Utc>,
+pub(super) struct Shot {
+    pub(super) host: String,
+    pub(super) container: String,
+    pub(super) start: DateTime<Utc>,
+    pub(super) end: DateTime<Utc>,
 }
 
 /// When learning stops.
@@ -72,7 +72,7 @@ pub struct History {
 
 impl History {
     /// None without a snapshot. Members beyond the snapshots are left out.
-    pub(crate) fn new(shots: &[Shot], members: &[MemberSet]) -> Option<Self> {
+    pub(super) fn new(shots: &[Shot], members: &[MemberSet]) -> Option<Self> {
         let start = shots.first()?.start;
         let mut containers = Vec::new();
         let mut hosts = Vec::new();
@@ -109,13 +109,6 @@ impl History {
     /// How many containers there are.
     pub fn containers(&self) -> u32 {
         count(self.containers.len())
-    }
-
-    /// Hours from the start of the first window to the latest end of the first `prefix` windows.
-    #[cfg(feature = "explore")]
-    pub(crate) fn hours(&self, prefix: u32) -> f64 {
-        let last = self.ends.iter().take(prefix as usize).max();
-        last.map_or(0.0, |end| (*end - self.start).as_seconds_f64() / 3600.0)
     }
 
     /// From the start of the first window to the end of the last.

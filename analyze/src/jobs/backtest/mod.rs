@@ -24,7 +24,7 @@ use crate::overlay;
 use crate::rows::Reader;
 use crate::views::{self, QueryError};
 
-pub(crate) use history::Shot;
+use history::Shot;
 pub use history::{History, Later, Point, Threshold};
 pub use plot::svg;
 
