@@ -21,6 +21,7 @@ export function wrap(page, { root = "", mode = { kind: "report" } } = {}) {
     writer: "wsp 0.6.0",
     generated_at: hours(96),
     store: "s3://security/profiles",
+    store_arguments: "--store s3://security/profiles",
     root,
     mode,
     only_image: null,

@@ -273,6 +273,7 @@ export function makeProfile(
     nodes_left_out: 0,
     containers,
     snapshots,
+    snapshots_left_out: 0,
     later_snapshots: status === "stable" ? 1840 : 0,
     later_hours: status === "stable" ? 312 : 0,
     signals: [],

@@ -140,6 +140,7 @@ function suppression(random, made, sample, state) {
   const suggested = state === "suggested";
   return {
     id,
+    change: random.below(1000),
     state,
     rule: sample.rule,
     scope: "workload",

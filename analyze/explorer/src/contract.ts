@@ -24,6 +24,10 @@ generated_at: string,
  */
 store: string, 
 /**
+ * Arguments that name it to a command, quoted for a shell.
+ */
+store_arguments: string, 
+/**
  * Way from the page to the folder of `index.html`: empty, or `../`.
  */
 root: string, 
@@ -239,6 +243,10 @@ containers: Array<Container>,
  * What merges decided on: those that were admitted by ordinal, then others.
  */
 snapshots: Array<Snapshot>, 
+/**
+ * Snapshots beyond the bound of a page.
+ */
+snapshots_left_out: number, 
 /**
  * Snapshots that came after it was stable; they are not listed.
  */
@@ -842,6 +850,10 @@ export type Suppression = {
  */
 id: string, 
 /**
+ * Number of its last change.
+ */
+change: number, 
+/**
  * `suggested`, `accepted`, `rejected` or `removed`.
  */
 state: "suggested" | "accepted" | "rejected" | "removed", 
@@ -1034,7 +1046,11 @@ export type DecisionRequest = {
  */
 decision: DecisionKind, 
 /**
- * The predicate as it was shown: what was changed meanwhile is refused.
+ * Number of the change that was shown: what was changed meanwhile is refused.
+ */
+change: number, 
+/**
+ * The predicate as it was shown.
  */
 predicate: string, 
 /**

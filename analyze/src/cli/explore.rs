@@ -10,7 +10,7 @@ use crate::explorer::server::{self, Options};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Pages show what containers did: who can reach the address can read them. Decisions need the token of the address that is printed."
+    after_help = "Pages show what containers did: who can reach the address can read them. Decisions need the token in the address that is printed; the browser that is opened asks for it."
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -39,8 +39,9 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let options = Options { listen: args.listen, token: token.clone() };
     let listening = server::listen(source, options).await.map_err(|error| Failure::from(error).on(&store))?;
     let token = token.map(|token| format!("#token={token}")).unwrap_or_default();
-    let address = format!("http://{}/index.html{token}", listening.address);
-    say(&format!("listening on {address}"))?;
+    let address = format!("http://{}/index.html", listening.address);
+    say(&format!("listening on {address}{token}"))?;
+    // Without the token: every user of this host can read what programs are started with. The page asks for it.
     if !args.no_open && std::io::stdout().is_terminal() && open::that_detached(&address).is_err() {
         say("no browser could be opened: open the address yourself")?;
     }

@@ -1,9 +1,9 @@
 //! Decisions of the explorer: on what stands in the store, for one rule and one workload, as it was shown.
 
 use chrono::{DateTime, Utc};
-use wsp_schemas::store::Store;
 
 use super::contract::{DecisionAnswer, DecisionKind, DecisionRequest};
+use super::{Only, Source};
 use crate::jobs::suppress::{self, Decision, Scope, State, SuppressError, Suppression};
 use crate::rules::{self, LoadError, Rules};
 use crate::session::{self, Resources};
@@ -24,7 +24,7 @@ pub(super) enum Undecided {
         scope: String,
     },
     /// It is not what was looked at.
-    #[error("the suppression {id} is another one than was shown")]
+    #[error("the suppression {id} was changed since it was shown: look at it again")]
     Changed {
         /// The suppression.
         id: String,
@@ -53,7 +53,7 @@ pub(super) fn check(rules: &Rules, one: &Suppression) -> Result<(), Undecided> {
 
 /// Decides, and says what that did to signals.
 pub(super) async fn decide(
-    store: &Store,
+    source: &Source,
     id: &str,
     request: DecisionRequest,
     now: DateTime<Utc>,
@@ -66,15 +66,17 @@ pub(super) async fn decide(
             return Err(Undecided::Request(format!("the {what} has more than {most} bytes")));
         }
     }
+    let store = &source.store;
     let all = suppress::load(store).await.map_err(SuppressError::from)?;
-    let Some(one) = all.into_iter().find(|one| one.id == id) else {
+    let is_shown = |one: &&Suppression| one.id == id && Only::shows(source.only.as_ref(), &one.scope);
+    let Some(one) = all.iter().find(is_shown).cloned() else {
         return Err(SuppressError::Unknown { id: id.to_owned() }.into());
     };
     let context = session::new(&Resources::default())?;
     if request.decision == DecisionKind::Accept {
         check(&rules::load(&context, Some(store), &[]).await?, &one)?;
     }
-    if one.predicate != request.predicate {
+    if (one.change, &one.predicate) != (request.change, &request.predicate) {
         return Err(Undecided::Changed { id: one.id });
     }
     let to = match request.decision {

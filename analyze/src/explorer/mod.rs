@@ -87,6 +87,9 @@ pub enum ExplorerError {
         #[source]
         source: std::io::Error,
     },
+    /// Work ended before it was done.
+    #[error("a page ended unexpectedly")]
+    Stopped,
     /// The server cannot listen.
     #[error("nothing can listen on {address}")]
     Listen {

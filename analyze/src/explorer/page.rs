@@ -10,6 +10,8 @@ use super::contract::{Document, Mode, Page};
 
 /// The shell; what stands in `{{…}}` is filled in.
 const SHELL: &str = include_str!("../../explorer/page.html");
+/// Stands near the beginning of every page, in the shell.
+pub(super) const MARK: &str = r#"<meta name="generator" content="wsp">"#;
 const STYLE: &str = include_str!("../../explorer/dist/explorer.css");
 const SCRIPT: &str = include_str!("../../explorer/dist/explorer.js");
 
@@ -105,6 +107,7 @@ mod tests {
             writer: "wsp".to_owned(),
             generated_at: "2026-11-24T00:00:00.000Z".to_owned(),
             store: store.to_owned(),
+            store_arguments: String::new(),
             root: String::new(),
             mode: Mode::Report,
             only_image: None,
@@ -130,6 +133,7 @@ mod tests {
     fn what_is_inlined_cannot_end_its_element() {
         assert!(!SCRIPT.to_lowercase().contains("</script") && !SCRIPT.contains("<!--"));
         assert!(!STYLE.to_lowercase().contains("</style"));
+        assert!(SHELL.find(MARK).is_some_and(|at| at < 512));
         let names = ["title", "csp", "style", "script", "document"];
         assert!(names.iter().all(|name| SHELL.matches(&format!("{{{{{name}}}}}")).count() == 1));
     }

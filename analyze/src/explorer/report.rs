@@ -1,5 +1,6 @@
 //! Static pages in a folder: to look at from there, to mail, or to put into a bucket.
 
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -13,6 +14,8 @@ use crate::jobs::Progress;
 
 /// Profiles whose pages are made at the same time.
 const AT_A_TIME: usize = 2;
+/// Bytes within which a page says that it is one.
+const MARK_WITHIN: u64 = 1024;
 /// Pages, by their names in the folder.
 pub(super) const PROFILES: &str = "index.html";
 pub(super) const SIGNALS: &str = "signals.html";
@@ -34,9 +37,11 @@ pub async fn write(
     now: DateTime<Utc>,
     progress: &dyn Progress,
 ) -> Result<Written, ExplorerError> {
-    prepare(folder)?;
+    let old = own_pages(folder)?;
     progress.stage("reading profiles");
     let gatherer = Gatherer::open(source).await?;
+    // Not before there is something to write; what follows replaces what was there.
+    prepare(folder, &old)?;
     let profiles: Vec<(String, i32)> =
         gatherer.profiles().map(|profile| (profile.key.clone(), profile.revision)).collect();
     progress.total(profiles.len() as u64 + 2, "pages");
@@ -82,6 +87,7 @@ pub(super) fn document(
         writer: concat!("wsp ", env!("CARGO_PKG_VERSION")).to_owned(),
         generated_at: super::gather::rfc3339(now),
         store: source.store.to_string(),
+        store_arguments: shlex::try_join(source.arguments.iter().map(String::as_str)).unwrap_or_default(),
         root: root.to_owned(),
         mode,
         only_image,
@@ -89,42 +95,55 @@ pub(super) fn document(
     }
 }
 
-/// Makes the folder. One that holds anything else than a report is refused, and nothing of it touched.
-fn prepare(folder: &Path) -> Result<(), ExplorerError> {
-    let pages = folder.join(FOLDER);
-    std::fs::create_dir_all(&pages).map_err(failed(&pages))?;
-    let mut old = own_files(folder, |name| [PROFILES, SIGNALS].contains(&name), FOLDER)?;
-    old.extend(own_files(&pages, |name| page_name(name).is_some(), "")?);
-    // Pages of profiles that are no longer there, and the mark that a report is whole.
-    old.iter().try_for_each(|path| std::fs::remove_file(path).map_err(failed(path)))
-}
-
-/// The files of a folder, which are all of a report; `folder` may be there beside them.
-fn own_files(of: &Path, is_own: impl Fn(&str) -> bool, folder: &str) -> Result<Vec<PathBuf>, ExplorerError> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(of).map_err(failed(of))? {
-        let entry = entry.map_err(failed(of))?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let is_file = entry.file_type().map_err(failed(of))?.is_file();
-        match (is_file, &*name) {
-            (true, name) if is_own(name) => files.push(entry.path()),
-            (false, name) if name == folder => {}
-            (_, name) => {
-                return Err(ExplorerError::Occupied {
-                    folder: of.display().to_string(),
-                    other: name.to_owned(),
-                });
+/// The pages of an earlier report. A folder that holds anything else is refused, and nothing of it touched.
+fn own_pages(folder: &Path) -> Result<Vec<PathBuf>, ExplorerError> {
+    let mut old = Vec::new();
+    for (of, is_own, below) in [
+        (folder.to_owned(), (|name| [PROFILES, SIGNALS].contains(&name)) as fn(&str) -> bool, FOLDER),
+        (folder.join(FOLDER), |name| page_name(name).is_some(), ""),
+    ] {
+        let entries = match std::fs::read_dir(&of) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed(&of)(error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed(&of))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            // A link is neither: what it leads to is somebody else's.
+            let kind = entry.file_type().map_err(failed(&of))?;
+            if kind.is_file() && is_own(&name) && is_page(&entry.path()).map_err(failed(&entry.path()))? {
+                old.push(entry.path());
+            } else if !(kind.is_dir() && name == below) {
+                let (folder, other) = (of.display().to_string(), name.into_owned());
+                return Err(ExplorerError::Occupied { folder, other });
             }
         }
     }
-    Ok(files)
+    Ok(old)
+}
+
+/// Whether a file begins as our pages do.
+fn is_page(path: &Path) -> std::io::Result<bool> {
+    let mut start = Vec::new();
+    std::fs::File::open(path)?.take(MARK_WITHIN).read_to_end(&mut start)?;
+    Ok(String::from_utf8_lossy(&start).contains(page::MARK))
+}
+
+/// Makes the folders, without the pages of profiles that are no longer there, and without the mark that a report is whole.
+fn prepare(folder: &Path, old: &[PathBuf]) -> Result<(), ExplorerError> {
+    let pages = folder.join(FOLDER);
+    std::fs::create_dir_all(&pages).map_err(failed(&pages))?;
+    old.iter().try_for_each(|path| std::fs::remove_file(path).map_err(failed(path)))
 }
 
 /// Key and revision of the profile that a page is of.
 pub(super) fn page_name(name: &str) -> Option<(WorkloadKey, i32)> {
     let (key, revision) = name.strip_suffix(".html")?.split_once('-')?;
-    Some((WorkloadKey::parse(key)?, revision.parse().ok()?))
+    let (key, revision) = (WorkloadKey::parse(key)?, revision.parse().ok()?);
+    // One page has one name.
+    (name == format!("{key}-{revision}.html")).then_some((key, revision))
 }
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> ExplorerError {
@@ -147,24 +166,36 @@ mod tests {
     fn a_folder_of_something_else_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let report = folder.path().join("report");
-        prepare(&report).unwrap();
-        let (index, page) = (report.join(PROFILES), report.join(FOLDER).join("00112233445566ff-1.html"));
-        let make = || [&index, &page].map(|path| std::fs::write(path, "old").unwrap());
+        let page = format!("<!doctype html>{}", page::MARK);
+        let (index, profile) = (report.join(PROFILES), report.join(FOLDER).join("00112233445566ff-1.html"));
+        prepare(&report, &own_pages(&report).unwrap()).unwrap();
+        let make = || [&index, &profile].map(|path| std::fs::write(path, &page).unwrap());
         make();
-        prepare(&report).unwrap();
-        assert!(!index.exists() && !page.exists());
-        for other in [report.join("thesis.txt"), report.join(FOLDER).join("nginx.conf"), report.join("more")]
-        {
-            make();
-            if other.extension().is_some() {
-                std::fs::write(&other, "years of work").unwrap();
-            } else {
-                std::fs::create_dir(&other).unwrap();
-            }
-            let name = other.file_name().unwrap().to_str().unwrap();
-            assert!(prepare(&report).unwrap_err().to_string().contains(name));
-            assert!(index.exists() && page.exists() && other.exists());
-            let _ = std::fs::remove_file(&other);
+        prepare(&report, &own_pages(&report).unwrap()).unwrap();
+        assert!(!index.exists() && !profile.exists());
+        make();
+        for other in [
+            "thesis.txt",
+            "signals.html",
+            "profiles/nginx.conf",
+            "profiles/00112233445566ff-2.html",
+            "profiles/00112233445566ff-01.html",
+            "more/x",
+        ] {
+            let other = report.join(other);
+            std::fs::create_dir_all(other.parent().unwrap()).unwrap();
+            std::fs::write(&other, "years of work").unwrap();
+            let refused = own_pages(&report).unwrap_err().to_string();
+            assert!(refused.contains("which is of no report"), "{refused}");
+            std::fs::remove_file(&other).unwrap();
+            let _ = std::fs::remove_dir(report.join("more"));
         }
+        assert_eq!(own_pages(&report).unwrap().len(), 2);
+        // Nothing is made in a folder that is refused, and links are not followed.
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&report, elsewhere.join(FOLDER)).unwrap();
+        assert!(own_pages(&elsewhere).unwrap_err().to_string().contains(FOLDER));
+        assert!(!elsewhere.join(PROFILES).exists());
     }
 }

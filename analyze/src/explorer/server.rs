@@ -4,7 +4,7 @@
 //! site cannot ask under a name that it made point here (DNS rebinding); a decision needs the token, and must not come from another
 //! origin.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,17 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Json, Path, Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use chrono::Utc;
-use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Semaphore};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::contract::{DecisionRequest, Document, Mode, Page, Refusal};
@@ -37,8 +41,12 @@ const REFRESH: Duration = Duration::from_secs(5);
 const MOST_BODY: usize = 64 << 10;
 /// How long a page may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long requests may go on once the server is to stop.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a client may take to say what it wants; an idle connection ends then.
+const HEADERS: Duration = Duration::from_secs(10);
+/// Clients that are connected at the same time.
+const MOST_CONNECTIONS: usize = 128;
+/// How long a decision may go on once the server is to stop.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// What a server is.
 #[derive(Debug, Clone)]
@@ -62,10 +70,10 @@ pub struct Listening {
 struct Shared {
     source: Source,
     token: Option<blake3::Hash>,
-    /// Names that requests may have for it.
-    hosts: Vec<String>,
     read: Mutex<Option<(Instant, Arc<Gatherer>)>>,
     pages: Semaphore,
+    /// Held by whoever decides.
+    deciding: Mutex<()>,
 }
 
 /// Listens, once the store was read.
@@ -76,21 +84,12 @@ pub async fn listen(source: Source, options: Options) -> Result<Listening, Explo
     let state = Arc::new(Shared {
         source,
         token: options.token.map(|token| blake3::hash(token.as_bytes())),
-        hosts: hosts(address),
         read: Mutex::new(None),
         pages: Semaphore::new(PAGES_AT_A_TIME),
+        deciding: Mutex::new(()),
     });
-    state.gatherer().await?;
+    state.refreshed().await?;
     Ok(Listening { listener, address, state })
-}
-
-/// What a browser may call an address.
-fn hosts(address: SocketAddr) -> Vec<String> {
-    let mut hosts = vec![address.to_string()];
-    if address.ip().is_loopback() {
-        hosts.push(format!("localhost:{}", address.port()));
-    }
-    hosts
 }
 
 impl Listening {
@@ -103,28 +102,61 @@ impl Listening {
             .route("/profiles/{page}", get(profile))
             .route("/api/suppressions/{id}", post(suppression))
             .fallback(|| async { refuse(StatusCode::NOT_FOUND, "there is no such page", None) })
+            .method_not_allowed_fallback(|| async {
+                refuse(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "pages are read, and suppressions are decided on by POST",
+                    None,
+                )
+            })
             .layer(DefaultBodyLimit::max(MOST_BODY))
             .layer(middleware::from_fn_with_state(Arc::clone(&state), guard))
-            .with_state(state);
-        let told = stop.clone();
-        let serving =
-            axum::serve(listener, app).with_graceful_shutdown(async move { told.cancelled().await });
-        let over = async {
-            stop.cancelled().await;
-            tokio::time::sleep(GRACE).await;
-        };
-        tokio::select! {
-            ended = serving => if let Err(error) = ended {
-                tracing::error!(error = &error as &dyn std::error::Error, "the server ended");
-            },
-            () = over => {}
+            .with_state(Arc::clone(&state));
+        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        loop {
+            let (socket, place) = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = accept(&listener, &places) => accepted,
+            };
+            let talk = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADERS)
+                .serve_connection(TokioIo::new(socket), TowerToHyperService::new(app.clone()));
+            tokio::spawn(async move {
+                if let Err(error) = talk.await {
+                    tracing::debug!("a client was not answered: {error}");
+                }
+                drop(place);
+            });
+        }
+        // What was begun is whole: a suppression without its marks would hide nothing.
+        let _ = tokio::time::timeout(GRACE, state.deciding.lock()).await;
+    }
+}
+
+/// The next client, once there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => return (socket, place),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
 }
 
 impl Shared {
-    /// What the store has, at most [`REFRESH`] old.
-    async fn gatherer(&self) -> Result<Arc<Gatherer>, ExplorerError> {
+    /// What the store has, at most [`REFRESH`] old. Reading goes on where nobody waits for it any more: the next will.
+    async fn gatherer(self: &Arc<Self>) -> Result<Arc<Gatherer>, Arc<ExplorerError>> {
+        let state = Arc::clone(self);
+        let read = tokio::spawn(async move { state.refreshed().await.map_err(Arc::new) });
+        read.await.unwrap_or_else(|_| Err(Arc::new(ExplorerError::Stopped)))
+    }
+
+    async fn refreshed(&self) -> Result<Arc<Gatherer>, ExplorerError> {
         let mut read = self.read.lock().await;
         if let Some((at, gatherer)) = &*read
             && at.elapsed() < REFRESH
@@ -141,14 +173,11 @@ impl Shared {
     }
 }
 
-/// Lets through what names this server and comes from no other origin, and says with every answer what a browser may do with it.
+/// Lets through what names this host and comes from no other origin, and says with every answer what a browser may do with it.
 async fn guard(State(state): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let mut response = match foreign(&state, request.headers()) {
+    let mut response = match foreign(request.headers()) {
         Some(why) => refuse(StatusCode::FORBIDDEN, why, None),
-        None => match tokio::time::timeout(PATIENCE, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the page took too long", None),
-        },
+        None => next.run(request).await,
     };
     let headers = response.headers_mut();
     let policy = format!("{}; frame-ancestors 'none'", page::policy(&state.mode()));
@@ -167,12 +196,18 @@ async fn guard(State(state): State<Arc<Shared>>, request: Request, next: Next) -
     response
 }
 
-/// Why a request is not for this server, or not from its own pages.
-fn foreign(state: &Shared, headers: &HeaderMap) -> Option<&'static str> {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+/// Why a request is not for this host, or not from its own pages. Ports are not compared: a tunnel may have another one.
+fn foreign(headers: &HeaderMap) -> Option<&'static str> {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     let host = text(header::HOST).unwrap_or_default();
-    if !state.hosts.iter().any(|own| own == host) {
+    if !host.parse().is_ok_and(|host: Authority| is_this_host(host.host())) {
         return Some("the request is for another host");
+    }
+    // Browsers say so where a page of another site asks, an image for one.
+    let is_followed = text(HeaderName::from_static("sec-fetch-mode")) == Some("navigate");
+    match text(HeaderName::from_static("sec-fetch-site")) {
+        Some("cross-site" | "same-site") if !is_followed => return Some("the request is from another site"),
+        _ => {}
     }
     match text(header::ORIGIN) {
         Some(origin) if origin.strip_prefix("http://") != Some(host) => {
@@ -180,6 +215,13 @@ fn foreign(state: &Shared, headers: &HeaderMap) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// A name that nobody else can make point here.
+fn is_this_host(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// A page as HTML, or its document as JSON, by the ending of its name.
@@ -204,28 +246,29 @@ async fn profile(State(state): State<Arc<Shared>>, Path(name): Path<String>) -> 
 }
 
 async fn answer(
-    state: &Shared,
+    state: &Arc<Shared>,
     name: &str,
     root: &str,
     make: impl AsyncFnOnce(&Gatherer, &str) -> Result<Option<Page>, ExplorerError>,
 ) -> Response {
-    let Ok(_turn) = state.pages.acquire().await else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the server ends", None);
-    };
     let (page, is_json) = match name.strip_suffix(".json") {
         Some(stem) => (format!("{stem}.html"), true),
         None => (name.to_owned(), false),
     };
     let made = async {
         let gatherer = state.gatherer().await?;
+        // The list costs nothing: it does not wait for what does.
+        let _turn = if page == report::PROFILES { None } else { state.pages.acquire().await.ok() };
         let Some(page) = make(&gatherer, &page).await? else { return Ok(None) };
         let document = report::document(&state.source, gatherer.only(), root, state.mode(), Utc::now(), page);
-        respond(&document, is_json).map(Some)
+        let made = tokio::task::spawn_blocking(move || respond(&document, is_json)).await;
+        Ok::<_, Arc<ExplorerError>>(Some(made.map_err(|_| ExplorerError::Stopped)??))
     };
-    match made.await {
-        Ok(Some(response)) => response,
-        Ok(None) => refuse(StatusCode::NOT_FOUND, "there is no such page", None),
-        Err(error) => failed(&error),
+    match tokio::time::timeout(PATIENCE, made).await {
+        Ok(Ok(Some(response))) => response,
+        Ok(Ok(None)) => refuse(StatusCode::NOT_FOUND, "there is no such page", None),
+        Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &one_line(&*error), None),
+        Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the page took too long", None),
     }
 }
 
@@ -259,12 +302,19 @@ async fn suppression(
         Ok(Json(request)) => request,
         Err(error) => return refuse(error.status(), &error.body_text(), None),
     };
-    match decide(&state.source.store, &id, request, Utc::now()).await {
-        Ok(answer) => {
-            // What is shown from now on has the decision.
-            *state.read.lock().await = None;
-            Json(answer).into_response()
-        }
+    // Goes on to its end, though the client leave.
+    let decided = tokio::spawn(async move {
+        let _turn = state.deciding.lock().await;
+        let decided = decide(&state.source, &id, request, Utc::now()).await;
+        // What is shown from now on has the decision.
+        *state.read.lock().await = None;
+        decided
+    });
+    let Ok(decided) = decided.await else {
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, "the decision ended unexpectedly", None);
+    };
+    match decided {
+        Ok(answer) => Json(answer).into_response(),
         Err(error) => {
             let status = match &error {
                 Undecided::Wider { .. } | Undecided::Suppress(SuppressError::NotSuppressible { .. }) => {
@@ -283,10 +333,6 @@ async fn suppression(
             refuse(status, &one_line(&error), None)
         }
     }
-}
-
-fn failed(error: &ExplorerError) -> Response {
-    refuse(StatusCode::INTERNAL_SERVER_ERROR, &one_line(error), None)
 }
 
 fn refuse(status: StatusCode, error: &str, hint: Option<&str>) -> Response {

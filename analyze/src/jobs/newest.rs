@@ -9,11 +9,14 @@ use wsp_schemas::snapshot::{Limits, SnapshotMeta, decode};
 use wsp_schemas::store::Store;
 
 use super::fetch::{Files, at_once};
+use super::judgement::disagreement;
 use super::merge::MergeError;
 use super::merge::listing::{self, Listed};
 
 /// Hours before the newest one that still count.
 const HOURS_BEFORE: i64 = 1;
+/// How far the clocks of hosts may go before ours. Hours beyond are nobody's: who may upload could name them.
+const CLOCKS: TimeDelta = TimeDelta::hours(24);
 /// Files of one workload that are opened.
 const MOST_FILES: usize = 64;
 
@@ -23,11 +26,13 @@ pub(crate) struct Newest(HashMap<WorkloadKey, Vec<Listed>>);
 
 impl Newest {
     /// Lists the newest hours; opens nothing.
-    pub(crate) async fn list(store: &Store) -> Result<Self, MergeError> {
-        let Some(hour) = listing::newest_hour(store).await? else { return Ok(Self::default()) };
+    pub(crate) async fn list(store: &Store, now: DateTime<Utc>) -> Result<Self, MergeError> {
+        let Some(hour) = listing::newest_hour(store, now + CLOCKS).await? else { return Ok(Self::default()) };
         let from: DateTime<Utc> = hour - TimeDelta::hours(HOURS_BEFORE);
         let mut by_workload: HashMap<WorkloadKey, Vec<Listed>> = HashMap::new();
-        for listed in listing::snapshots(store, Some(from)).await? {
+        let until = (now + CLOCKS).timestamp_millis();
+        let listed = listing::snapshots(store, Some(from)).await?;
+        for listed in listed.into_iter().filter(|listed| listed.key.window_end_ms <= until) {
             by_workload.entry(listed.key.workload).or_default().push(listed);
         }
         for listed in by_workload.values_mut() {
@@ -48,7 +53,9 @@ impl Newest {
             let (files, listed) = (files.clone(), listed.clone());
             async move {
                 let file = files.whole(&listed.object_key, listed.size, limits.file_bytes).await.ok()?;
-                tokio::task::spawn_blocking(move || Some(decode(file, &limits).ok()?.meta)).await.ok()?
+                let decoded = tokio::task::spawn_blocking(move || decode(file, &limits));
+                let meta = decoded.await.ok()?.ok()?.meta;
+                disagreement(&listed.key, &meta).is_none().then_some(meta)
             }
         };
         let found = stream::iter(listed).map(read).buffered(at_once).collect::<Vec<_>>().await;

@@ -96,6 +96,16 @@ impl Explorer {
     }
 }
 
+impl Explorer {
+    /// Asks it to end, and waits.
+    fn stop(mut self) {
+        let _ = wsp_tests::program::finish(
+            std::process::Command::new("kill").args(["-TERM", &self.child.id().to_string()]),
+        );
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
 impl Drop for Explorer {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -173,42 +173,93 @@ fn signals_and_suggestions_stand_beside_what_the_profile_has() {
 fn hostile_names_stay_inside_the_document() {
     let place = tempfile::tempdir().unwrap();
     let store = place.path().to_str().unwrap();
-    let _ = run(
-        "wsp-datasets",
-        [
-            "generate",
-            "--images",
-            "1",
-            "--versions",
-            "1",
-            "--containers",
-            "2",
-            "--snapshots",
-            "1",
-            "--no-truth",
-            "--store",
-            store,
-        ],
-    )
-    .ok();
+    let _ = run("wsp-datasets", ["hostile", "--store", store]).ok();
     let merged = wsp(["merge", "--store", store]);
     assert!(matches!(merged.code, 0 | 3), "{merged:?}");
+    let (folder, index) = report(store, &[]);
+    let mut escaped = 0;
+    for profile in index["page"]["profiles"].as_array().unwrap() {
+        let path = folder.path().join("report").join(profile["href"].as_str().unwrap());
+        let page = std::fs::read_to_string(path).unwrap();
+        assert_eq!(page.matches("<script").count(), 2, "the document and the program");
+        escaped += page.matches("\\u003cscript").count();
+        nodes_are_those_of_sql(store, &document(&page)["page"]);
+    }
+    assert!(escaped > 0, "no name is markup");
+}
+
+#[test]
+fn a_failed_report_leaves_the_earlier_one() {
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().join("demo");
+    let store = store.to_str().unwrap();
+    let _ = wsp(["demo", "--dir", store]).ok();
+    let (folder, _) = report(store, &[]);
+    let pages = || std::fs::read_dir(folder.path().join("report/profiles")).unwrap().count();
+    let before = pages();
+    let output = folder.path().join("report");
+    let failed = wsp(["report", "--store", store, "--image", "nope:1", "-o", output.to_str().unwrap()]);
+    assert_eq!(failed.code, 1);
+    assert_eq!(pages(), before);
+    assert!(output.join("index.html").exists());
+    let foreign = place.path().join("site");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("index.html"), "<h1>my site</h1>").unwrap();
+    let refused = wsp(["report", "--store", store, "-o", foreign.to_str().unwrap()]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("`index.html`, which is of no report"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("name a folder of its own"), "{}", refused.stderr);
+    assert_eq!(std::fs::read_dir(&foreign).unwrap().count(), 1);
+}
+
+#[test]
+fn signals_stand_with_the_revision_that_judged_them() {
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().to_str().unwrap();
+    fleet(store);
+    let _ = wsp(["detect", "--store", store]).ok();
+    let image = sql(store, "select image from profiles")[0]["image"].as_str().unwrap().to_owned();
+    let _ = wsp(["profiles", "relearn", &image, "--store", store]).ok();
+    let (folder, index) = report(store, &[]);
+    let signals = sql(store, "select count(*) as all from signals")[0]["all"].as_i64().unwrap();
+    let profiles = index["page"]["profiles"].as_array().unwrap();
+    assert_eq!(profiles.len(), 2);
+    for (profile, expected) in profiles.iter().zip([signals, 0]) {
+        let page = document_at(&folder.path().join("report").join(profile["href"].as_str().unwrap()));
+        let shown = page["page"]["signals"].as_array().unwrap().len() as i64;
+        let counted = profile["signals"].as_object().unwrap().values().filter_map(Value::as_i64).sum::<i64>();
+        let left_out = page["page"]["signals_left_out"].as_i64().unwrap();
+        assert_eq!((shown + left_out, counted), (expected, expected), "revision {}", profile["revision"]);
+    }
+}
+
+#[test]
+fn a_live_page_is_its_document() {
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().to_str().unwrap();
+    fleet(store);
+    // Where an uploader says that it is later than it is, nothing is newest.
+    std::fs::create_dir_all(place.path().join("snapshots/date=2099-01-01/hour=00")).unwrap();
     let live = Explorer::start(store, &[]);
     let (status, page) = live.get("/index.html");
     assert_eq!(status, 200);
-    assert_eq!(page.matches("<script").count(), 2, "the document and the program");
     assert_eq!(document(&page)["mode"]["kind"], "live");
     let (status, json) = live.get("/index.json");
     assert_eq!(status, 200);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["page"], document(&page)["page"]);
+    let profile = json["page"]["profiles"][0]["href"].as_str().unwrap();
+    let (status, page) = live.get(&format!("/{profile}"));
+    assert_eq!(status, 200);
+    assert!(!document(&page)["page"]["running"].as_array().unwrap().is_empty());
     for missing in [
         "/nothing.html",
         "/profiles/../index.html",
         "/profiles/0000000000000000-1.html",
-        "/api/suppressions/1",
+        &format!("/{}", profile.replace("-1.", "-01.")),
+        "/profiles/%ff",
     ] {
         let (status, text) = live.get(missing);
-        assert!(matches!(status, 404 | 405), "{missing}: {status} {text}");
+        assert!(matches!(status, 400 | 404), "{missing}: {status} {text}");
     }
 }

@@ -4,7 +4,6 @@ import type { Address } from "../base/address";
 import { tabs } from "../base/controls";
 import { append, element, replace, type Child } from "../base/element";
 import { count, number } from "../base/format";
-import { shellWord } from "../base/text";
 import { command, empty } from "../base/widgets";
 import type { Document, ProfilePage } from "../contract";
 import { IcicleView } from "./icicle/view";
@@ -23,7 +22,7 @@ import type { Shown } from "../page/shown";
 
 export function profilePage(document: Document, page: ProfilePage, address: Address): Shown {
   const { root } = document;
-  const store = shellWord(document.store);
+  const store = document.store_arguments;
   let model: ReturnType<typeof showModel> | null = null;
   const named = (text: string, many: number): Child => [text, many > 0 && element("span", { class: "tab-count" }, number(many))];
   const refused = page.snapshots.filter((one) => one.ordinal === null).length;
@@ -64,7 +63,7 @@ function showModel(
       empty(
         "No nodes yet",
         element("p", {}, "No merged snapshot of this image holds anything that was seen. New snapshots are merged with:"),
-        command(`wsp merge --store ${store}`),
+        command(`wsp merge ${store}`),
       ),
     );
     return null;
@@ -85,7 +84,7 @@ function showModel(
     toolbar(session),
     element("div", { class: "model" }, stage, side),
     page.nodes_left_out > 0 &&
-      element("p", { class: "muted" }, `${count(page.nodes_left_out, "folded node")} did not fit on this page.`),
+      element("p", { class: "muted" }, `${count(page.nodes_left_out, "node")} did not fit on this page.`),
   );
   address.watch(["view"], () => {
     const wanted = address.get("view", "tree");

@@ -5,7 +5,7 @@ import { search, sortButton, toggles } from "../base/controls";
 import { element, property, replace } from "../base/element";
 import { count, number, share } from "../base/format";
 import { KIND_NAMES, KINDS, SEVERITIES } from "../base/kinds";
-import { shellWord, short, splitPath } from "../base/text";
+import { short, splitPath } from "../base/text";
 import { afterRest, inSlices } from "../base/work";
 import {
   badge,
@@ -36,8 +36,8 @@ export function profilesPage(document: Document, page: ProfilesPage, address: Ad
       empty(
         "No profiles yet",
         element("p", {}, "Record some containers, then merge what was recorded:"),
-        command(`wsp-capture run --store ${shellWord(document.store)}`),
-        command(`wsp merge --store ${shellWord(document.store)}`),
+        command(`wsp-capture run ${document.store_arguments}`),
+        command(`wsp merge ${document.store_arguments}`),
         element("p", {}, "Without containers of your own: ", element("code", {}, "wsp demo"), "."),
       ),
     );

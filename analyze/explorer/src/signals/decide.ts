@@ -42,7 +42,7 @@ export async function send(root: string, id: string, request: DecisionRequest, p
   }
   if (answer.ok) return (await answer.json()) as DecisionAnswer;
   const refusal = (await answer.json().catch(() => null)) as Refusal | null;
-  const asksForToken = answer.status === 401 || answer.status === 403;
+  const asksForToken = answer.status === 401;
   const hint = asksForToken ? "Open the address that the server printed, with its token, or enter the token here." : null;
   throw new Refused(refusal?.error ?? `the server answered ${answer.status}`, refusal?.hint ?? hint, asksForToken);
 }
@@ -102,7 +102,7 @@ function commands(one: Suppression, can: readonly Decision[], isWide: boolean): 
       element(
         "p",
         { class: "muted" },
-        "Its scope is wider than one workload: decide on it by command, where what else it hides is listed.",
+        "It is for more than one image and tag, or its rule is never suppressed: decide by command, where what else it hides is listed.",
       ),
     shown,
   ];
@@ -168,6 +168,7 @@ function form(
     replace(failure);
     const request: DecisionRequest = {
       decision,
+      change: one.change,
       predicate: one.predicate,
       author: author.value.trim() || null,
       reason: reason.value.trim() || null,

@@ -5,7 +5,7 @@ import { filtersButton, search, select, sortButton, toggles } from "../base/cont
 import { element, replace, type Child } from "../base/element";
 import { count, number, share, words } from "../base/format";
 import { SEVERITIES } from "../base/kinds";
-import { shellWord, short } from "../base/text";
+import { short } from "../base/text";
 import { afterRest, inSlices } from "../base/work";
 import { badge, command, commonalityBar, empty, icon, raw, severityBadge, timeText } from "../base/widgets";
 import type { Document, Signal, SignalsPage } from "../contract";
@@ -20,7 +20,7 @@ export function showSignalList(into: HTMLElement, page: SignalsPage, document: D
       empty(
         "No signals",
         element("p", {}, "Nothing was raised, or nothing was judged yet:"),
-        command(`wsp detect --store ${shellWord(document.store)}`),
+        command(`wsp detect ${document.store_arguments}`),
       ),
     );
     return;

@@ -5,7 +5,7 @@ import { search, toggles } from "../base/controls";
 import { element, lines, replace, type Child } from "../base/element";
 import { count, exactTime, number, ratio, share, words } from "../base/format";
 import { KIND_NAMES } from "../base/kinds";
-import { shellWord, short, visible } from "../base/text";
+import { short, visible } from "../base/text";
 import { inSlices } from "../base/work";
 import { badge, bounded, command, commonalityBar, empty, facts, icon, raw, timeText } from "../base/widgets";
 import type { Common, Document, Evidence, SignalsPage, Suppression } from "../contract";
@@ -25,7 +25,7 @@ export function showSuppressions(
       empty(
         "No suggestions",
         element("p", {}, "Known behaviour that raises signals is proposed to be hidden by:"),
-        command(`wsp suppress suggest --store ${shellWord(document.store)}`),
+        command(`wsp suppress suggest ${document.store_arguments}`),
       ),
     );
     return;

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct DecisionRequest {
     /// What becomes of it.
     pub decision: DecisionKind,
-    /// The predicate as it was shown: what was changed meanwhile is refused.
+    /// Number of the change that was shown: what was changed meanwhile is refused.
+    pub change: i64,
+    /// The predicate as it was shown.
     pub predicate: String,
     /// Who decides.
     pub author: Option<String>,

@@ -30,6 +30,8 @@ pub struct Document {
     pub generated_at: String,
     /// URL of the store, without credentials.
     pub store: String,
+    /// Arguments that name it to a command, quoted for a shell.
+    pub store_arguments: String,
     /// Way from the page to the folder of `index.html`: empty, or `../`.
     pub root: String,
     /// How it is looked at.

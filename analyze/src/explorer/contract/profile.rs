@@ -22,6 +22,8 @@ pub struct ProfilePage {
     pub containers: Vec<Container>,
     /// What merges decided on: those that were admitted by ordinal, then others.
     pub snapshots: Vec<Snapshot>,
+    /// Snapshots beyond the bound of a page.
+    pub snapshots_left_out: usize,
     /// Snapshots that came after it was stable; they are not listed.
     pub later_snapshots: i64,
     /// Hours in which those were uploaded.

@@ -115,6 +115,8 @@ pub struct Signal {
 pub struct Suppression {
     /// Its id.
     pub id: String,
+    /// Number of its last change.
+    pub change: i64,
     /// `suggested`, `accepted`, `rejected` or `removed`.
     #[cfg_attr(test, ts(type = "\"suggested\" | \"accepted\" | \"rejected\" | \"removed\""))]
     pub state: String,

@@ -8,6 +8,8 @@ mod profiles;
 mod signals;
 mod suppressions;
 
+use std::collections::BTreeSet;
+
 use arrow::array::RecordBatch;
 use chrono::{DateTime, SecondsFormat, Utc};
 use datafusion::common::ScalarValue;
@@ -19,6 +21,7 @@ use wsp_schemas::store::Store;
 use super::{ExplorerError, Source, contract};
 use crate::functions::MemberSet;
 use crate::jobs::newest::Newest;
+use crate::jobs::suppress::Scope;
 use crate::rows::Reader;
 use crate::rules::{self, Rules};
 use crate::tables::{OpenTable, ProfileTables, TableError};
@@ -50,8 +53,18 @@ impl Only {
         }
     }
 
-    fn has(&self, profile: &contract::Profile) -> bool {
-        profile.image_name == self.name() && self.tag().is_none_or(|tag| profile.image_tag == tag)
+    fn has(&self, name: &str, tag: &str) -> bool {
+        name == self.name() && self.tag().is_none_or(|only| tag == only)
+    }
+
+    /// Whether pages that are limited so show suppressions of a scope.
+    pub(super) fn shows(only: Option<&Self>, scope: &Scope) -> bool {
+        let Some(only) = only else { return true };
+        match scope {
+            Scope::Workload(workload) => only.has(workload.name(), workload.tag()),
+            Scope::Image(name) => name == only.name(),
+            Scope::All => true,
+        }
     }
 }
 
@@ -67,6 +80,8 @@ pub(in crate::explorer) struct Gatherer {
     newest: Newest,
     /// All profiles that have a page, and other tags of their images.
     profiles: Vec<contract::Profile>,
+    /// Key and revision of those that have a page.
+    pages: BTreeSet<(String, i32)>,
 }
 
 impl std::fmt::Debug for Gatherer {
@@ -97,10 +112,12 @@ impl Gatherer {
             ledger,
             only: source.only.clone(),
             rules,
-            newest: Newest::list(store).await?,
+            newest: Newest::list(store, Utc::now()).await?,
             profiles: Vec::new(),
+            pages: BTreeSet::new(),
         };
         gatherer.profiles = gatherer.all_profiles().await?;
+        gatherer.pages = gatherer.profiles().map(|profile| (profile.key.clone(), profile.revision)).collect();
         match gatherer.only() {
             Some(wanted) if gatherer.profiles().next().is_none() => {
                 let images = rows(&gatherer.query(IMAGES, Vec::new()).await?, |row| row.word("image"));

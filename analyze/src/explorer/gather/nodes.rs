@@ -7,7 +7,6 @@ use arrow::array::{Array as _, AsArray as _};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use datafusion::common::ScalarValue;
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::tables::PROFILE_NODES;
 
@@ -47,9 +46,7 @@ pub(super) struct Nodes {
 impl Gatherer {
     /// The nodes of a profile.
     pub(super) async fn nodes(&self, profile: &Profile) -> Result<Nodes, ExplorerError> {
-        let mut parameters = of(profile);
-        parameters.push(("limit", ScalarValue::Int64(i64::try_from(MOST + 1).ok())));
-        let found = self.query(NODES, parameters).await?;
+        let found = self.query(NODES, of(profile)).await?;
         let course = match (WorkloadKey::parse(&profile.key), &self.ledger) {
             (Some(key), Some(ledger)) => Some(Course::read(ledger, key, profile.revision).await?),
             _ => None,
@@ -58,11 +55,11 @@ impl Gatherer {
         let mut scorer = now.as_ref().map(Earlier::scorer);
         let (mut nodes, mut points) = (Vec::new(), Vec::new());
         for batch in &found {
-            read_nodes(batch, scorer.as_mut(), &mut nodes)?;
             points.extend(read_points(batch));
+            let shown = batch.slice(0, batch.num_rows().min(MOST - nodes.len()));
+            read_nodes(&shown, scorer.as_mut(), &mut nodes)?;
         }
-        let left_out = nodes.len().saturating_sub(MOST);
-        nodes.truncate(MOST);
+        let left_out = found.iter().map(RecordBatch::num_rows).sum::<usize>() - nodes.len();
         let curve = course.map(|course| curve(&course, &points)).unwrap_or_default();
         Ok(Nodes { nodes, left_out, curve })
     }

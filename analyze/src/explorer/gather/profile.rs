@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
 use wsp_schemas::image::{Workload, WorkloadKey};
 
 use super::{Gatherer, Row, of, rfc3339, rows};
@@ -14,7 +14,7 @@ use crate::views::AFTER_FREEZE;
 const SNAPSHOTS: &str = include_str!("snapshots.sql");
 
 /// Snapshots of a page: more than a profile learns from, unless merges say so.
-const MOST_SNAPSHOTS: i64 = 2_000;
+const MOST_SNAPSHOTS: usize = 2_000;
 /// Signals of a page.
 const MOST_SIGNALS: usize = 500;
 /// Other profiles that one is compared with.
@@ -34,16 +34,20 @@ impl Gatherer {
         let found = self.profiles().find(|profile| profile.key == key && profile.revision == revision);
         let Some(profile) = found.cloned() else { return Ok(None) };
         let nodes = self.nodes(&profile).await?;
-        let (snapshots, containers) = self.snapshots(&profile).await?;
+        let (snapshots, snapshots_left_out, containers) = self.snapshots(&profile).await?;
         let later = self.query(AFTER_FREEZE, of(&profile)).await?;
         let later = rows(&later, |row| (row.long("snapshots"), row.long("hours")));
         let (later_snapshots, later_hours) = later.first().copied().unwrap_or_default();
-        let workload = Workload::from_columns(&profile.image_name, &profile.image_tag).ok();
-        let (signals, signals_left_out) = self.signals(workload.as_ref(), MOST_SIGNALS).await?;
+        let (signals, signals_left_out) = self.signals_of(&profile, MOST_SIGNALS).await?;
         let versions = self.versions(&profile);
         let mut diffs = Vec::new();
+        let mut own = None;
         for other in versions.iter().take(MOST_DIFFS) {
-            diffs.extend(self.diff(other, &profile).await?);
+            let own = match &own {
+                Some(own) => own,
+                None => own.insert(self.side(&profile).await?),
+            };
+            diffs.push(self.diff(other, own).await?);
         }
         let running = self.running(&profile).await?;
         Ok(Some(ProfilePage {
@@ -53,6 +57,7 @@ impl Gatherer {
             nodes_left_out: nodes.left_out,
             containers,
             snapshots,
+            snapshots_left_out,
             later_snapshots,
             later_hours,
             signals,
@@ -79,13 +84,14 @@ impl Gatherer {
         others
     }
 
-    async fn snapshots(&self, profile: &Profile) -> Result<(Vec<Snapshot>, Vec<Container>), ExplorerError> {
-        let mut parameters = of(profile);
-        parameters.push(("limit", ScalarValue::from(MOST_SNAPSHOTS)));
-        let found = self.query(SNAPSHOTS, parameters).await?;
+    async fn snapshots(
+        &self,
+        profile: &Profile,
+    ) -> Result<(Vec<Snapshot>, usize, Vec<Container>), ExplorerError> {
+        let found = self.query(SNAPSHOTS, of(profile)).await?;
         let mut containers: Vec<Container> = Vec::new();
         let mut places: HashMap<(String, String), usize> = HashMap::new();
-        let snapshots = rows(&found, |row| {
+        let mut snapshots = rows(&found, |row| {
             let container = container(row).map(|container| {
                 *places.entry((container.host.clone(), container.id.clone())).or_insert_with(|| {
                     containers.push(container);
@@ -94,16 +100,20 @@ impl Gatherer {
             });
             snapshot(row, container)
         });
-        Ok((snapshots, containers))
+        let left_out = snapshots.len().saturating_sub(MOST_SNAPSHOTS);
+        snapshots.truncate(MOST_SNAPSHOTS);
+        Ok((snapshots, left_out, containers))
     }
 
-    /// `profile` beside another one; none where one of them cannot be named.
-    async fn diff(&self, other: &Profile, profile: &Profile) -> Result<Option<Diff>, ExplorerError> {
-        let workload = |one: &Profile| Workload::from_columns(&one.image_name, &one.image_tag).ok();
-        let (Some(before), Some(after)) = (workload(other), workload(profile)) else { return Ok(None) };
-        let a = compare::Side::open(&self.context, before, other.revision).await?;
-        let b = compare::Side::open(&self.context, after, profile.revision).await?;
-        let nodes = compare(&self.context, &a, &b, MIN_CHANGE).await?;
+    async fn side(&self, profile: &Profile) -> Result<compare::Side, ExplorerError> {
+        let workload = Workload::from_columns(&profile.image_name, &profile.image_tag)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(compare::Side::open(&self.context, workload, profile.revision).await?)
+    }
+
+    /// A profile beside another one.
+    async fn diff(&self, other: &Profile, own: &compare::Side) -> Result<Diff, ExplorerError> {
+        let nodes = compare(&self.context, &self.side(other).await?, own, MIN_CHANGE).await?;
         let changed = nodes.into_iter().filter_map(|node| node.change.map(|change| (node, change)));
         let mut changed: Vec<(compare::Node, Change)> = changed.collect();
         // What is least by chance first: it is the rest that is left out.
@@ -120,7 +130,7 @@ impl Gatherer {
             }
             .push(diff_node(node, change));
         }
-        Ok(Some(diff))
+        Ok(diff)
     }
 
     async fn running(&self, profile: &Profile) -> Result<Vec<Running>, ExplorerError> {

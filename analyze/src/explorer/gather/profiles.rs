@@ -17,7 +17,8 @@ impl Gatherer {
         let found = self.query(PROFILES, parameters).await?;
         let mut profiles = rows(&found, profile);
         for profile in &mut profiles {
-            let has_page = self.only.as_ref().is_none_or(|only| only.has(profile));
+            let has_page =
+                self.only.as_ref().is_none_or(|only| only.has(&profile.image_name, &profile.image_tag));
             profile.href = has_page.then(|| href(&profile.key, profile.revision));
         }
         Ok(profiles)

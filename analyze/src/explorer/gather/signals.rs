@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use datafusion::common::ScalarValue;
-use wsp_schemas::image::Workload;
 
-use super::{Gatherer, Row, href, rows};
+use super::{Gatherer, Row, href, of, rows};
 use crate::explorer::ExplorerError;
-use crate::explorer::contract::{Attribute, Rule, Signal, SignalsPage};
+use crate::explorer::contract::{Attribute, Profile, Rule, Signal, SignalsPage};
 
 const SIGNALS: &str = include_str!("signals.sql");
 
@@ -15,9 +14,11 @@ const SIGNALS: &str = include_str!("signals.sql");
 const MOST: usize = 5_000;
 
 impl Gatherer {
-    /// The page of all signals. `program` is the beginning of commands that it shows.
+    /// The page of all signals.
     pub(in crate::explorer) async fn signals_page(&self) -> Result<SignalsPage, ExplorerError> {
-        let (signals, signals_left_out) = self.signals(None, MOST).await?;
+        let parameters = [("revision", ScalarValue::Int32(None)), ("is_newest", ScalarValue::from(true))];
+        let (signals, signals_left_out) =
+            self.signals(self.wanted().into_iter().chain(parameters).collect(), MOST).await?;
         let around = self.around(&signals).await?;
         let suppressions = self.suppressions().await?;
         let rules = self.rules.iter().map(|rule| Rule {
@@ -31,30 +32,35 @@ impl Gatherer {
         Ok(SignalsPage { signals, signals_left_out, around, suppressions, rules: rules.collect() })
     }
 
-    /// The newest signals, open ones first, of an image or of all that the pages are limited to; and how many are left out.
-    pub(super) async fn signals(
+    /// Signals that one profile judged, and how many are left out.
+    pub(super) async fn signals_of(
         &self,
-        of: Option<&Workload>,
+        profile: &Profile,
         most: usize,
     ) -> Result<(Vec<Signal>, usize), ExplorerError> {
-        let mut parameters = match of {
-            Some(workload) => {
-                vec![("name", ScalarValue::from(workload.name())), ("tag", ScalarValue::from(workload.tag()))]
-            }
-            None => self.wanted(),
-        };
-        parameters.push(("limit", ScalarValue::Int64(None)));
+        let mut parameters = of(profile);
+        parameters.push(("is_newest", ScalarValue::from(profile.is_newest)));
+        self.signals(parameters, most).await
+    }
+
+    async fn signals(
+        &self,
+        mut parameters: Vec<(&'static str, ScalarValue)>,
+        most: usize,
+    ) -> Result<(Vec<Signal>, usize), ExplorerError> {
+        parameters.push(("limit", ScalarValue::Int64(i64::try_from(most).ok())));
         let found = self.query(SIGNALS, parameters).await?;
-        let all: usize = found.iter().map(arrow::array::RecordBatch::num_rows).sum();
-        let pages: BTreeSet<(&str, i32)> =
-            self.profiles().map(|profile| (profile.key.as_str(), profile.revision)).collect();
-        let mut signals = rows(&found, |row| signal(row, &pages));
-        signals.truncate(most);
-        Ok((signals, all.saturating_sub(most)))
+        let mut all = 0;
+        let signals = rows(&found, |row| {
+            all = row.long("all_signals");
+            signal(row, &self.pages)
+        });
+        let left_out = usize::try_from(all).unwrap_or_default().saturating_sub(signals.len());
+        Ok((signals, left_out))
     }
 }
 
-fn signal(row: Row<'_>, pages: &BTreeSet<(&str, i32)>) -> Signal {
+fn signal(row: Row<'_>, pages: &BTreeSet<(String, i32)>) -> Signal {
     let judged_by = row.text("workload_key").zip(row.read.int32("revision", row.row));
     let attributes = row.read.text_map("attributes", row.row).into_iter();
     Signal {
@@ -70,7 +76,7 @@ fn signal(row: Row<'_>, pages: &BTreeSet<(&str, i32)>) -> Signal {
         image: row.text("image"),
         profile_href: judged_by
             .as_ref()
-            .filter(|(key, revision)| pages.contains(&(key.as_str(), *revision)))
+            .filter(|judged_by| pages.contains(judged_by))
             .map(|(key, revision)| href(key, *revision)),
         profile: judged_by.map(|(key, revision)| format!("{key}-{revision}")),
         kind: row.text("kind"),

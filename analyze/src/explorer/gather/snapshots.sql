@@ -3,4 +3,3 @@ SELECT *
 FROM snapshots
 WHERE image_name = $name AND image_tag = $tag AND coalesce(revision, $revision) = $revision
 ORDER BY ordinal NULLS LAST, window_end, snapshot_id
-LIMIT $limit

@@ -1,6 +1,6 @@
 //! Suggestions and suppressions, with what they hide, and the commands that decide on them.
 
-use super::{Gatherer, rfc3339};
+use super::{Gatherer, Only, rfc3339};
 use crate::explorer::contract::{Commands, Suppression};
 use crate::explorer::{ExplorerError, decide};
 use crate::jobs::suppress::{self, Scope, State};
@@ -9,32 +9,22 @@ impl Gatherer {
     /// The newest first; of those images that the pages are limited to.
     pub(super) async fn suppressions(&self) -> Result<Vec<Suppression>, ExplorerError> {
         let mut all = suppress::load(&self.store).await?;
-        all.retain(|one| self.is_shown(&one.scope));
+        all.retain(|one| Only::shows(self.only.as_ref(), &one.scope));
         all.sort_by_key(|one| std::cmp::Reverse(one.change));
         let hides = suppress::matches(&self.store, &self.context, &all).await?;
         Ok(all.iter().zip(hides).map(|(one, hides)| self.shown(one, hides)).collect())
-    }
-
-    fn is_shown(&self, scope: &Scope) -> bool {
-        let Some(only) = &self.only else { return true };
-        match scope {
-            Scope::Workload(workload) => {
-                workload.name() == only.name() && only.tag().is_none_or(|tag| workload.tag() == tag)
-            }
-            Scope::Image(name) => name == only.name(),
-            Scope::All => true,
-        }
     }
 
     fn shown(&self, one: &suppress::Suppression, hides: suppress::Matches) -> Suppression {
         // What is accepted may be taken back, whatever its scope.
         let is_decidable = one.state == State::Accepted || decide::check(&self.rules, one).is_ok();
         let command = |verb: &str, is_next: bool| {
-            is_next.then(|| {
-                let words = ["wsp", "suppress", verb, &one.id].into_iter();
+            let words = is_next.then(|| {
+                let words = ["wsp", "suppress", verb, one.id.as_str()].into_iter();
                 let words = words.chain(self.arguments.iter().map(String::as_str));
-                shlex::try_join(words).unwrap_or_default()
-            })
+                shlex::try_join(words).ok()
+            });
+            words.flatten()
         };
         Suppression {
             commands: Commands {
@@ -43,6 +33,7 @@ impl Gatherer {
                 remove: command("remove", one.state == State::Accepted),
             },
             id: one.id.clone(),
+            change: one.change,
             state: one.state.as_str().to_owned(),
             rule: one.rule.clone(),
             scope: one.scope.as_str().to_owned(),

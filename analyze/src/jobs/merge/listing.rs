@@ -108,17 +108,23 @@ fn names_below(root: &std::path::Path, from: Option<DateTime<Utc>>) -> std::io::
     Ok(names)
 }
 
-/// The newest hour that has a folder of snapshots.
-pub(in crate::jobs) async fn newest_hour(store: &Store) -> Result<Option<DateTime<Utc>>, MergeError> {
+/// The newest hour that has a folder of snapshots, and is not later than a time.
+pub(in crate::jobs) async fn newest_hour(
+    store: &Store,
+    until: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, MergeError> {
     let failed = |source| MergeError::List { store: store.to_string(), source };
     let days = folder(store, Path::from(keys::SNAPSHOTS)).await.map_err(failed)?.common_prefixes;
-    let mut days: Vec<Path> =
-        days.into_iter().filter(|day| SnapshotFolder::parse(day.as_ref()).is_some()).collect();
+    let is_past = |day: &Path| match SnapshotFolder::parse(day.as_ref()) {
+        Some(SnapshotFolder::Day(day)) => day <= until.date_naive(),
+        _ => false,
+    };
+    let mut days: Vec<Path> = days.into_iter().filter(is_past).collect();
     days.sort();
     for day in days.into_iter().rev() {
         let hours = folder(store, day).await.map_err(failed)?.common_prefixes;
         let hours = hours.iter().filter_map(|hour| match SnapshotFolder::parse(hour.as_ref()) {
-            Some(SnapshotFolder::Hour(hour)) => Some(hour),
+            Some(SnapshotFolder::Hour(hour)) if hour <= until => Some(hour),
             _ => None,
         });
         if let Some(newest) = hours.max() {

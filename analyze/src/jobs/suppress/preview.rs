@@ -1,6 +1,6 @@
 //! What suppressions match, of the signals that stand. Nothing is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
@@ -35,7 +35,8 @@ pub async fn preview(
     let mut hidden = BTreeMap::new();
     each_batch(store, |batch| {
         let read = Reader::new(batch);
-        for row in open_matches(&read, batch, rule, scope, &predicate)? {
+        let open = open_by_rule(&read, batch);
+        for row in matching(&read, batch, open.get(rule), scope, &predicate)? {
             let image = match (read.text("image_name", row), read.text("image_tag", row)) {
                 (Some(name), Some(tag)) => reference(name, tag),
                 _ => "no image".to_owned(),
@@ -64,10 +65,12 @@ pub async fn matches(
         for id in (0..batch.num_rows()).filter_map(|row| read.text("suppressed_by", row)) {
             *hidden.entry(id).or_default() += 1;
         }
+        let open = open_by_rule(&read, batch);
         for ((one, predicate), found) in suppressions.iter().zip(&predicates).zip(&mut found) {
             found.hidden += hidden.get(one.id.as_str()).copied().unwrap_or_default();
             if let Some(predicate) = predicate {
-                found.open += open_matches(&read, batch, &one.rule, &one.scope, predicate)?.len();
+                found.open +=
+                    matching(&read, batch, open.get(one.rule.as_str()), &one.scope, predicate)?.len();
             }
         }
         Ok(())
@@ -90,20 +93,25 @@ async fn each_batch(
     Ok(())
 }
 
-/// Rows of open signals that a rule raised in a scope, and for which a predicate holds.
-fn open_matches(
+/// Rows of open signals, by the rule that raised them.
+fn open_by_rule<'a>(read: &Reader<'a>, batch: &RecordBatch) -> HashMap<&'a str, Vec<usize>> {
+    let mut open: HashMap<&str, Vec<usize>> = HashMap::new();
+    for row in (0..batch.num_rows()).filter(|row| read.text("suppressed_by", *row).is_none()) {
+        open.entry(read.text("rule", row).unwrap_or_default()).or_default().push(row);
+    }
+    open
+}
+
+/// Those of some rows that are in a scope, and for which a predicate holds.
+fn matching(
     read: &Reader<'_>,
     batch: &RecordBatch,
-    rule: &str,
+    rows: Option<&Vec<usize>>,
     scope: &Scope,
     predicate: &Predicate,
 ) -> Result<Vec<usize>, SuppressError> {
-    let is_in = |row: &usize| {
-        read.text("rule", *row) == Some(rule)
-            && read.text("suppressed_by", *row).is_none()
-            && scope.has(read.text("image_name", *row), read.text("image_tag", *row))
-    };
-    let rows: Vec<usize> = (0..batch.num_rows()).filter(is_in).collect();
+    let is_in = |row: &usize| scope.has(read.text("image_name", *row), read.text("image_tag", *row));
+    let rows: Vec<usize> = rows.into_iter().flatten().copied().filter(is_in).collect();
     let found = holds(predicate, batch, &rows)?;
     Ok(rows
         .into_iter()

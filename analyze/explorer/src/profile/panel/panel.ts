@@ -44,7 +44,7 @@ export function showPanel(panel: HTMLElement, session: Session, root: string): v
           "No node has the id ",
           element("code", {}, short(session.chosen, 40)),
           ".",
-          page.nodes_left_out > 0 && ` ${count(page.nodes_left_out, "folded node")} of this profile did not fit on its page.`,
+          page.nodes_left_out > 0 && ` ${count(page.nodes_left_out, "node")} of this profile did not fit on its page.`,
         ),
       );
     return;

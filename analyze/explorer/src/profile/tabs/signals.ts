@@ -13,7 +13,7 @@ export function showSignals(into: HTMLElement, page: ProfilePage, address: Addre
       empty(
         "No signals",
         element("p", {}, "Nothing was raised about containers of this image, or nothing was judged yet:"),
-        command(`wsp detect --store ${store}`),
+        command(`wsp detect ${store}`),
       ),
     );
     return;

@@ -23,6 +23,7 @@ export function showSnapshots(into: HTMLElement, page: ProfilePage): void {
       `${count(admitted.length, "snapshot")} admitted`,
       lossy > 0 && `, ${number(lossy)} of them lossy`,
       refused.length > 0 && `; ${number(refused.length)} refused`,
+      page.snapshots_left_out > 0 && `; ${number(page.snapshots_left_out)} more are not on this page`,
       ".",
       page.later_snapshots > 0 &&
         ` ${count(page.later_snapshots, "snapshot")} came after it was stable, over ${duration(page.later_hours)}: they are judged, not listed.`,

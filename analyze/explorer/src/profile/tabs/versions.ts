@@ -74,7 +74,7 @@ export function showVersions(into: HTMLElement, page: ProfilePage, address: Addr
     into.append(
       empty(
         "No comparison on this page",
-        command(`wsp diff ${shellWord(page.versions[0]?.image ?? "")} ${shellWord(page.profile.image)} --store ${store}`),
+        command(diffCommand(page, store)),
       ),
     );
     return;
@@ -209,4 +209,11 @@ function table(nodes: readonly DiffNode[], diff: Diff, page: ProfilePage, href: 
       body,
     ),
   );
+}
+
+/** Revisions of one image are named by their numbers. */
+function diffCommand({ profile, versions: [other] }: ProfilePage, store: string): string {
+  const same = other?.key === profile.key;
+  const images = [...(same || !other ? [] : [other.image]), profile.image].map(shellWord).join(" ");
+  return `wsp diff ${images} ${same ? `--revisions ${other.revision},${profile.revision} ` : ""}${store}`;
 }
