@@ -12,7 +12,7 @@ took() { printf '    (%s s)\n' "$((SECONDS - $1))" >&2; }
 
 ((EUID == 0)) || die "these tests load eBPF programs and start containers: run them as root"
 need_packages clang llvm libbpf-dev podman runc containerd mmdebstrap strace shellcheck jq git python3 python3-pip python3-venv \
-    qemu-system-x86 cpio xz-utils binutils faketime postgresql-client openssl
+    qemu-system-x86 cpio xz-utils binutils faketime postgresql-client openssl chromium
 need_rust "$root"
 need_lints
 need_rust_tool cargo-nextest
@@ -58,8 +58,17 @@ target/clients-venv/bin/pip install --quiet --requirement tests/clients/requirem
 took "$at"
 
 at=$SECONDS
-step "Azurite, for stores on Azure"
+step "the explorer's front end: types, tests, and that the committed bundle is what the sources build to"
 need_node
+npm ci --prefix analyze/explorer --no-audit --no-fund --loglevel error
+npm run --prefix analyze/explorer --silent build
+git -c safe.directory="$root" diff --exit-code --stat -- analyze/explorer/dist || die "analyze/explorer/dist is not what its sources build to: commit what npm run build wrote"
+npm test --prefix analyze/explorer --silent
+npm ci --prefix tests/explorer --ignore-scripts --no-audit --no-fund --loglevel error
+took "$at"
+
+at=$SECONDS
+step "Azurite, for stores on Azure"
 mkdir -p target/azurite
 cp tests/azurite/package.json tests/azurite/package-lock.json target/azurite/
 npm ci --prefix target/azurite --ignore-scripts --no-audit --no-fund --loglevel error

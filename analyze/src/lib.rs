@@ -10,14 +10,19 @@
 //! - [`stats`]: the statistics of commonality
 //! - [`overlay`]: a store over another one that keeps what is written in memory
 #![cfg_attr(feature = "serve", doc = "- [`serve`]: the views over the PostgreSQL wire protocol")]
+#![cfg_attr(feature = "explore", doc = "- [`explorer`]: profiles and signals as pages")]
 //! - [`cli`]: the program
 
 pub mod behaviour;
 pub mod cli;
+mod compare;
 mod content_hash;
+#[cfg(feature = "explore")]
+pub mod explorer;
 pub mod functions;
 pub mod jobs;
 mod node;
+mod one_line;
 pub mod overlay;
 pub mod predicate;
 mod rows;

@@ -9,7 +9,9 @@ use arrow::array::{
     MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::array::{Float64Builder, Int64Builder};
-use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
 use wsp_schemas::table::Table;
@@ -213,9 +215,18 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn float_map(&self, name: &str, row: usize) -> BTreeMap<String, f64> {
+        self.number_map::<Float64Type>(name, row)
+    }
+
+    #[cfg(feature = "explore")]
+    pub(crate) fn int_map(&self, name: &str, row: usize) -> BTreeMap<String, i64> {
+        self.number_map::<Int64Type>(name, row)
+    }
+
+    fn number_map<T: ArrowPrimitiveType>(&self, name: &str, row: usize) -> BTreeMap<String, T::Native> {
         let Some(entries) = self.map(name, row).map(|map| map.value(row)) else { return BTreeMap::new() };
         let (Some(keys), Some(values)) =
-            (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_primitive_opt::<Float64Type>())
+            (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_primitive_opt::<T>())
         else {
             return BTreeMap::new();
         };

@@ -15,6 +15,7 @@ mod cli;
 mod compact;
 mod cookbook;
 mod demo;
+mod explorer;
 mod insight;
 mod kernel;
 mod kubescape;

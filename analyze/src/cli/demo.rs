@@ -1,8 +1,6 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use clap::ValueEnum as _;
-use clap::builder::PossibleValue;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use wsp_schemas::image::Workload;
@@ -14,7 +12,7 @@ use wsp_schemas::text::for_display;
 use super::output::{Format, say};
 use super::progress::Bar;
 use super::show::{self, Limits};
-use super::{Ending, Failure, merge, profiles, sql};
+use super::{Ending, Failure, merge, named, profiles, sql};
 use crate::jobs::merge::{self as job, Options};
 use crate::tables::ProfileTables;
 use crate::views;
@@ -30,22 +28,6 @@ pub(super) struct Args {
     store: Option<String>,
     #[command(flatten)]
     access: Access,
-}
-
-/// The store as an argument of the commands that are shown.
-fn shown(place: &str, access: &Access) -> String {
-    let mut text = format!("--store {place}");
-    let addressing = access.addressing.and_then(|style| style.to_possible_value());
-    for (option, value) in [
-        ("--store-endpoint", access.endpoint.as_deref()),
-        ("--store-region", access.region.as_deref()),
-        ("--store-addressing", addressing.as_ref().map(PossibleValue::get_name)),
-    ] {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            text += &format!(" {option} {value}");
-        }
-    }
-    text
 }
 
 const IMAGE: &str = "localhost/demo/web:1.22";
@@ -69,7 +51,7 @@ async fn stranger(store: &Store) -> Result<Option<String>, Failure> {
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let place = args.store.unwrap_or(args.dir);
     let store = args.access.open(&place, Missing::Create)?;
-    let at = shown(&place, &args.access);
+    let at = shlex::try_join(named(&place, &args.access).iter().map(String::as_str)).map_err(Failure::new)?;
     if let Some(other) = stranger(&store).await? {
         return Err(Failure::new(format!(
             "{store} has `{}`, which is none of the demo's: its profiles would be merged, too",

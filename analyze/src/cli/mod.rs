@@ -5,6 +5,8 @@ mod compact;
 mod demo;
 mod detect;
 mod diff;
+#[cfg(feature = "explore")]
+mod explore;
 mod failure;
 mod import;
 mod merge;
@@ -12,6 +14,8 @@ mod output;
 mod profile;
 mod profiles;
 mod progress;
+#[cfg(feature = "explore")]
+mod report;
 mod rules;
 #[cfg(feature = "serve")]
 mod serve;
@@ -23,7 +27,8 @@ mod suppress;
 
 use std::io::IsTerminal as _;
 
-use clap::{Parser, Subcommand};
+use clap::builder::PossibleValue;
+use clap::{Parser, Subcommand, ValueEnum as _};
 use wsp_schemas::store::{Access, Missing, Store};
 
 pub use failure::Failure;
@@ -63,6 +68,12 @@ enum Command {
     Profiles(profiles::Args),
     /// Show one profile: its process tree with files, DNS and network
     Show(show::Args),
+    /// Write profiles and signals as pages that open from a folder, a mail or a bucket
+    #[cfg(feature = "explore")]
+    Report(report::Args),
+    /// Look at profiles and signals in a browser, and decide on suppressions
+    #[cfg(feature = "explore")]
+    Explore(explore::Args),
     /// Compare two profiles node by node: what the second one gained, lost and does more or less often
     Diff(diff::Args),
     /// Replay history: what would a profile that learned from fewer snapshots or hours have missed?
@@ -98,6 +109,30 @@ impl StoreArgs {
     fn create(&self) -> Result<Store, Failure> {
         Ok(self.access.open(&self.store, Missing::Create)?)
     }
+
+    /// Arguments that name the store to a command, from whatever folder it is run.
+    #[cfg(feature = "explore")]
+    fn arguments(&self) -> Vec<String> {
+        let place = std::path::absolute(&self.store).ok().filter(|_| !self.store.contains("://"));
+        let place = place.map_or_else(|| self.store.clone(), |folder| folder.display().to_string());
+        named(&place, &self.access)
+    }
+}
+
+/// A place and how it is reached, as arguments. What is secret is none.
+fn named(place: &str, access: &Access) -> Vec<String> {
+    let addressing = access.addressing.and_then(|style| style.to_possible_value());
+    let options = [
+        ("--store", Some(place)),
+        ("--store-endpoint", access.endpoint.as_deref()),
+        ("--store-region", access.region.as_deref()),
+        ("--store-addressing", addressing.as_ref().map(PossibleValue::get_name)),
+    ];
+    let given = options
+        .into_iter()
+        .filter_map(|(option, value)| Some((option, value.filter(|value| !value.is_empty())?)));
+    let anonymous = access.anonymous.then(|| "--store-anonymous".to_owned());
+    given.flat_map(|(option, value)| [option.to_owned(), value.to_owned()]).chain(anonymous).collect()
 }
 
 /// A store to read, where a command can do without one, or names it in another way.
@@ -171,6 +206,20 @@ pub fn main() -> u8 {
     }
 }
 
+/// What a server watches: cancelled once this process is asked to end.
+#[cfg(any(feature = "explore", feature = "serve"))]
+fn told_to_stop() -> std::io::Result<tokio_util::sync::CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = tokio_util::sync::CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        told.cancel();
+    });
+    Ok(stop)
+}
+
 async fn run(command: Command) -> Result<Ending, Failure> {
     match command {
         Command::Demo(args) => demo::run(args).await,
@@ -182,6 +231,10 @@ async fn run(command: Command) -> Result<Ending, Failure> {
         Command::Suppress(args) => suppress::run(args).await,
         Command::Profiles(args) => profiles::run(args).await,
         Command::Show(args) => show::run(args).await,
+        #[cfg(feature = "explore")]
+        Command::Report(args) => report::run(args).await,
+        #[cfg(feature = "explore")]
+        Command::Explore(args) => explore::run(args).await,
         Command::Diff(args) => diff::run(args).await,
         Command::Backtest(args) => backtest::run(args).await,
         Command::Sql(args) => sql::run(args).await,

@@ -3,9 +3,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-
 use super::output::say;
 use super::{Ending, Failure, StoreArgs, parse_duration, parse_size};
 use crate::serve::{self, Login, Options};
@@ -103,15 +100,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     if let Some(address) = listening.metrics() {
         say(&format!("metrics at http://{address}/metrics"))?;
     }
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let told = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        told.cancel();
-    });
-    listening.serve(stop).await;
+    listening.serve(super::told_to_stop()?).await;
     Ok(Ending::Done)
 }
 

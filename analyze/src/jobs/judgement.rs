@@ -1,10 +1,8 @@
 //! What is wrong with a snapshot file, in words.
 
-use std::error::Error as _;
-
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::keys::SnapshotKey;
-use wsp_schemas::snapshot::{DecodeError, SnapshotMeta};
+use wsp_schemas::snapshot::SnapshotMeta;
 
 /// The file is authoritative: a key that says something else is refused with it.
 pub(super) fn disagreement(key: &SnapshotKey, meta: &SnapshotMeta) -> Option<String> {
@@ -18,18 +16,4 @@ pub(super) fn disagreement(key: &SnapshotKey, meta: &SnapshotMeta) -> Option<Str
         (key.window_end_ms != end)
             .then(|| format!("its key names the window end {}, its content {end}", key.window_end_ms))
     }
-}
-
-/// A decode error with its sources, in one line.
-pub(super) fn describe(error: &DecodeError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }

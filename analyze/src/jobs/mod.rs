@@ -7,6 +7,8 @@ mod fetch;
 pub mod import;
 mod judgement;
 pub mod merge;
+#[cfg(feature = "explore")]
+pub(crate) mod newest;
 mod retry;
 pub mod store;
 pub mod suppress;

@@ -1,7 +1,5 @@
 //! Errors as PostgreSQL's clients know them: a code of five characters (appendix A of its manual), one message, a hint.
 
-use std::error::Error;
-
 use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
@@ -133,15 +131,4 @@ fn code(error: &DataFusionError) -> (&'static str, Option<String>) {
         }
         _ => ("XX000", None),
     }
-}
-
-/// An error with its causes, for a log.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text += &format!(": {next}");
-        cause = next.source();
-    }
-    text
 }

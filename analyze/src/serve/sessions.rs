@@ -21,9 +21,10 @@ use datafusion_postgres::{DfSessionService, QueryHook};
 use tokio::sync::Mutex;
 use wsp_schemas::store::Store;
 
+use super::Options;
 use super::guard::{Guard, Reader};
 use super::workers::Workers;
-use super::{Options, error};
+use crate::one_line::one_line;
 use crate::session::{self, Resources};
 use crate::views::{self, QueryError};
 
@@ -109,7 +110,7 @@ impl Sessions {
         };
         let service = match tokio::time::timeout(LOOK, opened).await {
             Ok(Ok(service)) => service,
-            Ok(Err(error)) => shown_as_before(&error::chain(&error)),
+            Ok(Err(error)) => shown_as_before(&one_line(&error)),
             Err(_) => shown_as_before("the store does not answer"),
         };
         *self.now.write().unwrap_or_else(PoisonError::into_inner) =

@@ -38,6 +38,9 @@ const VIEWS: [(&str, &str); 6] = [
     ("suppressions", include_str!("suppressions.sql")),
 ];
 
+/// Snapshots that came after a revision was stable; `$name`, `$tag`, `$revision`.
+pub(crate) const AFTER_FREEZE: &str = include_str!("after_freeze.sql");
+
 /// A query that gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {

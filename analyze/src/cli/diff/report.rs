@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use wsp_schemas::identity;
 use wsp_schemas::text::for_display;
 
-use super::change::{Change, Kind, Seen};
-use super::{Node, Side};
+use super::Side;
 use crate::cli::profile::status;
+use crate::compare::{Change, Kind, Node, Seen};
 use crate::rows::Reader;
 
 /// Containers below which hardly any single difference can be told from chance.
@@ -48,8 +48,8 @@ pub(super) fn text(a: &Side, b: &Side, nodes: &[Node], limit: usize) -> String {
 fn heading(side: &Side) -> String {
     format!(
         "{}  revision {}, {}, snapshots {}, containers {}, hosts {}, nodes {}",
-        for_display(&side.workload.to_string()),
-        side.revision(),
+        for_display(&side.profile.workload.to_string()),
+        side.profile.revision,
         status(&Reader::new(&side.head)),
         side.count("snapshot_count"),
         side.count("container_count"),
@@ -76,7 +76,7 @@ fn warnings(a: &Side, b: &Side, nodes: &[Node]) -> Vec<String> {
             warnings.push(format!("the tag of {name} was reused: it is a mix of image digests"));
         }
         let unseen = identity::Kind::ALL.into_iter().map(identity::Kind::as_str).filter(|kind| {
-            side.eligible.containers(kind, false) == 0
+            !side.profile.could_show(kind)
                 && nodes.iter().any(|node| node.kind == *kind && node.change.is_some())
         });
         let unseen: Vec<&str> = unseen.collect();

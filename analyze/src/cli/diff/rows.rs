@@ -3,8 +3,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::error::ArrowError;
 
-use super::Node;
-use super::change::Change;
+use crate::compare::{Change, Node};
 
 /// One row a node that differs.
 pub(super) fn batch(nodes: &[Node]) -> Result<RecordBatch, ArrowError> {

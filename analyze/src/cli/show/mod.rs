@@ -39,7 +39,6 @@ pub(super) struct Args {
 }
 
 const NODES: &str = include_str!("nodes.sql");
-const LATE: &str = include_str!("late.sql");
 const LEGEND: &str = "\n
 first column: commonality, containers that have it / could have shown it; – where none could
 at start: only within 3 minutes of a container's start · rare: in one container · $: command lines of the first sighting
@@ -84,7 +83,8 @@ pub(super) async fn profile(
         let read = Reader::new(batch);
         (0..batch.num_rows()).map(move |row| Node::read(&read, row)).collect::<Vec<_>>()
     });
-    let late = views::query(context, LATE).await?.with_param_values(parameters)?.collect().await?;
+    let late =
+        views::query(context, views::AFTER_FREEZE).await?.with_param_values(parameters)?.collect().await?;
     say(&header(&head, workload, late.first().map(Reader::new).as_ref()))?;
     say(&Tree::new(nodes.collect()).render(limits))
 }

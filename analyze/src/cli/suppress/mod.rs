@@ -314,15 +314,12 @@ async fn decide(
     Ok(Ending::Done)
 }
 
-/// Refuses rules whose signals are never hidden, and those that are not there. Rules of other tools are theirs.
+/// Refuses rules whose signals are never hidden, and those that are not there.
 fn may_be_hidden(rules: &Rules, rule: &str) -> Result<(), Failure> {
-    match rules.get(rule) {
-        Some(found) if !found.suppressible => {
-            Err(SuppressError::NotSuppressible { rule: rule.to_owned() }.into())
-        }
-        None if !rule.contains(':') => Err(super::rules::unknown(rules, rule)),
-        _ => Ok(()),
-    }
+    suppress::may_hide(rules, rule).map_err(|error| match error {
+        SuppressError::UnknownRule { .. } => super::rules::unknown(rules, rule),
+        error => error.into(),
+    })
 }
 
 fn not_past(expires: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), Failure> {

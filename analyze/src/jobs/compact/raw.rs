@@ -20,7 +20,8 @@ use wsp_schemas::tables::ACTIVITY;
 use super::judge::{Judge, Verdict};
 use super::{CONFLICTS, CompactError, Left, Options, Patience, Problem, Progress, Report, listing, rows};
 use crate::jobs::fetch::{Files, Unfetched};
-use crate::jobs::judgement::{describe, disagreement};
+use crate::jobs::judgement::disagreement;
+use crate::one_line::one_line;
 use crate::rows::Reader;
 use crate::tables::{
     Change, OpenTable, PartitionWriter, Selection, TableError, application, partition_value,
@@ -288,7 +289,7 @@ async fn try_read(store: &Store, candidate: &Candidate, options: &Options) -> Re
     })?;
     let (key, bucket, known) = (candidate.key, candidate.bucket, candidate.content_hash.clone());
     let decoded = tokio::task::spawn_blocking(move || {
-        let verified = snapshot::decode(bytes, &limits).map_err(|error| describe(&error))?;
+        let verified = snapshot::decode(bytes, &limits).map_err(|error| one_line(&error))?;
         if let Some(reason) = disagreement(&key, &verified.meta) {
             return Err(reason);
         }

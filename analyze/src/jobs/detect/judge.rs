@@ -24,8 +24,9 @@ use super::signal::{self, Context, ProfileContext, Signal};
 use super::{NOVELTY, Verdict};
 use crate::behaviour::activity::{self, Activities};
 use crate::behaviour::{self, DependsOn, Shown, above, process_of};
-use crate::jobs::judgement::{describe, disagreement};
+use crate::jobs::judgement::disagreement;
 use crate::node::{Identity, target};
+use crate::one_line::one_line;
 use crate::rules::{Rule, Rules, Severity};
 
 /// Places with something new in one snapshot.
@@ -178,7 +179,7 @@ impl<'a> Judge<'a> {
 
     fn scan(&mut self, candidate: &Candidate, bytes: &Bytes) -> Result<Scan, String> {
         let scan = self.scanner.scan(bytes, &self.means.limits);
-        let scan = scan.map_err(|error: DecodeError| describe(&error))?;
+        let scan = scan.map_err(|error: DecodeError| one_line(&error))?;
         match disagreement(&candidate.key, &scan.meta) {
             Some(reason) => Err(reason),
             None => Ok(scan),

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
-use wsp_schemas::keys::{self, SnapshotKey};
+use wsp_schemas::keys::{self, SnapshotFolder, SnapshotKey};
 use wsp_schemas::store::Store;
 
 use super::MergeError;
@@ -106,6 +106,32 @@ fn names_below(root: &std::path::Path, from: Option<DateTime<Utc>>) -> std::io::
         names = below;
     }
     Ok(names)
+}
+
+/// The newest hour that has a folder of snapshots, and is not later than a time.
+pub(in crate::jobs) async fn newest_hour(
+    store: &Store,
+    until: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, MergeError> {
+    let failed = |source| MergeError::List { store: store.to_string(), source };
+    let days = folder(store, Path::from(keys::SNAPSHOTS)).await.map_err(failed)?.common_prefixes;
+    let is_past = |day: &Path| match SnapshotFolder::parse(day.as_ref()) {
+        Some(SnapshotFolder::Day(day)) => day <= until.date_naive(),
+        _ => false,
+    };
+    let mut days: Vec<Path> = days.into_iter().filter(is_past).collect();
+    days.sort();
+    for day in days.into_iter().rev() {
+        let hours = folder(store, day).await.map_err(failed)?.common_prefixes;
+        let hours = hours.iter().filter_map(|hour| match SnapshotFolder::parse(hour.as_ref()) {
+            Some(SnapshotFolder::Hour(hour)) if hour <= until => Some(hour),
+            _ => None,
+        });
+        if let Some(newest) = hours.max() {
+            return Ok(Some(newest));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether there is any object below `snapshots/`.

@@ -36,9 +36,9 @@ use admit::Rules;
 use apply::Behind;
 use ledger::{Ledger, LedgerRow, Outcome};
 
-pub(crate) use earlier::Earlier;
+pub(crate) use earlier::{Course, Earlier};
 pub(crate) use ledger::makes_eligible;
-pub(crate) use score::Score;
+pub(crate) use score::{Score, Scorer};
 
 use super::fetch;
 use super::retry::Patience;

@@ -63,6 +63,8 @@ pub(crate) struct Score {
     pub(crate) interval: Option<(f64, f64)>,
     pub(crate) snapshot_commonality: Option<f64>,
     pub(crate) lossy_count: u32,
+    /// Eligible containers of the first half: those that have it, of how many.
+    pub(crate) first_half: (u32, u32),
     pub(crate) stable: Option<bool>,
     pub(crate) rare: bool,
     pub(crate) late: Option<bool>,
@@ -213,6 +215,7 @@ impl Scorer<'_> {
             interval,
             snapshot_commonality: share(snapshot_count, eligible.snapshot_count),
             lossy_count,
+            first_half: (first, eligible.first_half),
             stable: interval.filter(|_| total >= STABLE_CONTAINERS).map(|(low, high)| {
                 let counts = (first, eligible.first_half, n - first, total - eligible.first_half);
                 (high - low) / 2.0 <= STABLE_HALF_WIDTH

@@ -10,7 +10,7 @@ use deltalake_core::kernel::Transaction;
 use wsp_schemas::store::Store;
 use wsp_schemas::tables::{SIGNALS, SUPPRESSIONS};
 
-use super::active::{columns, holds};
+use super::active::columns;
 use super::{Active, Scope, State, SuppressError, Suppression, read};
 use crate::jobs::retry::Patience;
 use crate::predicate::Predicate;
@@ -246,37 +246,4 @@ fn with_marks(
         .zip(batch.columns())
         .map(|(field, values)| Arc::clone(if field.name() == "suppressed_by" { &marks } else { values }));
     RecordBatch::try_new(Arc::clone(&schema), columns.collect())
-}
-
-/// What a suppression would hide, of the signals that stand: how many open ones, by image.
-pub async fn preview(
-    store: &Store,
-    context: &SessionContext,
-    rule: &str,
-    scope: &Scope,
-    predicate: &str,
-) -> Result<std::collections::BTreeMap<String, usize>, SuppressError> {
-    let predicate = Predicate::parse(context, &columns(), predicate)?;
-    let mut hidden = std::collections::BTreeMap::new();
-    let Some(signals) = OpenTable::open(store, &SIGNALS, None).await? else { return Ok(hidden) };
-    for file in signals.files()? {
-        for batch in signals.read(&file, Selection::default()).await? {
-            let read = Reader::new(&batch);
-            let is_in = |row: &usize| {
-                read.text("rule", *row) == Some(rule)
-                    && read.text("suppressed_by", *row).is_none()
-                    && scope.has(read.text("image_name", *row), read.text("image_tag", *row))
-            };
-            let rows: Vec<usize> = (0..batch.num_rows()).filter(is_in).collect();
-            let found = holds(&predicate, &batch, &rows)?;
-            for (row, _) in rows.iter().zip(found.iter()).filter(|(_, found)| *found == Some(true)) {
-                let image = match (read.text("image_name", *row), read.text("image_tag", *row)) {
-                    (Some(name), Some(tag)) => wsp_schemas::image::reference(name, tag),
-                    _ => "no image".to_owned(),
-                };
-                *hidden.entry(image).or_default() += 1;
-            }
-        }
-    }
-    Ok(hidden)
 }

@@ -6,6 +6,7 @@
 mod active;
 mod change;
 mod export;
+mod preview;
 mod suggest;
 
 use chrono::{DateTime, Utc};
@@ -15,11 +16,13 @@ use wsp_schemas::tables::SUPPRESSIONS;
 
 use crate::predicate::PredicateError;
 use crate::rows::Reader;
+use crate::rules::Rules;
 use crate::tables::{OpenTable, Selection, TableError};
 
 pub use active::{Active, columns};
-pub use change::{Changed, Current, Decision, decide, open_signals, preview, refresh};
+pub use change::{Changed, Current, Decision, decide, open_signals, refresh};
 pub use export::{Export, Exported, export};
+pub use preview::{Matches, matches, preview};
 pub use suggest::{Common, Evidence, Options, Refusal, Suggested, Suggestion, suggest};
 
 /// What has become of a suppression.
@@ -184,6 +187,12 @@ pub enum SuppressError {
         /// The rule.
         rule: String,
     },
+    /// There is no such rule.
+    #[error("there is no rule `{rule}`")]
+    UnknownRule {
+        /// The rule.
+        rule: String,
+    },
     /// Evaluation failed.
     #[error("a predicate cannot be evaluated")]
     Engine(#[from] datafusion::error::DataFusionError),
@@ -198,6 +207,15 @@ impl SuppressError {
             Self::Table(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+/// Refuses rules whose signals are never hidden, and those that are not there. Rules of other tools are theirs.
+pub fn may_hide(rules: &Rules, rule: &str) -> Result<(), SuppressError> {
+    match rules.get(rule) {
+        Some(found) if !found.suppressible => Err(SuppressError::NotSuppressible { rule: rule.to_owned() }),
+        None if !rule.contains(':') => Err(SuppressError::UnknownRule { rule: rule.to_owned() }),
+        _ => Ok(()),
     }
 }
 

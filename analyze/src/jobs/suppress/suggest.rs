@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use datafusion::prelude::SessionContext;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wsp_schemas::identity::NodeId;
 use wsp_schemas::image::{Workload, WorkloadKey};
 use wsp_schemas::store::Store;
@@ -92,11 +92,13 @@ pub struct Suggestion {
 }
 
 /// How it is known that signals are known behaviour.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Evidence {
     /// Executable of the process.
     pub exe: String,
     /// Kind of the node.
+    #[cfg_attr(test, ts(type = "Kind"))]
     pub kind: String,
     /// What it did; where there is a pattern, an example.
     pub target: String,
@@ -133,15 +135,18 @@ pub struct Evidence {
     /// Some of the hosts.
     pub host_names: Vec<String>,
     /// When the first of them happened.
+    #[cfg_attr(test, ts(type = "string"))]
     pub first: DateTime<Utc>,
     /// When the last of them happened.
+    #[cfg_attr(test, ts(type = "string"))]
     pub last: DateTime<Utc>,
     /// Ids of some of them.
     pub samples: Vec<String>,
 }
 
 /// How common a node is.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Common {
     /// Id, hex.
     pub id: String,

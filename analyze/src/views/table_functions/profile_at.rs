@@ -21,7 +21,7 @@ use wsp_schemas::image::WorkloadKey;
 
 use super::{of_image, text};
 use crate::functions::MemberSet;
-use crate::jobs::merge::{Earlier, Score};
+use crate::jobs::merge::{Course, Earlier, Score};
 use crate::tables::OpenTable;
 use crate::views::made::{Made, Rows};
 
@@ -177,7 +177,8 @@ impl Rows for At {
         let key = WorkloadKey::parse(nodes["workload_key"].as_string::<i32>().value(0));
         let key = key.ok_or_else(|| exec_datafusion_err!("a node of the profile has a damaged key"))?;
         let revision = nodes["revision"].as_primitive::<Int32Type>().value(0);
-        let earlier = Earlier::read(ledger, key, revision, self.snapshots).await;
-        self.scored(&nodes, &earlier.map_err(|error| DataFusionError::External(Box::new(error)))?)
+        let course = Course::read(ledger, key, revision).await;
+        let course = course.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        self.scored(&nodes, &course.first(self.snapshots))
     }
 }

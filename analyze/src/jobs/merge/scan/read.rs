@@ -22,9 +22,10 @@ use super::source::Counter;
 use super::spec::{About, Candidate, Finding, Known, ScanSpec, Unit, UnitReport};
 use crate::functions::MAX_ORDINAL;
 use crate::jobs::fetch::{Files, Unfetched};
-use crate::jobs::judgement::{describe, disagreement};
+use crate::jobs::judgement::disagreement;
 use crate::jobs::merge::admit::{Admission, Applicant};
 use crate::jobs::merge::ledger::Seen;
+use crate::one_line::one_line;
 use crate::tables::{Selection, decode_rows};
 
 /// Rows of snapshots and nodes that a unit may hold; beyond it gives what it has and begins anew.
@@ -166,7 +167,7 @@ impl UnitReader<'_> {
             Ok(scan) => scan,
             Err(error) => {
                 let content_hash = Some(wsp_schemas::content_hash(bytes));
-                return Ok(Finding::Damaged { reason: describe(&error), content_hash });
+                return Ok(Finding::Damaged { reason: one_line(&error), content_hash });
             }
         };
         let about = about(&scan);

@@ -9,23 +9,23 @@ const SHOWN_P: f64 = 0.01;
 
 /// How often a profile saw a node.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The profile has the node, be it from lossy snapshots only.
-    pub(super) present: bool,
+    pub(crate) present: bool,
     /// Eligible containers that have it.
-    pub(super) n: u32,
+    pub(crate) n: u32,
     /// Containers that could have shown it.
-    pub(super) total: u32,
+    pub(crate) total: u32,
 }
 
 impl Seen {
-    pub(super) fn commonality(self) -> Option<f64> {
+    pub(crate) fn commonality(self) -> Option<f64> {
         (self.total > 0).then(|| f64::from(self.n) / f64::from(self.total))
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Only the second profile has it.
     Gained,
     /// Only the first one has it.
@@ -35,7 +35,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Gained => "gained",
             Self::Lost => "lost",
@@ -46,22 +46,22 @@ impl Kind {
 
 /// One node's change.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Change {
-    pub(super) kind: Kind,
+pub(crate) struct Change {
+    pub(crate) kind: Kind,
     /// Fisher's exact p of n / N in both.
-    pub(super) p_value: f64,
+    pub(crate) p_value: f64,
     /// How probable it is that nothing changed: that as many containers miss the node by chance, or, for a change in
     /// commonality, p.
-    pub(super) chance: f64,
+    pub(crate) chance: f64,
 }
 
 impl Change {
-    pub(super) fn is_certain(self) -> bool {
+    pub(crate) fn is_certain(self) -> bool {
         self.chance < CERTAIN
     }
 
     /// Compares what two profiles saw of a node; none where they agree, or where one of them could not have seen it.
-    pub(super) fn between(a: Seen, b: Seen, min_change: f64) -> Option<Self> {
+    pub(crate) fn between(a: Seen, b: Seen, min_change: f64) -> Option<Self> {
         let p_value = fisher_exact(a.n.min(a.total), a.total, b.n.min(b.total), b.total);
         let change = |kind, chance| Some(Self { kind, p_value, chance });
         match (a.present, b.present) {

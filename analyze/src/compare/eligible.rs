@@ -9,11 +9,11 @@ use crate::rows::Reader;
 
 /// Eligible containers by kind and phase, as the merge counts them.
 #[derive(Debug, Default)]
-pub(super) struct Eligible(HashMap<(String, bool), HashSet<(String, String)>>);
+pub(crate) struct Eligible(HashMap<(String, bool), HashSet<(String, String)>>);
 
 impl Eligible {
     /// From the admitted snapshots of a profile.
-    pub(super) fn of(snapshots: &[RecordBatch]) -> Self {
+    pub(crate) fn of(snapshots: &[RecordBatch]) -> Self {
         let mut found = Self::default();
         for batch in snapshots {
             let read = Reader::new(batch);
@@ -35,7 +35,7 @@ impl Eligible {
     }
 
     /// How many there are.
-    pub(super) fn containers(&self, kind: &str, startup: bool) -> u32 {
+    pub(crate) fn containers(&self, kind: &str, startup: bool) -> u32 {
         let found = self.0.get(&(kind.to_owned(), startup)).map_or(0, HashSet::len);
         u32::try_from(found).unwrap_or(u32::MAX)
     }
