@@ -210,7 +210,7 @@ test("bands are as wide as they have nodes, without those that are folded", () =
 
 test("who has a node follows from its bits", () => {
   const container = (id: string, host: string) => ({ id, name: null, host, started: null, labels: {} });
-  const snapshot = (ordinal: number | null, at: number | null) => ({
+  const snapshot = (ordinal: number | null, at: number | null, state: string | null = "complete") => ({
     ordinal,
     id: `s${ordinal}`,
     outcome: "admitted",
@@ -219,7 +219,7 @@ test("who has a node follows from its bits", () => {
     window_start: null,
     window_end: null,
     covers_start: true,
-    completeness: {},
+    completeness: state === null ? {} : { file: state },
     rows: 1,
     size: 1,
     digest: null,
@@ -227,12 +227,12 @@ test("who has a node follows from its bits", () => {
   });
   const found = membersOf(
     node("x", null, "file", "x", { members: Buffer.from([0b101]).toString("base64") }),
-    [snapshot(2, 0), snapshot(0, 0), snapshot(1, 1), snapshot(null, 1)],
-    [container("c0", "h0"), container("c1", "h1")],
+    [snapshot(2, 0), snapshot(0, 0), snapshot(1, 1, "joined_late"), snapshot(null, 2), snapshot(3, 2, "lossy"), snapshot(4, 3, null)],
+    [container("c0", "h0"), container("c1", "h1"), container("c2", "h1"), container("c3", "h1")],
   );
   assert.deepEqual(
     found.strip.map((one) => one.has),
-    [true, false, true],
+    [true, false, true, false, false],
   );
   assert.deepEqual(
     found.containers.map((one) => [one.container.id, one.snapshots]),
@@ -241,6 +241,10 @@ test("who has a node follows from its bits", () => {
   assert.deepEqual(
     found.without.map((one) => one.id),
     ["c1"],
+  );
+  assert.deepEqual(
+    found.blind.map((one) => one.id),
+    ["c2", "c3"],
   );
   assert.deepEqual(found.hosts, [{ host: "h0", containers: 1 }]);
 });

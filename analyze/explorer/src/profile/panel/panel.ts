@@ -6,7 +6,7 @@ import { count, exactTime, number, probability, ratio, share } from "../../base/
 import { KIND_NAMES } from "../../base/kinds";
 import { quoted, short, visible } from "../../base/text";
 import { badge, bounded, commonalityBar, copyable, facts, icon, raw, severityBadge, timeText } from "../../base/widgets";
-import type { Node, ProfilePage } from "../../contract";
+import type { Container, Node, ProfilePage } from "../../contract";
 import { containerName, membersOf } from "../members";
 import { ancestry, type Item } from "../model";
 import type { Session } from "../session";
@@ -180,8 +180,13 @@ export function attributes(node: {
 }
 
 function whoHasIt(node: Node, page: ProfilePage, address: Address): Child {
-  const { strip, containers, without, hosts } = membersOf(node, page.snapshots, page.containers);
+  const { strip, containers, without, blind, hosts } = membersOf(node, page.snapshots, page.containers);
   if (strip.length === 0) return null;
+  const named = (some: readonly Container[]) =>
+    bounded(some, 10, (one) => [
+      raw(short(containerName(one), 60)),
+      element("span", { class: "muted" }, " on ", raw(short(one.host, 60))),
+    ]);
   const details = (title: string, list: Child, isOpen = false) =>
     element("details", { open: isOpen }, element("summary", {}, title), list);
   return section(
@@ -195,14 +200,8 @@ function whoHasIt(node: Node, page: ProfilePage, address: Address): Child {
       ]),
       containers.length <= 4,
     ),
-    without.length > 0 &&
-      details(
-        `${count(without.length, "container")} without it`,
-        bounded(without, 10, (one) => [
-          raw(short(containerName(one), 60)),
-          element("span", { class: "muted" }, " on ", raw(short(one.host, 60))),
-        ]),
-      ),
+    without.length > 0 && details(`${count(without.length, "container")} without it`, named(without)),
+    blind.length > 0 && details(`${count(blind.length, "container")} could not have shown it`, named(blind)),
     details(
       count(hosts.length, "host"),
       bounded(hosts, 10, (one) => [
