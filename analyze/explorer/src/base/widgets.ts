@@ -240,3 +240,24 @@ export function bounded<Item>(
   });
   return element("div", {}, list, more);
 }
+
+/** A table that scrolls sideways by itself, and by keys. */
+export const plainTable = (label: string, heads: readonly string[], body: Child): HTMLElement =>
+  element(
+    "div",
+    { class: "scroll-x", tabindex: "0", role: "region", "aria-label": label },
+    element(
+      "table",
+      { class: "plain-table" },
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          heads.map((text) => element("th", { scope: "col" }, text)),
+        ),
+      ),
+      body,
+    ),
+  );

@@ -138,7 +138,11 @@ function item(
           "div",
           {},
           element("h3", {}, "Predicate"),
-          element("pre", { class: "predicate", tabindex: "0", role: "region", "aria-label": "Predicate" }, lines(one.predicate)),
+          element(
+            "pre",
+            { class: "predicate", tabindex: "0", role: "region", "aria-label": "Predicate" },
+            lines(one.predicate),
+          ),
           facts(
             [
               "Scope",

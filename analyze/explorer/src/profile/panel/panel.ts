@@ -110,7 +110,12 @@ function lineage(item: Item, address: Address): Child {
       element("li", { "aria-current": "true" }, nameOf(item)),
     ),
     item.node?.lineage_complete === false &&
-      element("p", { class: "warning" }, icon("warning"), "What is above it was guessed: it was running before it was watched."),
+      element(
+        "p",
+        { class: "warning" },
+        icon("warning"),
+        "What is above it was guessed: it was running before it was watched.",
+      ),
   );
 }
 
@@ -196,7 +201,13 @@ function whoHasIt(node: Node, page: ProfilePage, address: Address): Child {
       `${count(containers.length, "container")} with it`,
       bounded(containers, 10, (one) => [
         raw(short(containerName(one.container), 60)),
-        element("span", { class: "muted" }, ` on `, raw(short(one.container.host, 60)), `, ${count(one.snapshots, "snapshot")}`),
+        element(
+          "span",
+          { class: "muted" },
+          ` on `,
+          raw(short(one.container.host, 60)),
+          `, ${count(one.snapshots, "snapshot")}`,
+        ),
       ]),
       containers.length <= 4,
     ),

@@ -4,12 +4,14 @@ import type { Address } from "../../base/address";
 import { segmented } from "../../base/controls";
 import { element, replace, svg, type Child } from "../../base/element";
 import { number, rounded, share } from "../../base/format";
-import { empty } from "../../base/widgets";
+import { empty, plainTable } from "../../base/widgets";
 import type { CurvePoint, ProfilePage } from "../../contract";
 
 export function showLearning(into: HTMLElement, page: ProfilePage, address: Address): void {
   if (page.curve.length === 0) {
-    into.append(empty("Nothing to plot yet", element("p", {}, "The curve begins with the first snapshot that a merge admits.")));
+    into.append(
+      empty("Nothing to plot yet", element("p", {}, "The curve begins with the first snapshot that a merge admits.")),
+    );
     return;
   }
   const plots = element("div", { class: "plots" });
@@ -41,39 +43,24 @@ export function showLearning(into: HTMLElement, page: ProfilePage, address: Addr
       "details",
       {},
       element("summary", {}, "As a table"),
-      element(
-        "div",
-        { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Learning" },
+      plainTable(
+        "Learning",
+        ["Snapshots", "Hours", "Containers", "Hosts", "Nodes", "Coverage"],
         element(
-          "table",
-          { class: "plain-table" },
-          element(
-            "thead",
-            {},
+          "tbody",
+          {},
+          page.curve.map((one) =>
             element(
               "tr",
               {},
-              ["Snapshots", "Hours", "Containers", "Hosts", "Nodes", "Coverage"].map((text) =>
-                element("th", { scope: "col" }, text),
-              ),
-            ),
-          ),
-          element(
-            "tbody",
-            {},
-            page.curve.map((one) =>
-              element(
-                "tr",
-                {},
-                [
-                  number(one.snapshots),
-                  rounded(one.hours),
-                  number(one.containers),
-                  number(one.hosts),
-                  number(one.nodes),
-                  one.coverage === null ? "needs 3 containers" : share(one.coverage),
-                ].map((text) => element("td", { class: "number" }, text)),
-              ),
+              [
+                number(one.snapshots),
+                rounded(one.hours),
+                number(one.containers),
+                number(one.hosts),
+                number(one.nodes),
+                one.coverage === null ? "needs 3 containers" : share(one.coverage),
+              ].map((text) => element("td", { class: "number" }, text)),
             ),
           ),
         ),

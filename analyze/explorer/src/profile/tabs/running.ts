@@ -1,14 +1,16 @@
 import { element } from "../../base/element";
 import { count } from "../../base/format";
 import { short } from "../../base/text";
-import { badge, copyable, empty, raw, timeText } from "../../base/widgets";
+import { badge, copyable, empty, plainTable, raw, timeText } from "../../base/widgets";
 import type { ProfilePage } from "../../contract";
 import { containerName } from "../members";
 
 /** Containers that were there a moment before the report was made. */
 export function showRunning(into: HTMLElement, page: ProfilePage): void {
   if (page.running.length === 0) {
-    into.append(empty("No running containers", element("p", {}, "No container of this image has a snapshot among the newest.")));
+    into.append(
+      empty("No running containers", element("p", {}, "No container of this image has a snapshot among the newest.")),
+    );
     return;
   }
   const unknown = page.running.filter((one) => one.digest_known === false).length;
@@ -21,54 +23,39 @@ export function showRunning(into: HTMLElement, page: ProfilePage): void {
     ),
   );
   into.append(
-    element(
-      "div",
-      { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Running containers" },
+    plainTable(
+      "Running containers",
+      ["Container", "Host", "Started, UTC", "Last window to, UTC", "Digest", "Labels"],
       element(
-        "table",
-        { class: "plain-table" },
-        element(
-          "thead",
-          {},
+        "tbody",
+        {},
+        page.running.map((one) =>
           element(
             "tr",
             {},
-            ["Container", "Host", "Started, UTC", "Last window to, UTC", "Digest", "Labels"].map((text) =>
-              element("th", { scope: "col" }, text),
-            ),
-          ),
-        ),
-        element(
-          "tbody",
-          {},
-          page.running.map((one) =>
+            element("th", { scope: "row" }, raw(short(containerName(one), 50))),
+            element("td", {}, raw(short(one.host, 50))),
+            element("td", { class: "number nowrap" }, timeText(one.started)),
+            element("td", { class: "number nowrap" }, timeText(one.window_end)),
             element(
-              "tr",
+              "td",
               {},
-              element("th", { scope: "row" }, raw(short(containerName(one), 50))),
-              element("td", {}, raw(short(one.host, 50))),
-              element("td", { class: "number nowrap" }, timeText(one.started)),
-              element("td", { class: "number nowrap" }, timeText(one.window_end)),
-              element(
-                "td",
-                {},
-                one.digest === null
-                  ? "unknown"
-                  : [
-                      copyable(one.digest, "digest", element("span", {}, short(one.digest, 22))),
-                      one.digest_known === false && badge("not in the profile", "warning"),
-                    ],
-              ),
-              element(
-                "td",
-                { class: "labels" },
-                Object.entries(one.labels).map(([name, value]) =>
-                  element(
-                    "span",
-                    { class: "label" },
-                    element("span", { class: "muted" }, short(name, 40), "="),
-                    raw(short(value, 50)),
-                  ),
+              one.digest === null
+                ? "unknown"
+                : [
+                    copyable(one.digest, "digest", element("span", {}, short(one.digest, 22))),
+                    one.digest_known === false && badge("not in the profile", "warning"),
+                  ],
+            ),
+            element(
+              "td",
+              { class: "labels" },
+              Object.entries(one.labels).map(([name, value]) =>
+                element(
+                  "span",
+                  { class: "label" },
+                  element("span", { class: "muted" }, short(name, 40), "="),
+                  raw(short(value, 50)),
                 ),
               ),
             ),

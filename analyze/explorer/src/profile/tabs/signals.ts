@@ -2,7 +2,7 @@ import type { Address } from "../../base/address";
 import { element } from "../../base/element";
 import { count, number, words } from "../../base/format";
 import { short } from "../../base/text";
-import { badge, command, empty, raw, severityBadge, timeText } from "../../base/widgets";
+import { badge, command, empty, plainTable, raw, severityBadge, timeText } from "../../base/widgets";
 import { inSlices } from "../../base/work";
 import type { ProfilePage, Signal } from "../../contract";
 
@@ -60,26 +60,5 @@ export function showSignals(into: HTMLElement, page: ProfilePage, address: Addre
       ),
     );
   inSlices(page.signals, 60, row);
-  into.append(
-    element(
-      "div",
-      { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Signals" },
-      element(
-        "table",
-        { class: "plain-table" },
-        element(
-          "thead",
-          {},
-          element(
-            "tr",
-            {},
-            ["Severity", "Time, UTC", "What", "Context", "Node", "Container"].map((text) =>
-              element("th", { scope: "col" }, text),
-            ),
-          ),
-        ),
-        body,
-      ),
-    ),
-  );
+  into.append(plainTable("Signals", ["Severity", "Time, UTC", "What", "Context", "Node", "Container"], body));
 }

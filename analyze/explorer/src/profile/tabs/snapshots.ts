@@ -2,7 +2,7 @@ import { element, type Child } from "../../base/element";
 import { bytes, count, duration, number, words } from "../../base/format";
 import { KINDS } from "../../base/kinds";
 import { short } from "../../base/text";
-import { badge, copyable, empty, raw, timeText } from "../../base/widgets";
+import { badge, copyable, empty, plainTable, raw, timeText } from "../../base/widgets";
 import { inSlices } from "../../base/work";
 import type { ProfilePage, Snapshot } from "../../contract";
 import { containerName } from "../members";
@@ -75,30 +75,17 @@ function table(page: ProfilePage, snapshots: readonly Snapshot[], kinds: readonl
         cell(one.rows === null ? "–" : number(one.rows), "number"),
         cell(one.size === null ? "–" : bytes(one.size), "number nowrap"),
         cell(
-          copyable(one.id, "id of the snapshot", element("span", { class: "nowrap", title: one.object_key }, short(one.id, 18))),
+          copyable(
+            one.id,
+            "id of the snapshot",
+            element("span", { class: "nowrap", title: one.object_key }, short(one.id, 18)),
+          ),
         ),
       ),
     );
   };
   inSlices(snapshots, 60, row);
-  return element(
-    "div",
-    { class: "scroll-x", tabindex: "0", role: "region", "aria-label": isRefused ? "Refused snapshots" : "Admitted snapshots" },
-    element(
-      "table",
-      { class: "plain-table" },
-      element(
-        "thead",
-        {},
-        element(
-          "tr",
-          {},
-          heads.map((text) => element("th", { scope: "col" }, text)),
-        ),
-      ),
-      body,
-    ),
-  );
+  return plainTable(isRefused ? "Refused snapshots" : "Admitted snapshots", heads, body);
 }
 
 function completeness(word: string | undefined): Child {

@@ -6,7 +6,7 @@ import { element, replace, type Child } from "../../base/element";
 import { count, number, probability, ratio, share } from "../../base/format";
 import { KIND_NAMES, KINDS } from "../../base/kinds";
 import { shellWord, short } from "../../base/text";
-import { badge, command, commonalityBar, empty, raw, statusText, timeText } from "../../base/widgets";
+import { badge, command, commonalityBar, empty, plainTable, raw, statusText, timeText } from "../../base/widgets";
 import type { Diff, DiffNode, Profile, ProfilePage } from "../../contract";
 import { inSlices } from "../../base/work";
 
@@ -19,50 +19,35 @@ export function showVersions(into: HTMLElement, page: ProfilePage, address: Addr
     return;
   }
   into.append(
-    element(
-      "div",
-      { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Versions" },
+    plainTable(
+      "Versions",
+      ["Version", "Status", "Snapshots", "Containers", "Nodes", "Coverage", "Updated, UTC", ""],
       element(
-        "table",
-        { class: "plain-table" },
-        element(
-          "thead",
-          {},
+        "tbody",
+        {},
+        [page.profile, ...page.versions].map((one) =>
           element(
             "tr",
-            {},
-            ["Version", "Status", "Snapshots", "Containers", "Nodes", "Coverage", "Updated, UTC", ""].map((text) =>
-              element("th", { scope: "col" }, text),
-            ),
-          ),
-        ),
-        element(
-          "tbody",
-          {},
-          [page.profile, ...page.versions].map((one) =>
+            { class: one === page.profile ? "chosen" : "" },
             element(
-              "tr",
-              { class: one === page.profile ? "chosen" : "" },
-              element(
-                "th",
-                { scope: "row" },
-                one === page.profile || one.href === null
-                  ? raw(short(nameOf(one), 60))
-                  : element("a", { href: `${root}${one.href}` }, raw(short(nameOf(one), 60))),
-                one === page.profile && element("span", { class: "muted" }, " this one"),
-              ),
-              element("td", {}, element("span", { class: "status" }, statusText(one, true))),
-              element("td", { class: "number" }, number(one.snapshots)),
-              element("td", { class: "number" }, number(one.containers)),
-              element("td", { class: "number" }, number(one.nodes)),
-              element("td", { class: "number" }, one.coverage === null ? "–" : share(one.coverage)),
-              element("td", { class: "number nowrap" }, timeText(one.updated_at)),
-              element(
-                "td",
-                {},
-                page.diffs.some((diff) => idOf(diff.with) === idOf(one)) &&
-                  element("a", { href: address.href({ with: idOf(one) }) }, "Compare"),
-              ),
+              "th",
+              { scope: "row" },
+              one === page.profile || one.href === null
+                ? raw(short(nameOf(one), 60))
+                : element("a", { href: `${root}${one.href}` }, raw(short(nameOf(one), 60))),
+              one === page.profile && element("span", { class: "muted" }, " this one"),
+            ),
+            element("td", {}, element("span", { class: "status" }, statusText(one, true))),
+            element("td", { class: "number" }, number(one.snapshots)),
+            element("td", { class: "number" }, number(one.containers)),
+            element("td", { class: "number" }, number(one.nodes)),
+            element("td", { class: "number" }, one.coverage === null ? "–" : share(one.coverage)),
+            element("td", { class: "number nowrap" }, timeText(one.updated_at)),
+            element(
+              "td",
+              {},
+              page.diffs.some((diff) => idOf(diff.with) === idOf(one)) &&
+                element("a", { href: address.href({ with: idOf(one) }) }, "Compare"),
             ),
           ),
         ),
@@ -71,12 +56,7 @@ export function showVersions(into: HTMLElement, page: ProfilePage, address: Addr
   );
   const first = page.diffs[0];
   if (!first) {
-    into.append(
-      empty(
-        "No comparison on this page",
-        command(diffCommand(page, store)),
-      ),
-    );
+    into.append(empty("No comparison on this page", command(diffCommand(page, store))));
     return;
   }
   const result = element("div", { class: "diff" });
@@ -191,24 +171,7 @@ function table(nodes: readonly DiffNode[], diff: Diff, page: ProfilePage, href: 
     );
   });
   const heads = ["Kind", "Node", short(nameOf(diff.with), 24), short(nameOf(page.profile), 24), ""];
-  return element(
-    "div",
-    { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Differences" },
-    element(
-      "table",
-      { class: "plain-table" },
-      element(
-        "thead",
-        {},
-        element(
-          "tr",
-          {},
-          heads.map((text) => element("th", { scope: "col" }, text)),
-        ),
-      ),
-      body,
-    ),
-  );
+  return plainTable("Differences", heads, body);
 }
 
 /** Revisions of one image are named by their numbers. */
