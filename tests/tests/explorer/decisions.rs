@@ -24,7 +24,7 @@ fn accept(predicate: &str, change: i64) -> Value {
 }
 
 /// The same with other values.
-fn but(request: &Value, changes: Value) -> Value {
+fn but(request: &Value, changes: &Value) -> Value {
     let mut request = request.clone();
     request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     request
@@ -102,7 +102,7 @@ fn a_decision_needs_the_token_and_the_own_origin() {
     // What was shown is no longer so.
     let (status, refusal) = live.decide(id, &[("Authorization", &bearer)], &body);
     assert_eq!(status, 409, "{refusal}");
-    let remove = but(&body, json!({ "decision": "remove", "change": shown["change"] }));
+    let remove = but(&body, &json!({ "decision": "remove", "change": shown["change"] }));
     let (status, back) = live.decide(id, &[("Authorization", &bearer)], &remove);
     assert_eq!((status, &back["shown"]), (200, &answer["hidden"]), "{back}");
 }
@@ -140,17 +140,17 @@ fn nothing_wider_than_what_was_shown_is_accepted() {
     }
     let good = accept(predicate, change_of(store, id));
     for (status, id, body) in [
-        (409, id, but(&good, json!({ "predicate": "true" }))),
-        (409, id, but(&good, json!({ "predicate": "" }))),
-        (409, id, but(&good, json!({ "change": 0 }))),
+        (409, id, but(&good, &json!({ "predicate": "true" }))),
+        (409, id, but(&good, &json!({ "predicate": "" }))),
+        (409, id, but(&good, &json!({ "change": 0 }))),
         (404, "0000000000000000", good.clone()),
         (404, &id[..4], good.clone()),
-        (409, id, but(&good, json!({ "decision": "remove" }))),
-        (422, id, but(&good, json!({ "expires_at": "2020-01-01T00:00:00Z" }))),
-        (422, id, but(&good, json!({ "expires_at": "soon" }))),
-        (422, id, but(&good, json!({ "reason": "x".repeat(5_000) }))),
-        (422, id, but(&good, json!({ "scope": "all" }))),
-        (422, id, but(&good, json!({ "decision": "drop" }))),
+        (409, id, but(&good, &json!({ "decision": "remove" }))),
+        (422, id, but(&good, &json!({ "expires_at": "2020-01-01T00:00:00Z" }))),
+        (422, id, but(&good, &json!({ "expires_at": "soon" }))),
+        (422, id, but(&good, &json!({ "reason": "x".repeat(5_000) }))),
+        (422, id, but(&good, &json!({ "scope": "all" }))),
+        (422, id, but(&good, &json!({ "decision": "drop" }))),
     ] {
         let (found, refusal) = live.decide(id, &token, &body);
         assert_eq!(found, status, "{body}: {refusal}");
@@ -195,7 +195,7 @@ fn a_server_of_one_image_decides_on_that_image() {
     let id = added[0]["suppression_id"].as_str().unwrap();
     let live = Explorer::start(store, &["--allow-write", "--image", image]);
     let bearer = format!("Bearer {}", live.token());
-    let remove = but(&accept("true", change_of(store, id)), json!({ "decision": "remove" }));
+    let remove = but(&accept("true", change_of(store, id)), &json!({ "decision": "remove" }));
     let (status, refusal) = live.decide(id, &[("Authorization", &bearer)], &remove);
     assert_eq!(status, 404, "{refusal}");
 }
