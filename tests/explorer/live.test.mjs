@@ -36,6 +36,7 @@ describe("a live explorer", () => {
       .first()
       .locator("summary")
       .click();
+    await page.waitForURL(/suppression=/);
     const id = new URL(page.url()).hash.match(/suppression=(\w+)/)[1];
     await decide(page, "accept", "refuse me");
     await page.locator("[role=alert]", { hasText: "the reason is <b>no</b> reason" }).waitFor();

@@ -23,6 +23,7 @@ test("from the list to an accepted suppression", { skip: address ? false : "EXPL
   await page.goto(new URL("signals.html#tab=suppressions&state=suggested", page.url().replace(/profiles\/.*/, "")).href);
   const suggestion = page.locator("details.suppression").filter({ hasText: "would hide" }).first();
   await suggestion.locator("summary").click();
+  await page.waitForURL(/suppression=/);
   const id = new URL(page.url()).hash.match(/suppression=(\w+)/)[1];
   await page.locator("details[open] [data-decision=accept]").click();
   await page.getByLabel("Author").fill("ann");
