@@ -59,7 +59,7 @@ pub async fn open(store: &Store) -> std::result::Result<SessionContext, QueryErr
     Ok(context)
 }
 
-/// Gives a session the views, as [`open`] does.
+/// Gives a session the views, as [`open()`] does.
 pub async fn fill(context: &SessionContext, store: &Store) -> std::result::Result<(), QueryError> {
     let tables = match ProfileTables::open(store).await {
         Ok(tables) => Some(tables),
