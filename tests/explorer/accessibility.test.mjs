@@ -1,20 +1,14 @@
 // What everybody must be able to use, on every page: axe-core's rules, and narrow screens. On pages that are given, in light only.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { AxeBuilder } from "@axe-core/playwright";
-import { launch } from "./browser.mjs";
 import { pages } from "./pages.mjs";
-import { inTabs } from "./tab.mjs";
+import { inBrowser } from "./tab.mjs";
 
 const onFixtures = process.env.EXPLORER_PAGES === undefined;
 const at = await pages();
-let browser;
-before(async () => {
-  browser = await launch();
-});
-after(() => browser.close());
-const inTab = inTabs(() => browser, at);
+const inTab = inBrowser(at);
 
 describe("accessibility", () => {
   const states = [

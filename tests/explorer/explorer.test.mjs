@@ -1,20 +1,13 @@
 // What people do with the pages, in a real browser.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
-import { launch } from "./browser.mjs";
+import { describe, test } from "node:test";
 import { pages } from "./pages.mjs";
-import { inTabs } from "./tab.mjs";
+import { inBrowser } from "./tab.mjs";
 
 const onFixtures = process.env.EXPLORER_PAGES === undefined;
 const at = await pages();
-let browser;
-before(async () => {
-  browser = await launch();
-});
-after(() => browser.close());
-
-const inTab = inTabs(() => browser, at);
+const inTab = inBrowser(at);
 
 describe("profiles", () => {
   test(
@@ -296,7 +289,9 @@ describe("what containers write is text", { skip: !onFixtures }, () => {
         for (const button of await page.locator("button.signal-open").all()) await button.click();
         assert.equal(await page.locator("main img, main script, main iframe, main b, main i").count(), 0);
         const shown = await page.locator("main").innerText();
-        assert.ok(!/[\u0000-\u0008\u000b-\u001f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]/.test(shown.replaceAll("\r", "")));
+        assert.ok(
+          !/[\u0000-\u0008\u000b-\u001f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]/.test(shown.replaceAll("\r", "")),
+        );
         if (name !== "index" && hash !== "" && hash !== "#view=icicle") assert.ok(shown.includes("<script>"));
       }),
     );

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { after, before } from "node:test";
+import { launch } from "./browser.mjs";
 
 /** A tab that fails its test on errors, dialogs, and requests to anywhere but where the page came from. */
 export async function open(browser, address, { width = 1440, height = 900, scheme = "light", ...more } = {}) {
@@ -39,12 +41,19 @@ export async function open(browser, address, { width = 1440, height = 900, schem
   };
 }
 
-/** Makes tests that run in a tab with one of some pages, by its name. */
-export const inTabs = (browser, at) => (name, options, run) => async () => {
-  const tab = await open(browser(), at[name] + (options.hash ?? ""), options);
-  try {
-    await run(tab.page);
-  } finally {
-    await tab.close();
-  }
-};
+/** Starts a browser for the tests of a file; makes tests that run in a tab with one of some pages, by its name. */
+export function inBrowser(at) {
+  let browser;
+  before(async () => {
+    browser = await launch();
+  });
+  after(() => browser.close());
+  return (name, options, run) => async () => {
+    const tab = await open(browser, at[name] + (options.hash ?? ""), options);
+    try {
+      await run(tab.page);
+    } finally {
+      await tab.close();
+    }
+  };
+}

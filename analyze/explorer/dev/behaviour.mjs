@@ -180,7 +180,7 @@ export function nginx(random) {
       0.04,
       [
         ...libraries(2),
-        file("/root/.bash_history", 1, ["read", "write"]),
+        file("/home/app/.bash_history", 1, ["read", "write"]),
         file("/etc/passwd"),
         process("/usr/bin/cat", 1, [file("/etc/shadow", 1, ["read"])], { phase: "steady" }),
         process(

@@ -5,6 +5,7 @@ import { stepClass } from "./commonality";
 import { element, property, svg, type Child } from "./element";
 import { count, duration, exactTime, hoursBetween, number, ratio, share, time, words } from "./format";
 import { SEVERITIES } from "./kinds";
+import { visible } from "./text";
 
 export function badge(text: string, kind: string, title: string | null = null): HTMLElement {
   return element("span", { class: `badge badge-${kind}`, title }, text);
@@ -260,4 +261,14 @@ export const plainTable = (label: string, heads: readonly string[], body: Child)
       ),
       body,
     ),
+  );
+
+/** The head of a side panel: what kind of thing it shows, its title as a container wrote it, and the way out. */
+export const panelHead = (kinds: Child, close: HTMLElement, title: string): HTMLElement =>
+  element(
+    "div",
+    { class: "panel-head" },
+    element("div", { class: "panel-kind" }, kinds),
+    close,
+    element("h2", { class: "raw long" }, visible(title)),
   );

@@ -7,6 +7,7 @@ import {
   commonalityBar,
   copyable,
   openSignals,
+  plainTable,
   raw,
   signalCounts,
   statusText,
@@ -92,18 +93,9 @@ export function summary(profile: Profile): HTMLElement {
       "details",
       { class: "more" },
       element("summary", {}, "Kinds and digests"),
-      element(
-        "table",
-        { class: "plain-table" },
-        element(
-          "thead",
-          {},
-          element(
-            "tr",
-            {},
-            ["Kind", "Nodes", "Commonality", "Complete in"].map((text) => element("th", { scope: "col" }, text)),
-          ),
-        ),
+      plainTable(
+        "Kinds",
+        ["Kind", "Nodes", "Commonality", "Complete in"],
         element(
           "tbody",
           {},

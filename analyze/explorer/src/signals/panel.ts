@@ -5,7 +5,7 @@ import { element, lines, property, replace, type Child } from "../base/element";
 import { count, exactTime, number, ratio, words } from "../base/format";
 import { KIND_NAMES } from "../base/kinds";
 import { quoted, short, visible } from "../base/text";
-import { badge, bounded, commonalityBar, copyable, facts, icon, raw, severityBadge } from "../base/widgets";
+import { badge, bounded, commonalityBar, copyable, facts, icon, panelHead, raw, severityBadge } from "../base/widgets";
 import type { Document, Kind, Signal, SignalsPage } from "../contract";
 import { stepsAround, type Step } from "./around";
 
@@ -56,21 +56,19 @@ export function showSignal(
   }
   const rule = page.rules.find((one) => one.id === signal.rule);
   const node = (id: string | null) =>
-    signal.profile_href === null || id === null ? null : `${document.root}${signal.profile_href}#node=${encodeURIComponent(id)}`;
+    signal.profile_href === null || id === null
+      ? null
+      : `${document.root}${signal.profile_href}#node=${encodeURIComponent(id)}`;
   replace(
     panel,
-    element(
-      "div",
-      { class: "panel-head" },
-      element(
-        "div",
-        { class: "panel-kind" },
+    panelHead(
+      [
         severityBadge(signal.severity),
         badge(words(signal.context), `context-${signal.context}`),
         signal.suppressed_by !== null && badge("suppressed", "root"),
-      ),
+      ],
       close,
-      element("h2", { class: "raw long" }, visible(signal.summary)),
+      signal.summary,
     ),
     element(
       "p",
@@ -132,7 +130,10 @@ export function showSignal(
           copyable(signal.container_id, "id of the container", short(signal.container_id, 24)),
         ],
         ["Host", raw(visible(signal.host ?? "unknown"), "long")],
-        ...Object.entries(signal.labels).map(([name, value]): [string, Child] => [short(name, 60), raw(visible(value), "long")]),
+        ...Object.entries(signal.labels).map(([name, value]): [string, Child] => [
+          short(name, 60),
+          raw(visible(value), "long"),
+        ]),
       ),
     ),
     signal.attributes.length > 0 &&

@@ -137,6 +137,8 @@ mod tests {
             DecisionAnswer,
             Refusal,
         );
+        // Each is one line there.
+        let text = text.replace("/**\n * ", "/** ").replace("\n */\n", " */\n");
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/explorer/src/contract.ts");
         if std::env::var_os("WSP_BLESS").is_some() {
             std::fs::write(path, &text).unwrap();

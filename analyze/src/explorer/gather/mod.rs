@@ -14,6 +14,7 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, SecondsFormat, Utc};
 use datafusion::common::ScalarValue;
 use datafusion::prelude::SessionContext;
+use tokio::sync::OnceCell;
 use wsp_schemas::identity::Kind;
 use wsp_schemas::image::Workload;
 use wsp_schemas::store::Store;
@@ -82,6 +83,8 @@ pub(in crate::explorer) struct Gatherer {
     profiles: Vec<contract::Profile>,
     /// Key and revision of those that have a page.
     pages: BTreeSet<(String, i32)>,
+    /// Made when it is first asked for.
+    signals_page: OnceCell<contract::SignalsPage>,
 }
 
 impl std::fmt::Debug for Gatherer {
@@ -115,6 +118,7 @@ impl Gatherer {
             newest: Newest::list(store, Utc::now()).await?,
             profiles: Vec::new(),
             pages: BTreeSet::new(),
+            signals_page: OnceCell::new(),
         };
         gatherer.profiles = gatherer.all_profiles().await?;
         gatherer.pages = gatherer.profiles().map(|profile| (profile.key.clone(), profile.revision)).collect();

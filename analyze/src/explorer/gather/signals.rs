@@ -16,6 +16,10 @@ const MOST: usize = 5_000;
 impl Gatherer {
     /// The page of all signals.
     pub(in crate::explorer) async fn signals_page(&self) -> Result<SignalsPage, ExplorerError> {
+        self.signals_page.get_or_try_init(|| self.all_signals()).await.cloned()
+    }
+
+    async fn all_signals(&self) -> Result<SignalsPage, ExplorerError> {
         let parameters = [("revision", ScalarValue::Int32(None)), ("is_newest", ScalarValue::from(true))];
         let (signals, signals_left_out) =
             self.signals(self.wanted().into_iter().chain(parameters).collect(), MOST).await?;

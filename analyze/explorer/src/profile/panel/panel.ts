@@ -5,7 +5,18 @@ import { element, replace, type Child } from "../../base/element";
 import { count, exactTime, number, probability, ratio, share } from "../../base/format";
 import { KIND_NAMES } from "../../base/kinds";
 import { quoted, short, visible } from "../../base/text";
-import { badge, bounded, commonalityBar, copyable, facts, icon, raw, severityBadge, timeText } from "../../base/widgets";
+import {
+  badge,
+  bounded,
+  commonalityBar,
+  copyable,
+  facts,
+  icon,
+  panelHead,
+  raw,
+  severityBadge,
+  timeText,
+} from "../../base/widgets";
 import type { Container, Node, ProfilePage } from "../../contract";
 import { containerName, membersOf } from "../members";
 import { ancestry, type Item } from "../model";
@@ -52,21 +63,17 @@ export function showPanel(panel: HTMLElement, session: Session, root: string): v
   panel.hidden = false;
   replace(
     panel,
-    element(
-      "div",
-      { class: "panel-head" },
-      element(
-        "div",
-        { class: "panel-kind" },
+    panelHead(
+      [
         badge(KIND_NAMES[node.kind].one, "root"),
         node.root_kind !== null && badge(node.root_kind === "init" ? "init" : "exec session", "root"),
         node.rare && badge("rare", "flag"),
         node.late === true && badge("late", "flag"),
         node.collapsed_into !== null && badge("folded", "pattern"),
         session.isOutsideFilter(item) && badge("outside of the filters", "root"),
-      ),
+      ],
       close,
-      element("h2", { class: "raw long" }, visible(node.target)),
+      node.target,
     ),
     lineage(item, address),
     howCommon(node, page),
