@@ -11,7 +11,7 @@ started=$SECONDS
 took() { printf '    (%s s)\n' "$((SECONDS - $1))" >&2; }
 
 ((EUID == 0)) || die "these tests load eBPF programs and start containers: run them as root"
-need_packages clang llvm libbpf-dev podman runc containerd mmdebstrap strace shellcheck jq git python3 python3-pip python3-venv \
+need_packages clang llvm libbpf-dev podman catatonit runc containerd mmdebstrap strace shellcheck jq git python3 python3-pip python3-venv \
     qemu-system-x86 cpio xz-utils binutils faketime postgresql-client openssl chromium
 need_rust "$root"
 need_lints

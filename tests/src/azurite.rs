@@ -41,6 +41,8 @@ impl Azurite {
             .args(["--blobHost", "127.0.0.1", "--blobPort", "0", "--silent", "--disableTelemetry"])
             // Clients may be newer than the emulator.
             .arg("--skipApiVersionCheck")
+            // Azure keeps idle connections for minutes; after Node's 5 s a busy emulator resets what is just being asked.
+            .args(["--blobKeepAliveTimeout", "120"])
             .arg("--location")
             .arg(folder.path())
             .stdin(Stdio::null())

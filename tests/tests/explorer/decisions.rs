@@ -217,14 +217,13 @@ fn a_decision_is_whole_though_who_asked_for_it_left() {
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     )
     .unwrap();
-    // It leaves as soon as the server works on it.
     let accepted = "select count(*) as found from suppressions where state = 'accepted'";
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    drop(socket);
     while sql(store, accepted)[0]["found"] != 1 {
         assert!(std::time::Instant::now() < until, "it was never accepted");
     }
-    // Asked to end now, it waits for the marks.
+    // It leaves, and the server is asked to end: the marks are made though.
+    drop(socket);
     live.stop();
     let open = "select count(*) as found from signals where suppressed_by is not null";
     assert!(sql(store, open)[0]["found"].as_i64().unwrap() > 0);

@@ -1,5 +1,6 @@
 //! What one client asks for costs the others nothing but time.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -108,9 +109,13 @@ async fn what_a_client_asked_for_ends_when_it_is_gone_or_takes_it_back() {
     for endless in [endless, "SELECT value FROM generate_series(1, 100000000000)"] {
         let client = server.client().await;
         let token = client.cancel_token();
+        // What comes before the server began is in vain, as with PostgreSQL: so it asks until there is an answer.
+        let answered = Cell::new(false);
         let taking_back = async {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            token.cancel_query(tokio_postgres::NoTls).await.unwrap();
+            while !answered.get() {
+                token.cancel_query(tokio_postgres::NoTls).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
         };
         let rows = async {
             let mut rows = std::pin::pin!(client.simple_query_raw(endless).await?);
@@ -118,6 +123,11 @@ async fn what_a_client_asked_for_ends_when_it_is_gone_or_takes_it_back() {
                 row?;
             }
             Ok(())
+        };
+        let rows = async {
+            let asked = rows.await;
+            answered.set(true);
+            asked
         };
         let (asked, ()) = tokio::join!(rows, taking_back);
         assert_eq!(code(asked), "57014", "{endless}");
