@@ -36,6 +36,10 @@ pub(crate) enum CliError {
     /// The gallery cannot be made.
     #[error(transparent)]
     Gallery(#[from] GalleryError),
+    /// The replay of a fleet.
+    #[cfg(feature = "fleet")]
+    #[error(transparent)]
+    Replay(#[from] crate::scale::ReplayError),
     /// The runtime, or standard output.
     #[error("{what} failed")]
     Io {
@@ -55,6 +59,8 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Spec(_) => 2,
+            #[cfg(feature = "fleet")]
+            Self::Replay(crate::scale::ReplayError::Spec(_)) => 2,
             _ => 1,
         }
     }
@@ -91,6 +97,8 @@ pub(crate) fn run(args: Args) -> Result<(), CliError> {
             output::copied(copied, &store)
         }
         Command::Hostile(args) => hostile(&args)?,
+        #[cfg(feature = "fleet")]
+        Command::Fleet(args) => fleet(&args)?,
     };
     std::io::stdout()
         .write_all(text.as_bytes())
@@ -127,6 +135,25 @@ fn hostile(args: &Hostile) -> Result<String, CliError> {
     let store = open(&args.store, Missing::Create)?;
     let labels = runtime(1)?.block_on(hostile::write_gallery(&store))?;
     Ok(output::gallery(&labels, &store))
+}
+
+#[cfg(feature = "fleet")]
+fn fleet(args: &args::FleetArgs) -> Result<String, CliError> {
+    let plan = args.plan();
+    let bar = ProgressBar::new(u64::from(plan.hours.div_ceil(plan.every))).with_style(
+        ProgressStyle::with_template("{elapsed_precise} [{bar:40}] {pos} of {len} merges, {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> "),
+    );
+    let told = |tick: &crate::scale::Tick| {
+        bar.set_message(format!("{} listed, {:.0} MiB", tick.merged.listed, output::mib(tick.peak_bytes)));
+        bar.inc(1);
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let replayed = runtime(cores)?.block_on(crate::scale::replay(plan, told));
+    bar.finish_and_clear();
+    let replayed = replayed?;
+    if args.json { output::json(&replayed) } else { Ok(output::replayed(&replayed)) }
 }
 
 fn runtime(jobs: usize) -> Result<tokio::runtime::Runtime, CliError> {

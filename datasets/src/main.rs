@@ -1,6 +1,8 @@
 //! `wsp-datasets`: fleets with a known truth, the bundled recordings, and bad input, into a store.
 
 mod cli;
+#[cfg(feature = "fleet")]
+mod scale;
 
 use std::process::ExitCode;
 

@@ -24,6 +24,7 @@ mod options;
 mod places;
 mod reference;
 mod repl;
+mod scale;
 mod serve;
 mod signals;
 mod sql;

@@ -29,6 +29,12 @@ pub(crate) enum Command {
     ///
     /// truth/hostile.json of the store says what is wrong with each, and what a merge must do with it.
     Hostile(Hostile),
+    /// Replay days of uploads of a fleet of any size, as object metadata, through wsp merge
+    ///
+    /// A store on loopback lists what such a fleet would upload, hour by hour, and makes a file when it is read; wsp merge runs
+    /// against it as often as it would, and each run is measured: requests, time, memory, and what the tables become.
+    #[cfg(feature = "fleet")]
+    Fleet(FleetArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -120,6 +126,76 @@ pub(crate) struct Hostile {
     /// Where to
     #[arg(long, value_name = "URL", env = "WSP_STORE")]
     pub(crate) store: String,
+}
+
+#[cfg(feature = "fleet")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct FleetArgs {
+    /// Hosts
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    hosts: u32,
+    /// Images; of two, one may run a thousand times as often as the other [default: one a 20 hosts, at least 50]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    images: Option<u32>,
+    /// Containers of each host
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    containers: u16,
+    /// Containers of a host that are recorded at the same time
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    slots: u16,
+    /// Length of a window: 90s, 30m, 1h
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = some_time)]
+    interval: Duration,
+    /// Time from one version of an image to the next
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = some_time)]
+    release: Duration,
+    /// Hosts go on recording workloads whose profile is stable, as without wsp-capture run --profiles
+    #[arg(long)]
+    record_stable: bool,
+    /// Hours that pass
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=8784))]
+    hours: u32,
+    /// Hours from one merge to the next
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8784))]
+    every: u32,
+    /// The program wsp [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    wsp: Option<std::path::PathBuf>,
+    /// As JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// More options of wsp merge
+    #[arg(last = true, value_name = "OPTION")]
+    options: Vec<String>,
+}
+
+#[cfg(feature = "fleet")]
+impl FleetArgs {
+    pub(crate) fn plan(&self) -> crate::scale::Plan {
+        let beside = || std::env::current_exe().unwrap_or_default().with_file_name("wsp");
+        crate::scale::Plan {
+            spec: crate::scale::Spec {
+                hosts: self.hosts,
+                images: self.images.unwrap_or_else(|| (self.hosts / 20).max(50)),
+                containers: self.containers,
+                slots: self.slots,
+                interval: self.interval,
+                release: self.release,
+                skip_stable: !self.record_stable,
+                start: FleetSpec::default().start,
+            },
+            hours: self.hours,
+            every: self.every,
+            wsp: self.wsp.clone().unwrap_or_else(beside),
+            options: self.options.clone(),
+        }
+    }
+}
+
+/// As [`duration`], and not nothing.
+#[cfg(feature = "fleet")]
+fn some_time(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|time| if time.is_zero() { Err("must be longer".to_owned()) } else { Ok(time) })
 }
 
 impl Generate {

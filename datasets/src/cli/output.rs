@@ -66,6 +66,72 @@ pub(super) fn gallery(labels: &[Label], store: &Store) -> String {
     text + &format!("{} objects in {store}; what they are is in truth/hostile.json\n", labels.len())
 }
 
+/// Requests to S3 in US dollars, us-east-1 (https://aws.amazon.com/s3/pricing/): listings and writes, and reads.
+#[cfg(feature = "fleet")]
+const PRICES: (f64, f64) = (5.0e-6, 0.4e-6);
+
+#[cfg(feature = "fleet")]
+pub(super) fn replayed(replayed: &crate::scale::Replayed) -> String {
+    let mut text = format!(
+        "{:16}  {:>9}  {:>9}  {:>8}  {:>8}  {:>6}  {:>7}  {:>7}  {:>6}  {:>8}  {:>8}\n",
+        "MERGE",
+        "UPLOADED",
+        "LISTED",
+        "ADMITTED",
+        "LATE",
+        "FROZEN",
+        "LISTS",
+        "GETS",
+        "PUTS",
+        "CPU s",
+        "PEAK MiB"
+    );
+    let mut price = 0.0;
+    for tick in &replayed.ticks {
+        let crate::scale::Tick { uploaded, merged, requests, .. } = tick;
+        let gets = requests.snapshot_gets + requests.gets;
+        price += large(requests.lists + requests.puts) * PRICES.0 + large(gets) * PRICES.1;
+        let _ = writeln!(
+            text,
+            "{:16}  {uploaded:>9}  {:>9}  {:>8}  {:>8}  {:>6}  {:>7}  {gets:>7}  {:>6}  {:>8.1}  {:>8.0}",
+            tick.at.format("%Y-%m-%d %H:%M"),
+            merged.listed,
+            merged.admitted,
+            merged.after_freeze,
+            merged.frozen,
+            requests.lists,
+            requests.puts,
+            tick.cpu_seconds,
+            mib(tick.peak_bytes),
+        );
+    }
+    let sum = |of: fn(&crate::scale::Tick) -> u64| replayed.ticks.iter().map(of).sum::<u64>();
+    let _ = writeln!(
+        text,
+        "{} hosts: {} uploads, {} workloads, {} of them stable; merges took {:.0} s of CPU, and requests for {price:.2} USD",
+        replayed.hosts,
+        sum(|tick| tick.uploaded),
+        replayed.workloads,
+        replayed.stable,
+        replayed.ticks.iter().map(|tick| tick.cpu_seconds).sum::<f64>(),
+    );
+    for (table, size) in &replayed.tables {
+        let _ = writeln!(text, "{table}: {} files, {:.1} MiB", size.files, mib(size.bytes));
+    }
+    text
+}
+
+#[cfg(feature = "fleet")]
+pub(super) fn mib(bytes: u64) -> f64 {
+    large(bytes) / f64::from(1 << 20)
+}
+
+#[cfg(feature = "fleet")]
+#[expect(clippy::cast_precision_loss, reason = "shown with few digits")]
+fn large(n: u64) -> f64 {
+    n as f64
+}
+
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, CliError> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }

@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use futures::{StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use wsp_schemas::keys::{self, SnapshotFolder, SnapshotKey};
@@ -14,11 +15,12 @@ use super::MergeError;
 /// Folders that are listed at the same time.
 const FOLDERS_AT_A_TIME: usize = 16;
 
-/// All objects below `snapshots/` but for those of hours before `from`; in the order of their keys.
+/// All objects below `snapshots/` but for those of hours before `from`, in no order. None is kept here: of a large fleet there
+/// are millions in an hour.
 pub(in crate::jobs) async fn objects(
     store: &Store,
     from: Option<DateTime<Utc>>,
-) -> Result<Vec<ObjectMeta>, MergeError> {
+) -> Result<impl Stream<Item = Result<ObjectMeta, MergeError>> + '_, MergeError> {
     let failed = |source| MergeError::List { store: store.to_string(), source };
     // Stray objects in the upper folders are found on the way.
     let mut found = Vec::new();
@@ -26,17 +28,13 @@ pub(in crate::jobs) async fn objects(
     let days = folder(store, Path::from(keys::SNAPSHOTS)).await.map_err(failed)?;
     found.extend(days.objects);
     let days = days.common_prefixes.into_iter().filter(|day| is_wanted(day, "24", from));
-    let days = futures::stream::iter(days).map(|day| folder(store, day)).buffer_unordered(FOLDERS_AT_A_TIME);
+    let days = stream::iter(days).map(|day| folder(store, day)).buffer_unordered(FOLDERS_AT_A_TIME);
     for day in days.try_collect::<Vec<_>>().await.map_err(failed)? {
         found.extend(day.objects);
         hours.extend(day.common_prefixes.into_iter().filter(|hour| is_wanted(hour, "", from)));
     }
-    let hours =
-        futures::stream::iter(hours).map(|hour| hour_of(store, hour)).buffer_unordered(FOLDERS_AT_A_TIME);
-    found.extend(hours.try_collect::<Vec<_>>().await.map_err(failed)?.into_iter().flatten());
-    // A store may list in any order; what is decided must not depend on it.
-    found.sort_by(|a, b| a.location.cmp(&b.location));
-    Ok(found)
+    let hours = stream::iter(hours).map(|hour| hour_of(store, hour)).flatten_unordered(FOLDERS_AT_A_TIME);
+    Ok(stream::iter(found.into_iter().map(Ok)).chain(hours).map_err(failed))
 }
 
 /// A snapshot that is there, by its key.
@@ -57,8 +55,12 @@ pub(in crate::jobs) async fn snapshots(
         Some(Listed { key: SnapshotKey::parse(&object_key).ok()?, object_key, size })
     };
     let Some(folder) = store.folder() else {
-        let objects = objects(store, from).await?.into_iter();
-        return Ok(objects.filter_map(|object| of(object.location.into(), Some(object.size))).collect());
+        let objects = objects(store, from).await?;
+        let listed = objects.try_filter_map(async |object| Ok(of(object.location.into(), Some(object.size))));
+        let mut listed: Vec<_> = listed.try_collect().await?;
+        // A store may list in any order; what is decided must not depend on it.
+        listed.sort_by(|a, b| a.object_key.cmp(&b.object_key));
+        return Ok(listed);
     };
     let names = tokio::task::spawn_blocking(move || names_below(&folder, from)).await;
     let names = names.map_err(std::io::Error::other).and_then(std::convert::identity);
@@ -139,14 +141,21 @@ pub(in crate::jobs) async fn any(store: &Store) -> object_store::Result<bool> {
     Ok(store.objects.list(Some(&Path::from(keys::SNAPSHOTS))).next().await.transpose()?.is_some())
 }
 
-/// All objects below the folder of an hour. One answer costs a local store half of what a stream of files does; where there are
-/// folders in it, which are none of ours, one stream costs less than an answer for each.
-async fn hour_of(store: &Store, hour: Path) -> object_store::Result<Vec<ObjectMeta>> {
-    let listed = folder(store, hour.clone()).await?;
-    if listed.common_prefixes.is_empty() {
-        return Ok(listed.objects);
+/// All objects below the folder of an hour.
+fn hour_of(store: &Store, hour: Path) -> BoxStream<'_, object_store::Result<ObjectMeta>> {
+    if store.folder().is_none() {
+        return store.objects.list(Some(&hour));
     }
-    store.objects.list(Some(&hour)).try_collect().await
+    // One answer costs a local store half of what a stream of files does; where there are folders in it, which are none of ours,
+    // one stream costs less than an answer for each.
+    let listed = async move {
+        let listed = folder(store, hour.clone()).await?;
+        Ok::<_, object_store::Error>(match listed.common_prefixes.is_empty() {
+            true => stream::iter(listed.objects.into_iter().map(Ok)).boxed(),
+            false => store.objects.list(Some(&hour)),
+        })
+    };
+    stream::once(listed).try_flatten().boxed()
 }
 
 async fn folder(store: &Store, folder: Path) -> object_store::Result<object_store::ListResult> {
@@ -212,9 +221,10 @@ mod tests {
             let from = from.map(|from| DateTime::parse_from_rfc3339(from).unwrap().with_timezone(&Utc));
             let by_names: Vec<String> =
                 snapshots(&store, from).await.unwrap().into_iter().map(|listed| listed.object_key).collect();
-            let objects =
-                objects(&store, from).await.unwrap().into_iter().map(|object| object.location.to_string());
-            let by_objects: Vec<String> = objects.filter(|key| SnapshotKey::parse(key).is_ok()).collect();
+            let objects: Vec<ObjectMeta> = objects(&store, from).await.unwrap().try_collect().await.unwrap();
+            let keys = objects.into_iter().map(|object| object.location.to_string());
+            let mut by_objects: Vec<String> = keys.filter(|key| SnapshotKey::parse(key).is_ok()).collect();
+            by_objects.sort();
             assert_eq!(by_names, by_objects, "{from:?}");
             assert_eq!(by_names.is_empty(), from.is_some_and(|from| from.to_rfc3339().contains("-25T")));
         }

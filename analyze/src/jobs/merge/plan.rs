@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use futures::TryStreamExt as _;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use wsp_schemas::image::{Workload, WorkloadKey};
@@ -98,14 +99,8 @@ pub(super) async fn make(
         Some(from) => Some(opened(tables, &revisions, from).await?.map_or(from, |since| from.min(since))),
         None => None,
     };
-    let listed = listing::objects(store, from).await?;
-    report.listed = listed.len();
-    let mut from = from.map(keys::snapshots_from).unwrap_or_default();
-    // Keys that are not ours may sort anywhere.
-    if let Some(first) = listed.first().filter(|first| first.location.as_ref() < from.as_str()) {
-        from = first.location.to_string();
-    }
-    let decided = ledger::decided(&tables.ledger, &from).await?;
+    let first = from.map(keys::snapshots_from).unwrap_or_default();
+    let decided = ledger::decided(&tables.ledger, &first).await?;
 
     let mut plan = Plan::default();
     let mut work: BTreeMap<(i32, WorkloadKey), Vec<Planned>> = BTreeMap::new();
@@ -117,11 +112,14 @@ pub(super) async fn make(
     let now = Utc::now();
     let soon = now + TimeDelta::from_std(options.clock_slack).unwrap_or_default();
     let mut newest = None;
-    for object in listed {
+    let mut strays = Vec::new();
+    let mut listed = std::pin::pin!(listing::objects(store, from).await?);
+    while let Some(object) = listed.try_next().await? {
+        report.listed += 1;
         let key = match SnapshotKey::parse(object.location.as_ref()) {
             Ok(key) => key,
             Err(error) => {
-                plan.strays.push(stray(object, error, &decided));
+                strays.push((object, error));
                 continue;
             }
         };
@@ -146,7 +144,9 @@ pub(super) async fn make(
             work.entry((key.workload.bucket(buckets), key.workload)).or_default().push(planned);
         }
     }
+    plan.strays = self::strays(strays, &first, decided, tables).await?;
     for ((bucket, workload), mut objects) in work {
+        // Listings come in any order; what is decided must not depend on it.
         objects.sort_by(|a, b| {
             (a.key.window_end_ms, a.key.id, &a.path).cmp(&(b.key.window_end_ms, b.key.id, &b.path))
         });
@@ -158,9 +158,23 @@ pub(super) async fn make(
     Ok(plan)
 }
 
-fn stray(object: ObjectMeta, error: KeyError, decided: &HashMap<String, Decided>) -> Stray {
-    let is_known = decided.contains_key(object.location.as_ref());
-    Stray { path: object.location, size: object.size, error, is_known }
+/// Objects whose keys are none of ours, in the order of their keys. `decided`: what the ledger says of keys from `first` on.
+async fn strays(
+    mut found: Vec<(ObjectMeta, KeyError)>,
+    first: &str,
+    mut decided: HashMap<String, Decided>,
+    tables: &ProfileTables,
+) -> Result<Vec<Stray>, MergeError> {
+    found.sort_by(|(a, _), (b, _)| a.location.cmp(&b.location));
+    // They may sort anywhere.
+    if let Some((earliest, _)) = found.first().filter(|(object, _)| object.location.as_ref() < first) {
+        decided = ledger::decided(&tables.ledger, earliest.location.as_ref()).await?;
+    }
+    let strays = found.into_iter().map(|(object, error)| {
+        let is_known = decided.contains_key(object.location.as_ref());
+        Stray { path: object.location, size: object.size, error, is_known }
+    });
+    Ok(strays.collect())
 }
 
 /// The time of an hour since the epoch.
