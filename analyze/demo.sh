@@ -9,5 +9,5 @@ source "$root/tests/setup.sh"
 need_rust "$root"
 step "building wsp (a first build takes 8 to 10 minutes on 2 cores, later ones seconds)"
 # The sensor is left out: the demo needs neither clang nor root.
-cargo build --quiet --locked --manifest-path "$root/Cargo.toml" -p wsp-analyze
+cargo build --locked --manifest-path "$root/Cargo.toml" -p wsp-analyze
 exec "${CARGO_TARGET_DIR:-$root/target}/debug/wsp" demo "$@"

@@ -6,6 +6,8 @@ mod output;
 use std::error::Error;
 use std::io::Write as _;
 
+#[cfg(feature = "fleet")]
+use indicatif::HumanBytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use wsp_datasets::hostile::GalleryError;
 use wsp_datasets::recordings::{CopyError, RecordingError};
@@ -59,8 +61,6 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Spec(_) => 2,
-            #[cfg(feature = "fleet")]
-            Self::Replay(crate::scale::ReplayError::Spec(_)) => 2,
             _ => 1,
         }
     }
@@ -146,7 +146,7 @@ fn fleet(args: &args::FleetArgs) -> Result<String, CliError> {
             .progress_chars("=> "),
     );
     let told = |tick: &crate::scale::Tick| {
-        bar.set_message(format!("{} listed, {:.0} MiB", tick.merged.listed, output::mib(tick.peak_bytes)));
+        bar.set_message(format!("{} listed, {}", tick.merged.listed, HumanBytes(tick.peak_bytes)));
         bar.inc(1);
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

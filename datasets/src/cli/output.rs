@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+#[cfg(feature = "fleet")]
+use indicatif::HumanBytes;
 use wsp_datasets::Written;
 use wsp_datasets::hostile::{Label, Outcome};
 use wsp_datasets::recordings::{Copied, RecordedWorkload};
@@ -73,18 +75,8 @@ const PRICES: (f64, f64) = (5.0e-6, 0.4e-6);
 #[cfg(feature = "fleet")]
 pub(super) fn replayed(replayed: &crate::scale::Replayed) -> String {
     let mut text = format!(
-        "{:16}  {:>9}  {:>9}  {:>8}  {:>8}  {:>6}  {:>7}  {:>7}  {:>6}  {:>8}  {:>8}\n",
-        "MERGE",
-        "UPLOADED",
-        "LISTED",
-        "ADMITTED",
-        "LATE",
-        "FROZEN",
-        "LISTS",
-        "GETS",
-        "PUTS",
-        "CPU s",
-        "PEAK MiB"
+        "{:16}  {:>9}  {:>9}  {:>8}  {:>8}  {:>6}  {:>7}  {:>7}  {:>6}  {:>8}  {:>10}\n",
+        "MERGE", "UPLOADED", "LISTED", "ADMITTED", "LATE", "FROZEN", "LISTS", "GETS", "PUTS", "CPU s", "PEAK"
     );
     let mut price = 0.0;
     for tick in &replayed.ticks {
@@ -93,7 +85,7 @@ pub(super) fn replayed(replayed: &crate::scale::Replayed) -> String {
         price += large(requests.lists + requests.puts) * PRICES.0 + large(gets) * PRICES.1;
         let _ = writeln!(
             text,
-            "{:16}  {uploaded:>9}  {:>9}  {:>8}  {:>8}  {:>6}  {:>7}  {gets:>7}  {:>6}  {:>8.1}  {:>8.0}",
+            "{:16}  {uploaded:>9}  {:>9}  {:>8}  {:>8}  {:>6}  {:>7}  {gets:>7}  {:>6}  {:>8.1}  {:>10}",
             tick.at.format("%Y-%m-%d %H:%M"),
             merged.listed,
             merged.admitted,
@@ -102,7 +94,7 @@ pub(super) fn replayed(replayed: &crate::scale::Replayed) -> String {
             requests.lists,
             requests.puts,
             tick.cpu_seconds,
-            mib(tick.peak_bytes),
+            HumanBytes(tick.peak_bytes).to_string(),
         );
     }
     let sum = |of: fn(&crate::scale::Tick) -> u64| replayed.ticks.iter().map(of).sum::<u64>();
@@ -116,14 +108,9 @@ pub(super) fn replayed(replayed: &crate::scale::Replayed) -> String {
         replayed.ticks.iter().map(|tick| tick.cpu_seconds).sum::<f64>(),
     );
     for (table, size) in &replayed.tables {
-        let _ = writeln!(text, "{table}: {} files, {:.1} MiB", size.files, mib(size.bytes));
+        let _ = writeln!(text, "{table}: {} files, {}", size.files, HumanBytes(size.bytes));
     }
     text
-}
-
-#[cfg(feature = "fleet")]
-pub(super) fn mib(bytes: u64) -> f64 {
-    large(bytes) / f64::from(1 << 20)
 }
 
 #[cfg(feature = "fleet")]

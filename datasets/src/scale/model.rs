@@ -31,9 +31,18 @@ pub(crate) struct Spec {
     pub(crate) interval: Duration,
     /// Time between two versions of an image.
     pub(crate) release: Duration,
-    /// Captures leave alone what is stable (`wsp-capture run --profiles`).
-    pub(crate) skip_stable: bool,
     pub(crate) start: DateTime<Utc>,
+}
+
+/// No file could be made that all others are copies of.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TemplateError {
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    #[error("the simulator makes no snapshot to copy")]
+    None,
 }
 
 /// A snapshot; in the order of the keys, as all windows are equally long.
@@ -70,7 +79,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new(spec: Spec) -> Result<Self, SpecError> {
+    pub(crate) fn new(spec: Spec) -> Result<Self, TemplateError> {
         // The harmonic sum: the share of the image of rank r is 1 / (r · sum).
         let mut sums = Vec::with_capacity(spec.images as usize);
         let mut sum = 0.0;
@@ -95,21 +104,10 @@ impl Model {
             nodes: 1,
             ..FleetSpec::undisturbed()
         };
-        let fleet = Fleet::new(one)?;
-        let wrong = |_| SpecError {
-            what: "template",
-            value: String::new(),
-            rule: "is a snapshot that can be encoded",
-        };
-        let mut template = fleet
-            .workloads()
-            .next()
-            .map(|workload| workload.container(0).snapshot(1))
-            .ok_or(())
-            .map_err(wrong)?;
+        let mut template = Fleet::new(one)?.snapshots().nth(1).ok_or(TemplateError::None)?;
         template.nodes.truncate(1);
         template.meta.container.labels.clear();
-        let size = template.encode().map_err(|_| ()).map_err(wrong)?.len() + PADDING;
+        let size = template.encode()?.len() + PADDING;
         let (workloads, versions, stable) = Default::default();
         Ok(Self { spec, images, offsets, phases, workloads, versions, stable, template, size })
     }
@@ -156,12 +154,8 @@ impl Model {
                 let own = &self.images[host as usize * containers..][..containers];
                 for (container, image) in own.iter().zip(0..).map(|(image, container)| (container, *image)) {
                     let version = (image, self.version(image, start_ms));
-                    let is_left = self.spec.skip_stable
-                        && self
-                            .stable
-                            .get(&version)
-                            .is_some_and(|since| since.timestamp_millis() <= start_ms);
-                    if !is_left {
+                    let left_since = self.stable.get(&version).map(DateTime::timestamp_millis);
+                    if left_since.is_none_or(|since| start_ms < since) {
                         active.push((container, version));
                     }
                 }
@@ -215,14 +209,13 @@ impl Model {
         }
     }
 
-    /// The file of a key; none where nobody uploaded it.
-    pub(crate) fn file(&self, key: &SnapshotKey) -> Option<Result<Vec<u8>, EncodeError>> {
+    /// The snapshot of a key; none where nobody uploaded it.
+    pub(crate) fn snapshot(&self, key: &SnapshotKey) -> Option<Snapshot> {
         let id = key.id.as_bytes();
         let host = u32::from_be_bytes(id[9..13].try_into().ok()?);
         let container = u16::from_be_bytes(id[13..15].try_into().ok()?);
-        let interval = TimeDelta::from_std(self.spec.interval).ok()?;
         let end = DateTime::from_timestamp_millis(key.window_end_ms)?;
-        let start = end - interval;
+        let start = end.checked_sub_signed(TimeDelta::from_std(self.spec.interval).ok()?)?;
         let version = self.versions.get(&key.workload)?;
         let place = host as usize * usize::from(self.spec.containers) + usize::from(container);
         if self.images.get(place) != Some(&version.0)
@@ -236,27 +229,27 @@ impl Model {
         meta.id = key.id;
         meta.image.workload = Some(workload.clone());
         meta.host = format!("host-{host:08}");
-        meta.container.id = format!("{:064x}", place);
+        meta.container.id = format!("{place:064x}");
         meta.container.name = Some(format!("container-{place:012}"));
         meta.container.started = Some(self.spec.start - TimeDelta::hours(1));
         (meta.window_start, meta.window_end) = (start, end);
-        Some(self.padded(snapshot))
+        Some(snapshot)
     }
+}
 
-    /// Encodes it as a file of the size that all have.
-    fn padded(&self, mut snapshot: Snapshot) -> Result<Vec<u8>, EncodeError> {
-        let mut padding = PADDING / 2;
-        // A longer length may itself take a byte more: it does not always fit at once.
-        for _ in 0..8 {
-            snapshot.meta.container.labels.insert("padding".to_owned(), "x".repeat(padding));
-            let file = snapshot.encode()?;
-            if file.len() == self.size {
-                return Ok(file);
-            }
-            padding = (padding + self.size).saturating_sub(file.len());
+/// Encodes it as a file of the size that all have.
+pub(crate) fn encode(mut snapshot: Snapshot, size: usize) -> Result<Vec<u8>, EncodeError> {
+    let mut padding = PADDING / 2;
+    // A longer length may itself take a byte more: it does not always fit at once.
+    for _ in 0..8 {
+        snapshot.meta.container.labels.insert("padding".to_owned(), "x".repeat(padding));
+        let file = snapshot.encode()?;
+        if file.len() == size {
+            return Ok(file);
         }
-        snapshot.encode()
+        padding = (padding + size).saturating_sub(file.len());
     }
+    snapshot.encode()
 }
 
 #[cfg(test)]
@@ -275,7 +268,6 @@ mod tests {
             slots: 5,
             interval: Duration::from_mins(30),
             release: Duration::from_hours(7 * 24),
-            skip_stable: true,
             start: DateTime::from_timestamp(1_793_491_200, 0).unwrap(),
         }
     }
@@ -304,7 +296,7 @@ mod tests {
         let hour = spec().start.timestamp() / 3600 + 3;
         for upload in model.uploads(hour).iter().step_by(97) {
             let key = model.key(upload);
-            let file = model.file(&key).unwrap().unwrap();
+            let file = encode(model.snapshot(&key).unwrap(), model.size()).unwrap();
             assert_eq!(file.len(), model.size());
             let snapshot = decode(file.into(), &Limits::default()).unwrap();
             assert_eq!(snapshot.meta.id, key.id);
@@ -313,7 +305,10 @@ mod tests {
         }
         let first = model.uploads(hour)[0];
         let strange = SnapshotKey { workload: WorkloadKey::UNKEYED, ..model.key(&first) };
-        assert!(model.file(&strange).is_none());
+        assert!(model.snapshot(&strange).is_none());
+        for window_end_ms in [i64::MIN, i64::MAX, DateTime::<Utc>::MIN_UTC.timestamp_millis()] {
+            assert!(model.snapshot(&SnapshotKey { window_end_ms, ..model.key(&first) }).is_none());
+        }
     }
 
     #[test]

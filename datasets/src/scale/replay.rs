@@ -9,17 +9,18 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use wait4::Wait4 as _;
-use wsp_datasets::SpecError;
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::keys::TABLES;
 
-use super::model::{Model, Spec};
+use super::model::{Model, Spec, TemplateError};
 use super::server::{BUCKET, Requests, Server};
 
 /// What is replayed.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) spec: Spec,
+    /// Captures leave alone what is stable (`wsp-capture run --profiles`).
+    pub(crate) skip_stable: bool,
     pub(crate) hours: u32,
     /// Hours from one merge to the next.
     pub(crate) every: u32,
@@ -33,7 +34,7 @@ pub(crate) struct Plan {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplayError {
     #[error(transparent)]
-    Spec(#[from] SpecError),
+    Template(#[from] TemplateError),
     #[error("{what} failed")]
     Io {
         what: &'static str,
@@ -104,8 +105,8 @@ pub(crate) async fn replay(plan: Plan, progress: impl Fn(&Tick)) -> Result<Repla
     let io = |what| move |source| ReplayError::Io { what, source };
     let folder = tempfile::tempdir().map_err(io("making a folder for the tables"))?;
     let first = plan.spec.start.timestamp().div_euclid(3600);
-    let (hosts, skip_stable) = (plan.spec.hosts, plan.spec.skip_stable);
-    let model = Model::new(plan.spec.clone())?;
+    let hosts = plan.spec.hosts;
+    let model = Model::new(plan.spec)?;
     let snapshot_bytes = model.size();
     let server = Server::start(model, first, folder.path()).await.map_err(io("starting the store"))?;
     let wsp = Wsp { program: plan.wsp, server: server.clone() };
@@ -126,7 +127,7 @@ pub(crate) async fn replay(plan: Plan, progress: impl Fn(&Tick)) -> Result<Repla
         ticks.push(tick);
         let keys = wsp.stable().await?;
         stable = keys.len();
-        if skip_stable {
+        if plan.skip_stable {
             server.with_model(|model| model.leave_alone(keys.into_iter(), at));
         }
     }

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -21,7 +20,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use serde::Serialize;
 use wsp_schemas::keys::{SNAPSHOTS, SnapshotFolder, SnapshotKey};
 
-use super::model::{Model, Upload};
+use super::model::{self, Model, Upload};
 
 /// The bucket.
 pub(crate) const BUCKET: &str = "fleet";
@@ -32,18 +31,6 @@ const SECRET_KEY: &str = "fleet-secret";
 const PAGE: usize = 1000;
 /// Hours that are kept sorted: more than a merge looks back to, so that none is made twice for one listing.
 const HOURS_KEPT: usize = 64;
-
-/// What was asked for.
-#[derive(Debug, Default)]
-struct Counters {
-    lists: AtomicU64,
-    snapshot_gets: AtomicU64,
-    gets: AtomicU64,
-    puts: AtomicU64,
-    others: AtomicU64,
-    bytes_read: AtomicU64,
-    bytes_written: AtomicU64,
-}
 
 /// Requests so far, or between two times.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -90,7 +77,7 @@ struct Contents {
 pub(crate) struct Server {
     address: SocketAddr,
     contents: Arc<Mutex<Contents>>,
-    counters: Arc<Counters>,
+    requests: Arc<Mutex<Requests>>,
 }
 
 impl Server {
@@ -107,7 +94,7 @@ impl Server {
         let server = Self {
             address: listener.local_addr()?,
             contents: Arc::new(Mutex::new(contents)),
-            counters: Arc::default(),
+            requests: Arc::default(),
         };
         let (running, turns) = (server.clone(), Arc::new(tokio::sync::Mutex::new(())));
         tokio::spawn(async move {
@@ -152,21 +139,29 @@ impl Server {
     }
 
     pub(crate) fn requests(&self) -> Requests {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.counters;
-        Requests {
-            lists: count(&counters.lists),
-            snapshot_gets: count(&counters.snapshot_gets),
-            gets: count(&counters.gets),
-            puts: count(&counters.puts),
-            others: count(&counters.others),
-            bytes_read: count(&counters.bytes_read),
-            bytes_written: count(&counters.bytes_written),
-        }
+        *self.counted()
     }
 
-    fn contents(&self) -> std::sync::MutexGuard<'_, Contents> {
+    fn counted(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn contents(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file of a key. It is made while others may ask for theirs.
+    fn file(&self, key: &str) -> Option<Vec<u8>> {
+        let key = SnapshotKey::parse(key).ok()?;
+        let (snapshot, size) = {
+            let contents = self.contents();
+            let hour = key.uploaded.timestamp().div_euclid(3600);
+            if !contents.hours.contains(&hour) {
+                return None;
+            }
+            (contents.model.snapshot(&key)?, contents.model.size())
+        };
+        model::encode(snapshot, size).ok()
     }
 
     async fn answer(
@@ -175,23 +170,24 @@ impl Server {
         service: &S3Service,
         turns: &tokio::sync::Mutex<()>,
     ) -> Result<Response<s3s::Body>, s3s::HttpError> {
-        let add = |counter: &AtomicU64, more: u64| counter.fetch_add(more, Ordering::Relaxed);
-        let counters = &self.counters;
         let query: BTreeMap<String, String> =
             url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
                 .into_owned()
                 .collect();
         let key = object_store::path::Path::from_url_path(request.uri().path()).unwrap_or_default();
         let key = key.as_ref().strip_prefix(BUCKET).unwrap_or_default().trim_start_matches('/').to_owned();
-        let is_of_fleet = |key: &str| key == SNAPSHOTS || key.starts_with(&format!("{SNAPSHOTS}/"));
+        let is_of_fleet = |key: &str| key.split('/').next() == Some(SNAPSHOTS);
         let is_list = *request.method() == Method::GET && query.contains_key("list-type");
-        match *request.method() {
-            _ if is_list => add(&counters.lists, 1),
-            Method::GET | Method::HEAD if is_of_fleet(&key) => add(&counters.snapshot_gets, 1),
-            Method::GET | Method::HEAD => add(&counters.gets, 1),
-            Method::PUT | Method::POST => add(&counters.puts, 1),
-            _ => add(&counters.others, 1),
-        };
+        {
+            let mut counted = self.counted();
+            *match *request.method() {
+                _ if is_list => &mut counted.lists,
+                Method::GET | Method::HEAD if is_of_fleet(&key) => &mut counted.snapshot_gets,
+                Method::GET | Method::HEAD => &mut counted.gets,
+                Method::PUT | Method::POST => &mut counted.puts,
+                _ => &mut counted.others,
+            } += 1;
+        }
         if is_list && query.get("prefix").is_some_and(|prefix| is_of_fleet(prefix)) {
             let server = self.clone();
             let page = tokio::task::spawn_blocking(move || server.contents().list(&query)).await;
@@ -200,12 +196,12 @@ impl Server {
         }
         if is_of_fleet(&key) {
             let server = self.clone();
-            let file = tokio::task::spawn_blocking(move || server.contents().file(&key)).await;
+            let file = tokio::task::spawn_blocking(move || server.file(&key)).await;
             let file = file.map_err(|error| s3s::HttpError::new(Box::new(error)))?;
             let missing = "<Error><Code>NoSuchKey</Code><Message>nobody uploaded it</Message></Error>";
             return Ok(match (request.method(), file) {
                 (&Method::GET | &Method::HEAD, Some(file)) => {
-                    add(&counters.bytes_read, file.len() as u64);
+                    self.counted().bytes_read += file.len() as u64;
                     response(StatusCode::OK, file.into())
                 }
                 (&Method::GET | &Method::HEAD, None) => response(StatusCode::NOT_FOUND, missing.into()),
@@ -217,11 +213,11 @@ impl Server {
         let _turn = if changes { Some(turns.lock().await) } else { None };
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(|error| s3s::HttpError::new(Box::new(error)))?.to_bytes();
-        add(&counters.bytes_written, body.len() as u64);
+        self.counted().bytes_written += body.len() as u64;
         let answer = service.call(Request::from_parts(head, s3s::Body::from(body))).await?;
         let length = answer.headers().get(hyper::header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        add(&counters.bytes_read, length.unwrap_or(0));
+        self.counted().bytes_read += length.unwrap_or(0);
         Ok(answer)
     }
 }
@@ -250,12 +246,6 @@ impl Contents {
             self.kept.pop_first();
         }
         uploads
-    }
-
-    fn file(&self, key: &str) -> Option<Vec<u8>> {
-        let key = SnapshotKey::parse(key).ok()?;
-        let hour = key.uploaded.timestamp().div_euclid(3600);
-        self.hours.contains(&hour).then(|| self.model.file(&key)?.ok()).flatten()
     }
 
     /// The answer to a listing below `snapshots/`.

@@ -54,21 +54,20 @@ pub(in crate::jobs) async fn snapshots(
     let of = |object_key: String, size| {
         Some(Listed { key: SnapshotKey::parse(&object_key).ok()?, object_key, size })
     };
-    let Some(folder) = store.folder() else {
+    let mut listed: Vec<_> = if let Some(folder) = store.folder() {
+        let names = tokio::task::spawn_blocking(move || names_below(&folder, from)).await;
+        let names = names.map_err(std::io::Error::other).and_then(std::convert::identity);
+        let names = names.map_err(|source| MergeError::List {
+            store: store.to_string(),
+            source: object_store::Error::Generic { store: "LocalFileSystem", source: source.into() },
+        })?;
+        names.into_iter().filter_map(|name| of(name, None)).collect()
+    } else {
         let objects = objects(store, from).await?;
         let listed = objects.try_filter_map(async |object| Ok(of(object.location.into(), Some(object.size))));
-        let mut listed: Vec<_> = listed.try_collect().await?;
-        // A store may list in any order; what is decided must not depend on it.
-        listed.sort_by(|a, b| a.object_key.cmp(&b.object_key));
-        return Ok(listed);
+        listed.try_collect().await?
     };
-    let names = tokio::task::spawn_blocking(move || names_below(&folder, from)).await;
-    let names = names.map_err(std::io::Error::other).and_then(std::convert::identity);
-    let names = names.map_err(|source| MergeError::List {
-        store: store.to_string(),
-        source: object_store::Error::Generic { store: "LocalFileSystem", source: source.into() },
-    })?;
-    let mut listed: Vec<_> = names.into_iter().filter_map(|name| of(name, None)).collect();
+    // A store may list in any order; what is decided must not depend on it.
     listed.sort_by(|a, b| a.object_key.cmp(&b.object_key));
     Ok(listed)
 }
