@@ -96,6 +96,8 @@ pub trait EventSource {
     fn existing(&self) -> Vec<(CgroupId, PathBuf)>;
     /// The id of a cgroup by its path; none where it is not there.
     fn cgroup_id(&self, path: &Path) -> Option<CgroupId>;
+    /// True where a cgroup is there and no process is in it or below it.
+    fn is_empty(&self, path: &Path) -> bool;
     /// How it fares.
     fn stats(&self) -> SourceStats {
         SourceStats::default()

@@ -1,5 +1,6 @@
 //! The cgroup tree as files.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -9,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use wsp_schemas::text::RawText;
 
-use crate::event::CgroupId;
+use crate::event::{CgroupId, Pid};
 
 /// The id of a cgroup: the inode number of its directory.
 pub fn id_of(directory: &Path) -> io::Result<CgroupId> {
@@ -25,6 +26,26 @@ pub fn path_of(path: &RawText) -> PathBuf {
 pub(super) fn below(mount: &Path, path: &Path) -> PathBuf {
     let names = path.components().filter(|component| matches!(component, Component::Normal(_)));
     mount.iter().map(Path::new).chain(names.map(|name| Path::new(name.as_os_str()))).collect()
+}
+
+/// True where a cgroup, given by its path below the mount, is there and no process is in it or below it.
+pub fn is_empty(mount: &Path, path: &Path) -> bool {
+    let top = below(mount, path);
+    match fs::read_to_string(top.join("cgroup.events")) {
+        Ok(events) => events.lines().any(|line| line == "populated 0"),
+        // v1 has none.
+        Err(_) => top.is_dir() && processes(&top).is_empty(),
+    }
+}
+
+/// Thread groups in a cgroup and below. A threaded cgroup refuses the file; its processes are in the cgroup above.
+pub(super) fn processes(top: &Path) -> BTreeSet<Pid> {
+    let directories =
+        std::iter::once(top.to_path_buf()).chain(descendants(top).into_iter().map(|(_, path)| path));
+    let lists = directories.filter_map(|directory| fs::read_to_string(directory.join("cgroup.procs")).ok());
+    lists
+        .flat_map(|list| list.lines().filter_map(|line| line.parse().ok().map(Pid)).collect::<Vec<_>>())
+        .collect()
 }
 
 /// All cgroups under a cgroup, without itself. What goes away meanwhile is left out.

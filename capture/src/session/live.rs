@@ -110,6 +110,10 @@ impl EventSource for Live {
         cgroup::id_of(&path).ok()
     }
 
+    fn is_empty(&self, path: &Path) -> bool {
+        cgroup::is_empty(self.0.cgroup_mount(), path)
+    }
+
     fn stats(&self) -> SourceStats {
         self.0.stats()
     }

@@ -255,15 +255,17 @@ impl<S: EventSource> Fleet<'_, S> {
         identity: &Identity,
         pending: Pending,
     ) {
-        let initial = match self.source.initial_state(cgroup, &path) {
-            Ok(initial) => initial,
+        let (initial, unstarted) = match self.source.initial_state(cgroup, &path) {
+            // Also what a runtime left behind when its container ended.
+            Ok(initial) => {
+                let unstarted = !turns::runs(&initial);
+                (initial, unstarted)
+            }
             Err(error) => {
                 tracing::warn!(container = id, %error, "what runs in a container cannot be read");
-                Vec::new()
+                (Vec::new(), identity.state == State::Unstarted)
             }
         };
-        let ran = initial.iter().any(|event| matches!(event.body, Body::InitialProcess { .. }));
-        let unstarted = identity.state == State::Unstarted && !ran;
         let met = if unstarted { Met::Unstarted } else { Met::Running };
         self.meet(cgroup, path, id, met, identity, pending);
         self.take(&initial);

@@ -77,7 +77,7 @@ enum Key {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing has run in it yet.
+    /// Nothing has run in it yet, or not since it ended.
     Unstarted,
     Running,
     /// It only holds a pod's namespaces, or its workload needs no more snapshots.
@@ -323,6 +323,11 @@ impl Slots {
             let running: HashSet<&Key> = self.containers.values().map(|container| &container.key).collect();
             self.snapshots.retain(|key, _| running.contains(key));
         }
+    }
+
+    /// Something runs in it, as far as was seen.
+    pub(super) fn runs(&self, cgroup: CgroupId) -> bool {
+        self.containers.get(&cgroup).is_some_and(|container| container.phase == Phase::Running)
     }
 
     pub(super) fn holds(&self, cgroup: CgroupId) -> bool {

@@ -1,9 +1,12 @@
 //! From the first exec; joined late; entered from outside.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use wsp_tests::podman::{Container, eventually, podman};
-use wsp_tests::program::root;
+use wsp_tests::program::{finish, root};
 
 use super::{Api, Capture, ids, image, lost, of_kind, snapshots};
 
@@ -62,7 +65,7 @@ fn nginx_from_birth_and_joined_late_have_equal_ids() {
     capture.wait();
     let late = Container::create("wsp-late", &["--network=none", &web]);
     late.start();
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(3));
     let capture = once("wsp-late", &late_store.display().to_string());
     capture.wait();
 
@@ -136,4 +139,80 @@ fn what_is_asked_on_sockets_that_were_connected_before_is_told() {
     let asked = of_kind(snapshot, "dns", &["dns_name", "exe"]);
     let name = |host: &str| vec![format!("{host}.before.test"), "/usr/bin/perl".to_owned()];
     assert_eq!(asked, BTreeSet::from([name("tcp4"), name("udp4"), name("udp6")]));
+}
+
+/// A cgroup as a runtime makes it for a container, removed with the value.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn make(id: &str) -> Self {
+        let hybrid = Path::new("/sys/fs/cgroup/unified");
+        let mount = if hybrid.exists() { hybrid } else { Path::new("/sys/fs/cgroup") };
+        let path = mount.join("wsp-test").join(id);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// A program of the container, in a mount namespace of its own.
+    fn run(&self) -> Child {
+        let script =
+            r#"echo $$ >"$0"/cgroup.procs; exec sh -c 'while true; do cat /etc/passwd; sleep 0.1; done'"#;
+        let mut program = Command::new("unshare");
+        program.args(["--mount", "sh", "-c", script]).arg(&self.0).stdout(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Ends all that runs in it.
+    fn end(&self, mut program: Child) {
+        let processes = || std::fs::read_to_string(self.0.join("cgroup.procs")).unwrap();
+        eventually("nothing runs any more", || {
+            let _ = program.kill();
+            let _ = program.try_wait();
+            let processes = processes();
+            let pids = processes.lines();
+            let _ = pids.map(|pid| finish(Command::new("kill").args(["-9", pid]))).count();
+            processes.is_empty()
+        });
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+        let _ = self.0.parent().map(std::fs::remove_dir);
+    }
+}
+
+#[test]
+fn what_a_runtime_leaves_behind_takes_no_slot() {
+    let folder = tempfile::tempdir().unwrap();
+    let [left, used] = ["1ef7", "05ed"].map(|digits| digits.repeat(16));
+    let map = folder.path().join("map");
+    let line = |id: &str| format!("{{\"container\": \"{id}\", \"image\": \"left:1\", \"name\": \"{id}\"}}\n");
+    std::fs::write(&map, [&left, &used].map(|id| line(id)).concat()).unwrap();
+    let (cgroup_left, cgroup_used) = (Cgroup::make(&left), Cgroup::make(&used));
+    let store = folder.path().join("store");
+    let (url, spool) = (store.display().to_string(), folder.path().join("spool").display().to_string());
+    // One slot is all that there is: what is empty may not have it.
+    #[rustfmt::skip]
+    let arguments = [
+        "run", "--store", &url, "--spool", &spool, "--interval", "10m", "--max-containers", "1", "--start-slots", "0",
+        "--map", map.to_str().unwrap(),
+    ];
+    let capture = Capture::start(&arguments, "capturing");
+    let of_used =
+        || snapshots(&store).into_iter().filter(|snapshot| snapshot.meta.container.id == used).count();
+    // Twice: what ended is over although its cgroup stays, and what starts in it again is seen from its start.
+    for times in 1..=2 {
+        let program = cgroup_used.run();
+        std::thread::sleep(Duration::from_secs(1));
+        cgroup_used.end(program);
+        eventually("a container that left its cgroup behind is over", || of_used() == times);
+    }
+    capture.stop();
+    drop((cgroup_left, cgroup_used));
+    for snapshot in snapshots(&store) {
+        assert_eq!((snapshot.meta.container.id.as_str(), snapshot.meta.covers_start), (used.as_str(), true));
+        let programs = of_kind(&snapshot, "process", &["exe"]);
+        assert!(programs.iter().flatten().any(|exe| exe.ends_with("/cat")), "{programs:?}");
+    }
 }

@@ -15,7 +15,7 @@ use super::super::EventSource;
 use super::super::late::Late;
 use super::super::slots::ForStart;
 use super::Fleet;
-use crate::event::{BootTime, CgroupId, Event, Exec, Key};
+use crate::event::{Body, BootTime, CgroupId, Event, Exec, Key};
 use crate::identity::{Identity, container_of, resolve, short_id};
 use crate::recorder::Met;
 
@@ -141,10 +141,17 @@ impl<S: EventSource> Fleet<'_, S> {
             }
         }
         let opened = self.source.now();
-        let initial = self.source.initial_state(cgroup, &path).unwrap_or_else(|error| {
-            tracing::warn!(path = %path.display(), %error, "what runs in a container cannot be read");
-            Vec::new()
-        });
+        let initial = match self.source.initial_state(cgroup, &path) {
+            Ok(initial) if runs(&initial) => initial,
+            Ok(_) => {
+                self.await_start(cgroup);
+                return true;
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "what runs in a container cannot be read");
+                Vec::new()
+            }
+        };
         if let Some(container) = self.containers.get_mut(&cgroup) {
             container.late = Late::never();
         }
@@ -264,6 +271,7 @@ impl<S: EventSource> Fleet<'_, S> {
         }
         self.meet_strangers();
         self.part_from_vanished();
+        self.part_from_empty();
     }
 
     pub(super) fn learn_names(&mut self) {
@@ -374,6 +382,39 @@ impl<S: EventSource> Fleet<'_, S> {
             self.gone(cgroup, self.source.now());
         }
     }
+
+    /// Who ended, and left its cgroup behind: there is nothing to record in it.
+    fn part_from_empty(&mut self) {
+        let runs = |cgroup: CgroupId| self.slots.runs(cgroup);
+        let empty: Vec<CgroupId> = self
+            .containers
+            .iter()
+            .filter(|(cgroup, container)| runs(**cgroup) && self.source.is_empty(&container.path))
+            .map(|(cgroup, _)| *cgroup)
+            .collect();
+        if empty.is_empty() {
+            return;
+        }
+        self.catch_up();
+        for cgroup in empty {
+            self.await_start(cgroup);
+        }
+    }
+
+    /// Ends a container in which nothing runs, and has it start anew where something ever runs in its cgroup again.
+    fn await_start(&mut self, cgroup: CgroupId) {
+        let Some(container) = self.containers.get(&cgroup) else { return };
+        let (path, id, pending) = (container.path.clone(), container.id.clone(), container.identity.clone());
+        tracing::debug!(container = short_id(&id), "nothing runs in a container any more");
+        self.gone(cgroup, self.source.now());
+        let identity = pending.peek().unwrap_or_else(|| Identity::unknown(&id));
+        self.meet_found(cgroup, path, id, &identity, pending);
+    }
+}
+
+/// Whether a container's initial state has anything that runs.
+pub(super) fn runs(initial: &[Event]) -> bool {
+    initial.iter().any(|event| matches!(event.body, Body::InitialProcess { .. }))
 }
 
 /// Programs that hold a pod's namespaces, and do nothing else.

@@ -22,12 +22,6 @@ fn made(cgroup: CgroupId) -> Event {
     event(cgroup, 0, Body::ContainerCreated { path: path(cgroup).to_str().unwrap().into() })
 }
 
-fn running(cgroup: CgroupId, pid: u32, exe: &str, parent: Option<u32>) -> Event {
-    let exec = program(exe);
-    let parent_is_guess = parent.is_some();
-    event(cgroup, pid, Body::InitialProcess { parent: parent.map(Pid), parent_is_guess, exec })
-}
-
 fn slots(slots: u32, interval_ms: u64) -> SlotOptions {
     let interval = Duration::from_millis(interval_ms);
     SlotOptions { slots, kept_for_starts: 1, interval, recapture_wait: interval, stable_every: None }
@@ -114,6 +108,41 @@ async fn a_window_that_opens_later_knows_who_forked_whom() {
 }
 
 #[tokio::test]
+async fn an_empty_cgroup_is_no_container_until_something_starts_in_it() {
+    let soon = Instant::now() + Duration::from_millis(300);
+    let mut source = Fake {
+        existing: vec![(A, path(A)), (B, path(B))],
+        // Left behind by a container of before, and used again.
+        empty: HashMap::from([(A, Instant::now()), (B, Instant::now())]),
+        later: [(soon, vec![later(exec(B, 100, "/bin/again"))])].into(),
+        ..Fake::default()
+    };
+    let (summary, found) = run_for(600, slots(2, 150), Options::default(), &mut source).await;
+    assert!(!found.contains_key(&A));
+    assert_eq!(
+        (column(&found[&B][0], "exe"), found[&B][0].meta.covers_start),
+        (vec!["/bin/again".into()], true)
+    );
+    assert_eq!(summary.slots.starts, 1);
+}
+
+#[tokio::test]
+async fn a_container_that_ends_and_leaves_its_cgroup_behind_is_over() {
+    let ends = Instant::now() + Duration::from_millis(500);
+    let gone = vec![event(A, 1, Body::Exit)];
+    let mut source = Fake {
+        existing: vec![(A, path(A))],
+        empty: HashMap::from([(A, ends)]),
+        later: [(ends, gone)].into(),
+        ..Fake::default()
+    };
+    let (summary, found) = run_for(2500, slots(2, 60_000), Options::default(), &mut source).await;
+    assert_eq!(found[&A].len(), 1);
+    assert_eq!(column(&found[&A][0], "exe"), ["/bin/init"]);
+    assert_eq!((summary.snapshots, source.tracked.len()), (1, 0));
+}
+
+#[tokio::test]
 async fn a_start_without_a_slot_is_counted_and_waits_for_its_turn() {
     let start = |cgroup, pid| vec![made(cgroup), exec(cgroup, pid, "/bin/app")];
     let mut source = Fake {
@@ -180,7 +209,7 @@ async fn a_full_window_is_followed_by_another_one() {
     let options = Options { max_bytes: 200, ..Options::default() };
     let (summary, found) = run_for(200, slots(2, 60_000), options, &mut source).await;
     assert!(summary.snapshots > 1 && found[&A][0].meta.limits_hit == ["bytes"]);
-    assert_eq!(found[&A].iter().map(|snapshot| snapshot.rows.num_rows()).sum::<usize>(), 50);
+    assert_eq!(found[&A].iter().map(|snapshot| column(snapshot, "path").len()).sum::<usize>(), 50);
 }
 
 #[tokio::test]
