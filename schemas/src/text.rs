@@ -152,7 +152,7 @@ pub fn unescape_cow(text: &str) -> Result<Cow<'_, [u8]>, UnescapeError> {
     Ok(Cow::Owned(out))
 }
 
-/// The text with control characters (terminal escapes, newlines, bidirectional overrides) as visible `\u{..}` escapes.
+/// The text with control and invisible characters (terminal escapes, newlines, bidirectional overrides, soft hyphens, tags) as visible `\u{..}` escapes.
 ///
 /// Not reversible, and never stored.
 pub fn for_display(text: &str) -> Cow<'_, str> {
@@ -172,6 +172,7 @@ pub fn for_display(text: &str) -> Cow<'_, str> {
 
 fn is_unprintable(c: char) -> bool {
     c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{e0000}'..='\u{e007f}')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 

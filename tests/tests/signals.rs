@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wsp_datasets::{Fleet, FleetSpec, TruthOption, WriteOptions, write_fleet};
 use wsp_schemas::store::{Missing, open};
-use wsp_tests::program::{Ended, wsp};
+use wsp_tests::program::{Ended, command, finish, wsp};
 
 const IMAGE: &str = "registry.example.com/shop/web-0:1.0";
 
@@ -57,7 +57,11 @@ fn what_is_known_is_suggested_accepted_and_taken_back() {
 
     let trial = json(run(&["detect", "--dry-run", "--json", "--look-back", "48h"]));
     assert_eq!(trial["judged"], 90);
-    assert!(rows(run(&["signals", "--format", "json", "--state", "all"])).is_empty());
+    // Nobody has looked yet.
+    let none = run(&["signals", "--format", "json", "--state", "all"]);
+    assert!(none.stderr.contains(&format!("`wsp detect --store {store}` looks for them")), "{}", none.stderr);
+    assert!(rows(none).is_empty());
+    fails(&run(&["signals", "--image", "shop/web-0:2"]), 1, &format!("hint: it has {IMAGE}"));
     let report = json(run(&["detect", "--json", "--concurrency", "2", "--jobs", "2", "--max-signals", "64"]));
     assert_eq!((&report["judged"], &report["signals"]), (&trial["judged"], &trial["signals"]));
     assert_eq!(json(run(&["detect", "--json", "--rescan"]))["judged"], 0);
@@ -97,7 +101,8 @@ fn what_is_known_is_suggested_accepted_and_taken_back() {
     let shown = run(&["signals", "show", open[0]["signal"].as_str().unwrap()]).ok();
     assert!(
         shown.contains("known: the stable profile has it, as common as this")
-            && shown.contains("commonality 1.00"),
+            && shown.contains("commonality 1.00")
+            && shown.contains(&format!("wsp show {IMAGE} --revision 1 --store {store}")),
         "{shown}"
     );
     fails(&run(&["signals", "show", "nothing"]), 1, "there is no signal `nothing`");
@@ -163,8 +168,13 @@ fn what_is_known_is_suggested_accepted_and_taken_back() {
     // Others cannot tell the first process of a session from the container's own.
     fails(&run(&["suppress", "export", "--format", "falco"]), 3, "is left out");
 
-    let removed = run(&["suppress", "remove", id]).ok();
+    // Nobody is named: who is logged in takes it back.
+    let mut remove = command("wsp");
+    let removed =
+        finish(remove.args(["suppress", "remove", id]).args(at).env("SUDO_USER", "").env("USER", "jo")).ok();
     assert!(removed.contains("are open again"), "{removed}");
+    let removed = rows(run(&["suppress", "list", "--json", "--state", "removed"]));
+    assert_eq!(removed[0]["author"], "jo");
     assert_eq!(probe("open").len(), open.len());
     fails(&run(&["suppress", "reject", id]), 1, "is removed: it cannot be rejected");
 }

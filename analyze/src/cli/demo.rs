@@ -12,7 +12,7 @@ use wsp_schemas::text::for_display;
 use super::output::{Format, say};
 use super::progress::Bar;
 use super::show::{self, Limits};
-use super::{Ending, Failure, merge, named, profiles, sql};
+use super::{Ending, Failure, merge, profiles, sql, typed};
 use crate::jobs::merge::{self as job, Options};
 use crate::tables::ProfileTables;
 use crate::views;
@@ -51,7 +51,7 @@ async fn stranger(store: &Store) -> Result<Option<String>, Failure> {
 pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     let place = args.store.unwrap_or(args.dir);
     let store = args.access.open(&place, Missing::Create)?;
-    let at = shlex::try_join(named(&place, &args.access).iter().map(String::as_str)).map_err(Failure::new)?;
+    let at = typed(&place, &args.access)?;
     if let Some(other) = stranger(&store).await? {
         return Err(Failure::new(format!(
             "{store} has `{}`, which is none of the demo's: its profiles would be merged, too",

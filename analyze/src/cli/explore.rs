@@ -16,7 +16,7 @@ pub(super) struct Args {
     #[command(flatten)]
     of: Of,
     /// Address to listen on; port 0 is any that is free
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// Let whoever has the printed address accept, reject and take back suppressions
     #[arg(long)]

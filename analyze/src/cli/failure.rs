@@ -260,6 +260,10 @@ impl From<DataFusionError> for Failure {
         if let Some(refused) = refused_statement(&error) {
             return Self::new(refused);
         }
+        // The engine shows a parser's error in its debug form.
+        if let DataFusionError::SQL(error, _) = error.find_root() {
+            return Self::new(error.to_string());
+        }
         let internal = matches!(error.find_root(), DataFusionError::Internal(_));
         let failure = Self::new(error.strip_backtrace());
         if internal { Self { code: OUR_BUG, ..failure } } else { failure }

@@ -110,6 +110,11 @@ impl StoreArgs {
         Ok(self.access.open(&self.store, Missing::Create)?)
     }
 
+    /// Arguments that name the store to a command, as a person would type them.
+    fn typed(&self) -> Result<String, Failure> {
+        typed(&self.store, &self.access)
+    }
+
     /// Arguments that name the store to a command, from whatever folder it is run.
     #[cfg(feature = "explore")]
     fn arguments(&self) -> Vec<String> {
@@ -133,6 +138,11 @@ fn named(place: &str, access: &Access) -> Vec<String> {
         .filter_map(|(option, value)| Some((option, value.filter(|value| !value.is_empty())?)));
     let anonymous = access.anonymous.then(|| "--store-anonymous".to_owned());
     given.flat_map(|(option, value)| [option.to_owned(), value.to_owned()]).chain(anonymous).collect()
+}
+
+/// The same as a person would type it.
+fn typed(place: &str, access: &Access) -> Result<String, Failure> {
+    shlex::try_join(named(place, access).iter().map(String::as_str)).map_err(Failure::new)
 }
 
 /// A store to read, where a command can do without one, or names it in another way.

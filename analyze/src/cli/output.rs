@@ -120,6 +120,12 @@ pub(super) fn say(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Says something beside the result, on standard error.
+pub(super) fn note(text: &str) -> Result<(), Failure> {
+    writeln!(std::io::stderr().lock(), "{}", for_display(text))?;
+    Ok(())
+}
+
 /// Problems for people, under what is wrong with them: a line for each object, and one for its reason. Nothing where there are none.
 pub(super) fn problems<'a>(
     what: &str,

@@ -19,7 +19,7 @@ pub(super) struct Args {
     #[command(flatten)]
     store: StoreArgs,
     /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, env = "WSP_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5432")]
+    #[arg(long, env = "WSP_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:5432")]
     listen: SocketAddr,
     /// The user that clients log in as
     #[arg(long, value_name = "NAME", default_value = "wsp")]

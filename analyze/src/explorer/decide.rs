@@ -29,6 +29,12 @@ pub(super) enum Undecided {
         /// The suppression.
         id: String,
     },
+    /// Something else would be accepted than what stands.
+    #[error("what was sent is not the predicate of the suppression {id}: decide on what is shown")]
+    OtherPredicate {
+        /// The suppression.
+        id: String,
+    },
     /// The request.
     #[error("{0}")]
     Request(String),
@@ -66,6 +72,9 @@ pub(super) async fn decide(
             return Err(Undecided::Request(format!("the {what} has more than {most} bytes")));
         }
     }
+    if request.author.as_ref().is_some_and(|author| author.chars().any(char::is_control)) {
+        return Err(Undecided::Request("the author has control characters".to_owned()));
+    }
     let store = &source.store;
     let all = suppress::load(store).await.map_err(SuppressError::from)?;
     let is_shown = |one: &&Suppression| one.id == id && Only::shows(source.only.as_ref(), &one.scope);
@@ -76,8 +85,11 @@ pub(super) async fn decide(
     if request.decision == DecisionKind::Accept {
         check(&rules::load(&context, Some(store), &[]).await?, &one)?;
     }
-    if (one.change, &one.predicate) != (request.change, &request.predicate) {
+    if one.change != request.change {
         return Err(Undecided::Changed { id: one.id });
+    }
+    if one.predicate != request.predicate {
+        return Err(Undecided::OtherPredicate { id: one.id });
     }
     let to = match request.decision {
         DecisionKind::Accept => State::Accepted,

@@ -321,9 +321,9 @@ async fn suppression(
                     StatusCode::FORBIDDEN
                 }
                 Undecided::Suppress(SuppressError::Unknown { .. }) => StatusCode::NOT_FOUND,
-                Undecided::Changed { .. } | Undecided::Suppress(SuppressError::State { .. }) => {
-                    StatusCode::CONFLICT
-                }
+                Undecided::Changed { .. }
+                | Undecided::OtherPredicate { .. }
+                | Undecided::Suppress(SuppressError::State { .. }) => StatusCode::CONFLICT,
                 Undecided::Request(_)
                 | Undecided::Suppress(SuppressError::Predicate(_) | SuppressError::UnknownRule { .. }) => {
                     StatusCode::UNPROCESSABLE_ENTITY

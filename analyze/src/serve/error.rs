@@ -72,13 +72,18 @@ fn of_engine(found: &DataFusionError) -> PgWireError {
         return refused(cause);
     }
     let (code, hint) = code(found);
-    let mut message = for_display(&found.strip_backtrace()).into_owned();
+    let mut message = for_display(&match found {
+        // The engine shows a parser's error in its debug form.
+        DataFusionError::SQL(error, _) => error.to_string(),
+        found => found.strip_backtrace(),
+    })
+    .into_owned();
     if is_exhausted(found) {
         tracing::debug!("{message}");
         message = "out of memory: the statements of all clients hold what they may".to_owned();
     }
     // What the engine says of itself in front is of no use to a client.
-    for prefix in ["SQL error: ", "Error during planning: ", "Schema error: ", "Execution error: "] {
+    for prefix in ["sql parser error: ", "Error during planning: ", "Schema error: ", "Execution error: "] {
         if let Some(rest) = message.strip_prefix(prefix) {
             message = rest.to_owned();
         }

@@ -1,7 +1,7 @@
 //! A store of such a fleet, as an S3 server on loopback: `snapshots/` is listed from the model and read from it, everything
 //! else is files. Requests are counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,9 +18,10 @@ use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use serde::Serialize;
+use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::keys::{SNAPSHOTS, SnapshotFolder, SnapshotKey};
 
-use super::model::{self, Model, Upload};
+use super::model::{Model, Mold, Upload};
 
 /// The bucket.
 pub(crate) const BUCKET: &str = "fleet";
@@ -70,6 +71,7 @@ struct Contents {
     /// Hours that are over, from the fleet's first one on.
     hours: std::ops::Range<i64>,
     kept: BTreeMap<i64, Arc<Vec<Upload>>>,
+    molds: HashMap<WorkloadKey, Arc<Mold>>,
 }
 
 /// A running server; it ends with its runtime.
@@ -90,7 +92,7 @@ impl Server {
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
         let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let contents = Contents { model, hours: first..first, kept: BTreeMap::new() };
+        let contents = Contents { model, hours: first..first, kept: BTreeMap::new(), molds: HashMap::new() };
         let server = Self {
             address: listener.local_addr()?,
             contents: Arc::new(Mutex::new(contents)),
@@ -153,15 +155,23 @@ impl Server {
     /// The file of a key. It is made while others may ask for theirs.
     fn file(&self, key: &str) -> Option<Vec<u8>> {
         let key = SnapshotKey::parse(key).ok()?;
-        let (snapshot, size) = {
+        let (snapshot, size, mold) = {
             let contents = self.contents();
             let hour = key.uploaded.timestamp().div_euclid(3600);
             if !contents.hours.contains(&hour) {
                 return None;
             }
-            (contents.model.snapshot(&key)?, contents.model.size())
+            let mold = contents.molds.get(&key.workload).cloned();
+            (contents.model.snapshot(&key)?, contents.model.size(), mold)
         };
-        model::encode(snapshot, size).ok()
+        let mold = match mold {
+            Some(mold) => mold,
+            None => {
+                let mold = Arc::new(Mold::new(&snapshot, size).ok()?);
+                self.contents().molds.entry(key.workload).or_insert(mold).clone()
+            }
+        };
+        Some(mold.cast(&snapshot))
     }
 
     async fn answer(

@@ -216,11 +216,18 @@ pub(super) fn blank_check() -> KeyValue {
     KeyValue::new(CHECK_KEY.to_owned(), CHECK_BLANK.to_owned())
 }
 
-/// The value of that entry.
-pub(super) fn check_of(blanked: &[u8]) -> String {
-    let mut digits = blake3::hash(blanked).to_hex().to_string();
-    digits.truncate(CHECK_BLANK.len());
-    digits
+/// Writes that entry anew, where values of a file of this version were changed in place. False where it has none.
+pub fn reseal(file: &mut [u8]) -> bool {
+    // It is the last of the footer's: its name, the type and the length of its value, the value.
+    let name = CHECK_KEY.as_bytes();
+    let found = file.windows(name.len()).rposition(|window| window == name);
+    let Some(start) = found.map(|at| at + name.len() + 2) else { return false };
+    let place = start..start + CHECK_BLANK.len();
+    let Some(value) = file.get_mut(place.clone()) else { return false };
+    value.copy_from_slice(CHECK_BLANK.as_bytes());
+    let check = blake3::hash(file).to_hex();
+    file[place].copy_from_slice(&check.as_bytes()[..CHECK_BLANK.len()]);
+    true
 }
 
 /// Hashes a file: its content hash, and whether it is the one that the check is of.

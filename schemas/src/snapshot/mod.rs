@@ -17,7 +17,7 @@ mod verify;
 mod write;
 
 pub use meta::{
-    Completeness, Container, FORMAT_VERSION, Image, Loss, MetaError, STARTUP, Sensor, SnapshotMeta,
+    Completeness, Container, FORMAT_VERSION, Image, Loss, MetaError, STARTUP, Sensor, SnapshotMeta, reseal,
 };
 pub use node::{Fact, File, Node, Phase, Process, SeenBy, Socket};
 pub use read::{DecodeError, Limits, Verified, decode};

@@ -18,7 +18,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
-use super::meta::{CHECK_BLANK, SnapshotMeta, blank_check, check_of};
+use super::meta::{SnapshotMeta, blank_check, reseal};
 use super::node::{Fact, Node};
 use super::read::Verified;
 use super::slim::slim;
@@ -75,12 +75,7 @@ fn to_file(meta: &SnapshotMeta, rows: &RecordBatch) -> Result<Vec<u8>, ParquetEr
     let footer =
         meta.to_footer(rows.num_rows() == 0).map_err(|error| ParquetError::External(Box::new(error)))?;
     let mut file = write_batch(&rows, footer.into_iter().chain([blank_check()]).collect())?;
-    let check = check_of(&file);
-    // The entry is the last of the footer's, and no other is all zeros.
-    let at = file.windows(CHECK_BLANK.len()).rposition(|window| window == CHECK_BLANK.as_bytes());
-    if let Some(digits) = at.and_then(|at| file.get_mut(at..at + CHECK_BLANK.len())) {
-        digits.copy_from_slice(check.as_bytes());
-    }
+    let _sealed = reseal(&mut file);
     Ok(file)
 }
 

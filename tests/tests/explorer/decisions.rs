@@ -149,6 +149,7 @@ fn nothing_wider_than_what_was_shown_is_accepted() {
         (422, id, but(&good, &json!({ "expires_at": "2020-01-01T00:00:00Z" }))),
         (422, id, but(&good, &json!({ "expires_at": "soon" }))),
         (422, id, but(&good, &json!({ "reason": "x".repeat(5_000) }))),
+        (422, id, but(&good, &json!({ "author": "ann\u{1b}[2J\nroot" }))),
         (422, id, but(&good, &json!({ "scope": "all" }))),
         (422, id, but(&good, &json!({ "decision": "drop" }))),
     ] {

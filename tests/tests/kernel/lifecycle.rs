@@ -168,8 +168,9 @@ impl Cgroup {
             let _ = program.kill();
             let _ = program.try_wait();
             let processes = processes();
-            let pids = processes.lines();
-            let _ = pids.map(|pid| finish(Command::new("kill").args(["-9", pid]))).count();
+            for pid in processes.lines() {
+                let _ = finish(Command::new("kill").args(["-9", pid]));
+            }
             processes.is_empty()
         });
     }

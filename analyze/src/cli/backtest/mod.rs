@@ -117,7 +117,7 @@ async fn unknown(store: &wsp_schemas::store::Store, error: BacktestError) -> Fai
         _ => String::new(),
     };
     let known = match views::open(store).await {
-        Ok(context) => images(&context).await.unwrap_or_default(),
+        Ok(context) => images(&context, "profiles").await.unwrap_or_default(),
         Err(_) => Vec::new(),
     };
     let failure = Failure::from(error);

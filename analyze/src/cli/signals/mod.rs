@@ -5,10 +5,12 @@ mod one;
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use datafusion::common::ScalarValue;
+use datafusion::prelude::SessionContext;
 use wsp_schemas::image::Workload;
 use wsp_schemas::store::Access;
 
-use super::output::{Format, print, say};
+use super::output::{Format, note, print, say};
+use super::profile::{images, near};
 use super::{Ending, Failure, StoreArgs, parse_time};
 use crate::rules::Severity;
 use crate::views;
@@ -114,16 +116,39 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     if let Some(Command::Show(args)) = args.command {
         let store = args.store.open()?;
         let context = views::open(&store).await?;
-        say(&one::show(&context, &args.id).await?)?;
+        say(&one::show(&context, &args.id, &args.store.typed()?).await?)?;
         return Ok(Ending::Done);
     }
-    let store = super::open(args.store.as_deref().unwrap_or_default(), &args.access)?;
+    let place = args.store.as_deref().unwrap_or_default();
+    let store = super::open(place, &args.access)?;
     let context = views::open(&store).await?;
     let frame = views::query(&context, if args.each { EACH } else { GROUPED }).await?;
     let frame = frame.with_param_values(parameters(&args)?)?;
     let schema = frame.schema().as_arrow().clone();
-    print(&schema, &frame.collect().await?, args.format)?;
+    let found = frame.collect().await?;
+    if found.iter().all(|batch| batch.num_rows() == 0) {
+        explain_none(&context, &super::typed(place, &args.access)?, args.image.as_deref()).await?;
+    }
+    print(&schema, &found, args.format)?;
     Ok(Ending::Done)
+}
+
+/// No rows are an answer, but not where nobody has looked, or where the image is misspelt.
+async fn explain_none(context: &SessionContext, at: &str, image: Option<&str>) -> Result<(), Failure> {
+    if let Some(image) = image {
+        let wanted = Workload::parse(image).map_err(Failure::new)?.to_string();
+        let of_signals = images(context, "signals").await?;
+        let known = images(context, "profiles").await?;
+        if !of_signals.contains(&wanted) && !known.contains(&wanted) {
+            let failure = Failure::new(format!("the store has neither signals nor a profile of {wanted}"));
+            return Err(failure.hint(near(known, &wanted)));
+        }
+    }
+    let any = views::query(context, "SELECT signal_id FROM signals LIMIT 1").await?.collect().await?;
+    if any.iter().all(|batch| batch.num_rows() == 0) {
+        note(&format!("the store has no signals: `wsp detect {at}` looks for them in its snapshots"))?;
+    }
+    Ok(())
 }
 
 fn parameters(args: &Args) -> Result<Vec<(&'static str, ScalarValue)>, Failure> {

@@ -20,12 +20,15 @@ const MEMBERS: &str = include_str!("members.sql");
 /// Containers and hosts that are named.
 const NAMES: usize = 8;
 
-pub(super) async fn show(context: &SessionContext, id: &str) -> Result<String, Failure> {
+/// `at`: arguments that name the store, for commands that are told.
+pub(super) async fn show(context: &SessionContext, id: &str, at: &str) -> Result<String, Failure> {
     let frame = views::query(context, ONE).await?.with_param_values(vec![("id", ScalarValue::from(id))])?;
     let found = frame.collect().await?;
     let mut rows = found.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
     let Some((batch, row)) = rows.next() else {
-        return Err(Failure::new(format!("there is no signal `{id}`")).hint("`wsp signals` lists them"));
+        return Err(
+            Failure::new(format!("there is no signal `{id}`")).hint(format!("`wsp signals {at}` lists them"))
+        );
     };
     if rows.next().is_some() {
         return Err(
@@ -36,7 +39,7 @@ pub(super) async fn show(context: &SessionContext, id: &str) -> Result<String, F
     let mut text = signal.head();
     text += &signal.tree();
     text += "\n\nprofile\n";
-    text += &profile(context, &signal).await?;
+    text += &profile(context, &signal, at).await?;
     Ok(text)
 }
 
@@ -112,7 +115,7 @@ impl Signal<'_> {
     }
 }
 
-async fn profile(context: &SessionContext, signal: &Signal<'_>) -> Result<String, Failure> {
+async fn profile(context: &SessionContext, signal: &Signal<'_>, at: &str) -> Result<String, Failure> {
     let verdict = match signal.text("profile_context").as_str() {
         "known" => "known: the stable profile has it, as common as this",
         "unseen" => "unseen: the stable profile does not have it",
@@ -156,8 +159,9 @@ async fn profile(context: &SessionContext, signal: &Signal<'_>) -> Result<String
         text += &who(&members, &ledger);
     }
     text += &format!(
-        "\n  wsp show {} --revision {revision}",
-        for_display(&wsp_schemas::image::reference(name, tag))
+        "\n  wsp show {} --revision {revision} {}",
+        for_display(&wsp_schemas::image::reference(name, tag)),
+        for_display(at)
     );
     Ok(text)
 }

@@ -8,10 +8,9 @@ use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use wsp_schemas::image::Workload;
 use wsp_schemas::store::Store;
-use wsp_schemas::text::for_display;
 
 use super::detect::RuleArgs;
-use super::output::{print_json, say};
+use super::output::{note, print_json, say};
 use super::show::parse_share;
 use super::{Ending, Failure, StoreArgs, parse_time};
 use crate::jobs::suppress::{
@@ -116,7 +115,7 @@ struct OneArgs {
 
 #[derive(Debug, clap::Args)]
 struct Who {
-    /// Who decides
+    /// Who decides [default: the user that runs it, before sudo]
     #[arg(long, env = "WSP_AUTHOR", value_name = "NAME")]
     author: Option<String>,
     /// Why
@@ -251,7 +250,7 @@ async fn suggest(args: SuggestArgs) -> Result<Ending, Failure> {
     if args.json {
         print_json(&suggested)?;
     } else {
-        say(&text::suggested(&suggested, args.dry_run))?;
+        say(&text::suggested(&suggested, args.dry_run, &args.store.typed()?))?;
     }
     Ok(Ending::Done)
 }
@@ -284,6 +283,14 @@ impl OneArgs {
     }
 }
 
+impl Who {
+    /// Who is known to the system decides, where nobody is named.
+    fn or_user(self) -> Self {
+        let users = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+        Self { author: self.author.or_else(|| users.into_iter().find(|user| !user.is_empty())), ..self }
+    }
+}
+
 async fn accept(args: AcceptArgs) -> Result<Ending, Failure> {
     let (store, one) = args.one.find().await?;
     may_be_hidden(&args.rules.load(Some(&store)).await?, &one.rule)?;
@@ -305,6 +312,7 @@ async fn decide(
     to: State,
     expires_at: Option<DateTime<Utc>>,
 ) -> Result<Ending, Failure> {
+    let who = who.or_user();
     let suppression = Suppression { author: who.author, reason: who.reason, expires_at, ..one };
     let id = suppression.id.clone();
     let context = session::new(&Resources::default())?;
@@ -400,16 +408,9 @@ async fn export(args: ExportArgs) -> Result<Ending, Failure> {
         None => say(exported.text.trim_end())?,
     }
     for (id, reason) in &exported.left_out {
-        eprint_left_out(id, reason)?;
+        note(&format!("{id} is left out: {reason}"))?;
     }
     Ok(if exported.left_out.is_empty() { Ending::Done } else { Ending::Partial })
-}
-
-/// What is not in the result is told beside it.
-fn eprint_left_out(id: &str, reason: &str) -> Result<(), Failure> {
-    use std::io::Write as _;
-    writeln!(std::io::stderr(), "{id} is left out: {}", for_display(reason))?;
-    Ok(())
 }
 
 impl From<SuppressError> for Failure {

@@ -12,7 +12,8 @@ use crate::jobs::suppress::{Common, Evidence, Scope, State, Suggested, Suppressi
 /// Refusals that are told one by one.
 const REFUSALS: usize = 30;
 
-pub(super) fn suggested(found: &Suggested, dry_run: bool) -> String {
+/// `at`: arguments that name the store, for commands that are told.
+pub(super) fn suggested(found: &Suggested, dry_run: bool, at: &str) -> String {
     let mut text = format!(
         "{} open signals: {} suggestions{}",
         found.signals,
@@ -33,7 +34,7 @@ pub(super) fn suggested(found: &Suggested, dry_run: bool) -> String {
         text += &format!("\n  where {}", for_display(&one.predicate));
     }
     if !found.suggestions.is_empty() && !dry_run {
-        text += "\n\nwsp suppress accept ID accepts one";
+        text += &format!("\n\nwsp suppress accept ID {} accepts one", for_display(at));
     }
     if !found.refused.is_empty() {
         text += &format!("\n\nnothing is suggested for {} more:", found.refused.len());
