@@ -82,6 +82,8 @@ impl S3Server {
         let folder = folder.to_owned();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
+                // Or an answer's body waits until its head was acknowledged, 40 ms.
+                let _ = socket.set_nodelay(true);
                 let (service, gate, folder) = (service.clone(), Arc::clone(&gate), folder.clone());
                 let gated = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                     let (service, gate, folder) = (service.clone(), Arc::clone(&gate), folder.clone());

@@ -142,7 +142,11 @@ async fn accept(
     let place = Arc::clone(places).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => return (socket, place),
+            Ok((socket, _)) => {
+                // Or what is small waits until what was sent before is acknowledged.
+                let _ = socket.set_nodelay(true);
+                return (socket, place);
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }

@@ -170,6 +170,8 @@ impl Listening {
             };
             match accepted {
                 Ok((socket, peer)) if tasks.len() < self.server.options.max_connections + TURNED_AWAY => {
+                    // Or what is small waits until what was sent before is acknowledged.
+                    let _ = socket.set_nodelay(true);
                     let connection = Connection::new(Arc::clone(&self.server), stop.child_token());
                     tasks.spawn(talk(socket, peer, self.tls.clone(), connection));
                 }

@@ -101,6 +101,8 @@ impl Server {
         let (running, turns) = (server.clone(), Arc::new(tokio::sync::Mutex::new(())));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
+                // Or an answer's body waits until its head was acknowledged, 40 ms.
+                let _ = socket.set_nodelay(true);
                 let (server, service, turns) = (running.clone(), service.clone(), Arc::clone(&turns));
                 let answer = service_fn(move |request| {
                     let (server, service, turns) = (server.clone(), service.clone(), Arc::clone(&turns));
