@@ -12,7 +12,7 @@ pub mod host;
 pub mod initial;
 mod kernel;
 mod loss;
-mod process;
+pub(crate) mod process;
 mod ring;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -96,8 +96,8 @@ pub trait EventSource {
     fn existing(&self) -> Vec<(CgroupId, PathBuf)>;
     /// The id of a cgroup by its path; none where it is not there.
     fn cgroup_id(&self, path: &Path) -> Option<CgroupId>;
-    /// True where a cgroup is there and no process is in it or below it.
-    fn is_empty(&self, path: &Path) -> bool;
+    /// True where a cgroup is there, no process is in it or below it, and none of these lives.
+    fn is_over(&self, path: &Path, pids: &[Pid]) -> bool;
     /// How it fares.
     fn stats(&self) -> SourceStats {
         SourceStats::default()

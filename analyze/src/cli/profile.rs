@@ -66,7 +66,7 @@ pub(super) fn near(mut images: Vec<String>, wanted: &str) -> String {
     match images.len().saturating_sub(NEAR) {
         _ if images.is_empty() => "the store has no profiles at all: merge snapshots first".to_owned(),
         0 => format!("it has {}", shown.join(", ")),
-        more => format!("it has {} and {more} more; `wsp profiles` lists them", shown.join(", ")),
+        more => format!("it has {} and {more} more", shown.join(", ")),
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
             near(images(), "docker.io/shop/web-3:1.1").split(',').next(),
             Some("it has registry.example/shop/web-3:1.1")
         );
-        assert!(near(images(), "nginx:1").ends_with(" and 3 more; `wsp profiles` lists them"));
+        assert!(near(images(), "nginx:1").ends_with(" and 3 more"));
         assert!(near(Vec::new(), "nginx:1").contains("no profiles at all"));
     }
 }

@@ -28,14 +28,29 @@ pub(super) fn below(mount: &Path, path: &Path) -> PathBuf {
     mount.iter().map(Path::new).chain(names.map(|name| Path::new(name.as_os_str()))).collect()
 }
 
-/// True where a cgroup, given by its path below the mount, is there and no process is in it or below it.
+/// True where a cgroup, given by its path below the mount, is there and no process is in it or below it. What cannot be read is
+/// not empty.
 pub fn is_empty(mount: &Path, path: &Path) -> bool {
     let top = below(mount, path);
     match fs::read_to_string(top.join("cgroup.events")) {
         Ok(events) => events.lines().any(|line| line == "populated 0"),
         // v1 has none.
-        Err(_) => top.is_dir() && processes(&top).is_empty(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => is_empty_below(&top).unwrap_or(false),
+        Err(_) => false,
     }
+}
+
+fn is_empty_below(directory: &Path) -> io::Result<bool> {
+    if !fs::read(directory.join("cgroup.procs"))?.is_empty() {
+        return Ok(false);
+    }
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && !is_empty_below(&entry.path())? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Thread groups in a cgroup and below. A threaded cgroup refuses the file; its processes are in the cgroup above.
@@ -135,5 +150,25 @@ mod tests {
         let mount = Path::new("/sys/fs/cgroup");
         assert_eq!(below(mount, Path::new("/a/b")), Path::new("/sys/fs/cgroup/a/b"));
         assert_eq!(below(mount, Path::new("../a")), Path::new("/sys/fs/cgroup/a"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_empty() {
+        let mount = tempfile::tempdir().unwrap();
+        let is_empty = |name: &str| is_empty(mount.path(), Path::new(name));
+        let make = |name: &str, file: &str, text: &str| {
+            let directory = mount.path().join(name);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join(file), text).unwrap();
+        };
+        make("v2", "cgroup.events", "populated 0\nfrozen 0\n");
+        make("v2-runs", "cgroup.events", "populated 1\nfrozen 0\n");
+        make("v1", "cgroup.procs", "");
+        make("v1/inner", "cgroup.procs", "");
+        make("v1-runs", "cgroup.procs", "");
+        make("v1-runs/inner", "cgroup.procs", "7\n");
+        fs::create_dir(mount.path().join("neither")).unwrap();
+        let found = ["/v2", "v2-runs", "/v1", "v1-runs", "neither", "gone"].map(is_empty);
+        assert_eq!(found, [true, false, true, false, false, false]);
     }
 }

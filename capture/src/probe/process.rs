@@ -54,7 +54,7 @@ pub(super) fn mount_namespace(pid: Pid) -> Option<u64> {
 }
 
 /// False for zombies: their exit was told.
-pub(super) fn is_alive(pid: Pid) -> bool {
+pub(crate) fn is_alive(pid: Pid) -> bool {
     read_stat(pid).is_some_and(|stat| !matches!(stat.state, b'Z' | b'X'))
 }
 

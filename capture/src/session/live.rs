@@ -9,7 +9,7 @@ use crate::event::{Body, BootTime, CgroupId, Clock, Event, Key, Pid};
 use crate::hierarchy::Hierarchy;
 use crate::identity::{container_of, is_id};
 use crate::probe::hooks::Sensor as Sense;
-use crate::probe::{Probe, ProbeError, ProbeOptions, cgroup};
+use crate::probe::{Probe, ProbeError, ProbeOptions, cgroup, process};
 
 /// Events of this host's kernel.
 #[derive(Debug)]
@@ -110,8 +110,8 @@ impl EventSource for Live {
         cgroup::id_of(&path).ok()
     }
 
-    fn is_empty(&self, path: &Path) -> bool {
-        cgroup::is_empty(self.0.cgroup_mount(), path)
+    fn is_over(&self, path: &Path, pids: &[Pid]) -> bool {
+        cgroup::is_empty(self.0.cgroup_mount(), path) && !pids.iter().any(|pid| process::is_alive(*pid))
     }
 
     fn stats(&self) -> SourceStats {

@@ -127,6 +127,8 @@ struct Fleet<'a, S> {
     ending: Vec<CgroupId>,
     /// Holders of a slot that nothing was told of, as of the last look.
     strangers: Vec<CgroupId>,
+    /// Of which nothing lived at the last look.
+    over: Vec<CgroupId>,
     /// Closed windows that are being written.
     closing: JoinSet<Result<Option<Closed>, SpoolError>>,
     /// It is to stop.
@@ -156,6 +158,7 @@ pub async fn run<S: EventSource>(
         containers: HashMap::new(),
         ending: Vec::new(),
         strangers: Vec::new(),
+        over: Vec::new(),
         closing: JoinSet::new(),
         stopping: CancellationToken::new(),
         summary: Summary::default(),
@@ -255,17 +258,16 @@ impl<S: EventSource> Fleet<'_, S> {
         identity: &Identity,
         pending: Pending,
     ) {
-        let (initial, unstarted) = match self.source.initial_state(cgroup, &path) {
-            // Also what a runtime left behind when its container ended.
-            Ok(initial) => {
-                let unstarted = !turns::runs(&initial);
-                (initial, unstarted)
-            }
+        let initial = match self.source.initial_state(cgroup, &path) {
+            Ok(initial) => initial,
             Err(error) => {
                 tracing::warn!(container = id, %error, "what runs in a container cannot be read");
-                (Vec::new(), identity.state == State::Unstarted)
+                Vec::new()
             }
         };
+        // Runtimes leave cgroups of ended containers behind: nothing runs there, whatever is known of them.
+        let unstarted =
+            !turns::runs(&initial) && (identity.state == State::Unstarted || self.source.is_over(&path, &[]));
         let met = if unstarted { Met::Unstarted } else { Met::Running };
         self.meet(cgroup, path, id, met, identity, pending);
         self.take(&initial);

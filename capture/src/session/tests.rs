@@ -48,6 +48,8 @@ struct Fake {
     tracked: Vec<CgroupId>,
     /// Containers whose cgroup is there and empty, from then on.
     empty: HashMap<CgroupId, Instant>,
+    /// Processes that live elsewhere.
+    elsewhere: Vec<Pid>,
     /// From then on the clock is an hour behind.
     set_back_at: Option<Instant>,
 }
@@ -106,7 +108,8 @@ impl EventSource for Fake {
         if let Some(initial) = self.initials.get_mut(&cgroup).and_then(VecDeque::pop_front) {
             return Ok(initial);
         }
-        let runs = self.existing.iter().any(|(existing, path)| *existing == cgroup && !self.is_empty(path));
+        let runs =
+            self.existing.iter().any(|(existing, path)| *existing == cgroup && !self.is_over(path, &[]));
         match std::mem::take(&mut self.initial) {
             initial if initial.is_empty() && runs => Ok(vec![running(cgroup, 1, "/bin/init", None)]),
             initial => Ok(initial),
@@ -138,9 +141,10 @@ impl EventSource for Fake {
         Some(found.map_or(CGROUP, |(cgroup, _)| *cgroup))
     }
 
-    fn is_empty(&self, path: &Path) -> bool {
+    fn is_over(&self, path: &Path, pids: &[Pid]) -> bool {
         let cgroup = self.cgroup_id(path).unwrap();
-        self.empty.get(&cgroup).is_some_and(|at| *at <= Instant::now())
+        let is_empty = self.empty.get(&cgroup).is_some_and(|at| *at <= Instant::now());
+        is_empty && !pids.iter().any(|pid| self.elsewhere.contains(pid))
     }
 
     fn now(&self) -> BootTime {

@@ -251,23 +251,22 @@ impl Mold {
     pub(crate) fn new(snapshot: &Snapshot, size: usize) -> Result<Self, EncodeError> {
         let file = encode(snapshot.clone(), size)?;
         let find = |value: Vec<u8>| {
-            let windows = file.windows(value.len()).enumerate();
+            let windows = file.windows(value.len().max(1)).enumerate();
             windows.filter(|(_, window)| *window == value).map(|(at, _)| at).collect()
         };
         let places = values(snapshot).into_iter().map(find).collect();
         Ok(Self { file, places })
     }
 
-    /// The file of another snapshot of the workload.
-    pub(crate) fn cast(&self, snapshot: &Snapshot) -> Vec<u8> {
+    /// The file of another snapshot of the workload; none where it does not fit.
+    pub(crate) fn cast(&self, snapshot: &Snapshot) -> Option<Vec<u8>> {
         let mut file = self.file.clone();
         for (value, places) in values(snapshot).into_iter().zip(&self.places) {
             for at in places {
-                file[*at..*at + value.len()].copy_from_slice(&value);
+                file.get_mut(*at..*at + value.len())?.copy_from_slice(&value);
             }
         }
-        let _sealed = wsp_schemas::snapshot::reseal(&mut file);
-        file
+        wsp_schemas::snapshot::reseal(&mut file).then_some(file)
     }
 }
 
@@ -348,7 +347,7 @@ mod tests {
             let expected = model.snapshot(&key).unwrap();
             let file =
                 molds.entry(key.workload).or_insert_with(|| Mold::new(&expected, model.size()).unwrap());
-            let file = file.cast(&expected);
+            let file = file.cast(&expected).unwrap();
             assert_eq!(file.len(), model.size());
             let snapshot = decode(file.into(), &Limits::default()).unwrap();
             assert_eq!(snapshot.meta.id, key.id);

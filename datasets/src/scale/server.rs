@@ -173,7 +173,7 @@ impl Server {
                 self.contents().molds.entry(key.workload).or_insert(mold).clone()
             }
         };
-        Some(mold.cast(&snapshot))
+        mold.cast(&snapshot)
     }
 
     async fn answer(

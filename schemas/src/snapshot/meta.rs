@@ -218,10 +218,10 @@ pub(super) fn blank_check() -> KeyValue {
 
 /// Writes that entry anew, where values of a file of this version were changed in place. False where it has none.
 pub fn reseal(file: &mut [u8]) -> bool {
-    // It is the last of the footer's: its name, the type and the length of its value, the value.
-    let name = CHECK_KEY.as_bytes();
-    let found = file.windows(name.len()).rposition(|window| window == name);
-    let Some(start) = found.map(|at| at + name.len() + 2) else { return false };
+    // It is the last of the footer's: its name, the type of its value (text) and the length, and the value.
+    let entry = [CHECK_KEY.as_bytes(), &[0x18, 0x20]].concat();
+    let found = file.windows(entry.len()).rposition(|window| window == entry);
+    let Some(start) = found.map(|at| at + entry.len()) else { return false };
     let place = start..start + CHECK_BLANK.len();
     let Some(value) = file.get_mut(place.clone()) else { return false };
     value.copy_from_slice(CHECK_BLANK.as_bytes());

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use wsp_schemas::snapshot::{Limits, encode};
+use wsp_schemas::snapshot::{Limits, encode, reseal};
 
 use crate::both::decode;
 use crate::forge::Forged;
@@ -40,6 +40,26 @@ fn a_flipped_bit_in_a_written_file_never_changes_what_it_says() {
             assert!((back.meta, back.rows) == (whole.meta.clone(), whole.rows.clone()), "byte {at}");
         }
     }
+}
+
+#[test]
+fn a_value_that_was_changed_in_place_is_read_once_the_file_is_sealed_anew() {
+    let meta = nodes::meta(1);
+    let mut file = encode(&meta, &nodes::hostile()).unwrap();
+    let host = meta.host.as_bytes();
+    let at = file.windows(host.len()).position(|window| window == host).unwrap();
+    file[at] ^= 1;
+    assert!(decode(Bytes::from(file.clone()), &Limits::default()).is_err());
+    assert!(reseal(&mut file));
+    let back = decode(Bytes::from(file), &Limits::default()).unwrap();
+    assert_eq!(back.meta.host.as_bytes()[1..], host[1..]);
+    assert_ne!(back.meta.host, meta.host);
+
+    // The name of the entry may stand in a path.
+    let mut other = b"PAR1 /tmp/wsp.blake3 00000000000000000000000000000000 PAR1".to_vec();
+    let before = other.clone();
+    assert!(!reseal(&mut other));
+    assert_eq!(other, before);
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn what_a_runtime_leaves_behind_takes_no_slot() {
     let capture = Capture::start(&arguments, "capturing");
     let of_used =
         || snapshots(&store).into_iter().filter(|snapshot| snapshot.meta.container.id == used).count();
-    // Twice: what ended is over although its cgroup stays, and what starts in it again is seen from its start.
+    // Twice: what ended is over although its cgroup stays, and of what starts in it again the first program is seen.
     for times in 1..=2 {
         let program = cgroup_used.run();
         std::thread::sleep(Duration::from_secs(1));

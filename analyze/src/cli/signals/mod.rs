@@ -137,9 +137,11 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
 async fn explain_none(context: &SessionContext, at: &str, image: Option<&str>) -> Result<(), Failure> {
     if let Some(image) = image {
         let wanted = Workload::parse(image).map_err(Failure::new)?.to_string();
-        let of_signals = images(context, "signals").await?;
-        let known = images(context, "profiles").await?;
-        if !of_signals.contains(&wanted) && !known.contains(&wanted) {
+        let mut known = images(context, "signals").await?;
+        known.extend(images(context, "profiles").await?);
+        known.sort();
+        known.dedup();
+        if !known.contains(&wanted) {
             let failure = Failure::new(format!("the store has neither signals nor a profile of {wanted}"));
             return Err(failure.hint(near(known, &wanted)));
         }

@@ -287,7 +287,8 @@ impl Who {
     /// Who is known to the system decides, where nobody is named.
     fn or_user(self) -> Self {
         let users = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
-        Self { author: self.author.or_else(|| users.into_iter().find(|user| !user.is_empty())), ..self }
+        let mut names = self.author.into_iter().chain(users);
+        Self { author: names.find(|name| !name.trim().is_empty()), ..self }
     }
 }
 

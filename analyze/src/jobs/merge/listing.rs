@@ -1,12 +1,15 @@
 //! Lists the snapshots of a store, from an hour on; folder by folder, some at the same time.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use datafusion::common::runtime::SpawnedTask;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
+use tokio::sync::mpsc;
 use wsp_schemas::keys::{self, SnapshotFolder, SnapshotKey};
 use wsp_schemas::store::Store;
 
@@ -14,6 +17,9 @@ use super::MergeError;
 
 /// Folders that are listed at the same time.
 const FOLDERS_AT_A_TIME: usize = 16;
+/// Names in an answer of a store, as S3's, and how many of these wait in each folder.
+const ANSWER_NAMES: usize = 1000;
+const ANSWERS_AHEAD: usize = 2;
 
 /// All objects below `snapshots/` but for those of hours before `from`, in no order. None is kept here: of a large fleet there
 /// are millions in an hour.
@@ -143,7 +149,7 @@ pub(in crate::jobs) async fn any(store: &Store) -> object_store::Result<bool> {
 /// All objects below the folder of an hour.
 fn hour_of(store: &Store, hour: Path) -> BoxStream<'_, object_store::Result<ObjectMeta>> {
     if store.folder().is_none() {
-        return store.objects.list(Some(&hour));
+        return beside(Arc::clone(&store.objects), hour);
     }
     // One answer costs a local store half of what a stream of files does; where there are folders in it, which are none of ours,
     // one stream costs less than an answer for each.
@@ -155,6 +161,29 @@ fn hour_of(store: &Store, hour: Path) -> BoxStream<'_, object_store::Result<Obje
         })
     };
     stream::once(listed).try_flatten().boxed()
+}
+
+/// All objects below a folder, listed by a task of its own: of a large fleet the names are most of the work, and cores share it.
+fn beside(
+    objects: Arc<dyn ObjectStore>,
+    folder: Path,
+) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+    let (sender, mut receiver) = mpsc::channel(ANSWERS_AHEAD);
+    let task = SpawnedTask::spawn(async move {
+        let mut answers = objects.list(Some(&folder)).ready_chunks(ANSWER_NAMES);
+        while let Some(answer) = answers.next().await {
+            if sender.send(answer).await.is_err() {
+                break;
+            }
+        }
+    });
+    let answers = stream::poll_fn(move |context| receiver.poll_recv(context)).flat_map(stream::iter);
+    // A listing that ended early is not one that is whole.
+    let end = stream::once(task.join()).filter_map(async |ended| {
+        let source = ended.err()?.into();
+        Some(Err(object_store::Error::Generic { store: "listing", source }))
+    });
+    answers.chain(end).boxed()
 }
 
 async fn folder(store: &Store, folder: Path) -> object_store::Result<object_store::ListResult> {
@@ -180,12 +209,13 @@ fn is_wanted(folder: &Path, default_hour: &str, from: Option<DateTime<Utc>>) -> 
 
 #[cfg(test)]
 mod tests {
+    use object_store::ObjectStoreExt as _;
     use wsp_schemas::image::WorkloadKey;
     use wsp_schemas::keys::SnapshotId;
 
     use super::*;
 
-    /// A local store's names are read by another way than its objects: both find the same.
+    /// Names in a folder, objects in it, and objects of other stores are read by three ways: all find the same.
     #[tokio::test]
     async fn snapshots_of_a_folder_are_those_of_its_objects() {
         let folder = tempfile::tempdir().unwrap();
@@ -208,23 +238,29 @@ mod tests {
             // A file that is being written.
             format!("{key}#1"),
         ]);
+        let open = |url: &str| wsp_schemas::store::open(url, wsp_schemas::store::Missing::Create).unwrap();
+        let memory = open("memory:///");
         for name in &names {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "x").unwrap();
+            let path = Path::parse(name).unwrap();
+            memory.objects.put(&path, "x".into()).await.unwrap();
         }
-        let store =
-            wsp_schemas::store::open(folder.path().to_str().unwrap(), wsp_schemas::store::Missing::Refuse)
-                .unwrap();
+        let store = open(folder.path().to_str().unwrap());
         for from in [None, Some("2026-11-24T01:00:00Z"), Some("2026-11-25T00:00:00Z")] {
             let from = from.map(|from| DateTime::parse_from_rfc3339(from).unwrap().with_timezone(&Utc));
             let by_names: Vec<String> =
                 snapshots(&store, from).await.unwrap().into_iter().map(|listed| listed.object_key).collect();
-            let objects: Vec<ObjectMeta> = objects(&store, from).await.unwrap().try_collect().await.unwrap();
-            let keys = objects.into_iter().map(|object| object.location.to_string());
-            let mut by_objects: Vec<String> = keys.filter(|key| SnapshotKey::parse(key).is_ok()).collect();
-            by_objects.sort();
-            assert_eq!(by_names, by_objects, "{from:?}");
+            for store in [&store, &memory] {
+                let objects: Vec<ObjectMeta> =
+                    objects(store, from).await.unwrap().try_collect().await.unwrap();
+                let keys = objects.into_iter().map(|object| object.location.to_string());
+                let mut by_objects: Vec<String> =
+                    keys.filter(|key| SnapshotKey::parse(key).is_ok()).collect();
+                by_objects.sort();
+                assert_eq!(by_names, by_objects, "{from:?}");
+            }
             assert_eq!(by_names.is_empty(), from.is_some_and(|from| from.to_rfc3339().contains("-25T")));
         }
     }

@@ -142,11 +142,11 @@ impl<S: EventSource> Fleet<'_, S> {
         }
         let opened = self.source.now();
         let initial = match self.source.initial_state(cgroup, &path) {
-            Ok(initial) if runs(&initial) => initial,
-            Ok(_) => {
+            Ok(initial) if !runs(&initial) && self.is_over(cgroup) => {
                 self.await_start(cgroup);
                 return true;
             }
+            Ok(initial) => initial,
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "what runs in a container cannot be read");
                 Vec::new()
@@ -271,7 +271,7 @@ impl<S: EventSource> Fleet<'_, S> {
         }
         self.meet_strangers();
         self.part_from_vanished();
-        self.part_from_empty();
+        self.part_from_over();
     }
 
     pub(super) fn learn_names(&mut self) {
@@ -383,32 +383,44 @@ impl<S: EventSource> Fleet<'_, S> {
         }
     }
 
-    /// Who ended, and left its cgroup behind: there is nothing to record in it.
-    fn part_from_empty(&mut self) {
-        let runs = |cgroup: CgroupId| self.slots.runs(cgroup);
-        let empty: Vec<CgroupId> = self
-            .containers
-            .iter()
-            .filter(|(cgroup, container)| runs(**cgroup) && self.source.is_empty(&container.path))
-            .map(|(cgroup, _)| *cgroup)
-            .collect();
-        if empty.is_empty() {
-            return;
-        }
+    /// Who ended, and left its cgroup behind: there is nothing to record in it. It takes two looks: ended containers mostly lose
+    /// their cgroup at once, and what moves from one cgroup to another may be seen in neither.
+    fn part_from_over(&mut self) {
+        let runs = |cgroup: &CgroupId| self.slots.runs(*cgroup) && self.is_over(*cgroup);
+        let over: Vec<CgroupId> = self.containers.keys().copied().filter(runs).collect();
+        let before = std::mem::replace(&mut self.over, over.clone());
+        // What was told until now is its own.
         self.catch_up();
-        for cgroup in empty {
+        for cgroup in over.into_iter().filter(|cgroup| before.contains(cgroup)) {
             self.await_start(cgroup);
         }
     }
 
-    /// Ends a container in which nothing runs, and has it start anew where something ever runs in its cgroup again.
+    /// Whether nothing of a container lives, be it in its cgroup or elsewhere.
+    fn is_over(&self, cgroup: CgroupId) -> bool {
+        let container = self.containers.get(&cgroup);
+        container.is_some_and(|container| self.source.is_over(&container.path, &container.recorder.pids()))
+    }
+
+    /// Ends a container of which nothing lives, and has it start anew where something ever runs in its cgroup again.
     fn await_start(&mut self, cgroup: CgroupId) {
         let Some(container) = self.containers.get(&cgroup) else { return };
         let (path, id, pending) = (container.path.clone(), container.id.clone(), container.identity.clone());
-        tracing::debug!(container = short_id(&id), "nothing runs in a container any more");
+        tracing::debug!(
+            container = short_id(&id),
+            "nothing of a container lives, and its cgroup is still there"
+        );
         self.gone(cgroup, self.source.now());
-        let identity = pending.peek().unwrap_or_else(|| Identity::unknown(&id));
-        self.meet_found(cgroup, path, id, &identity, pending);
+        // The cgroup may go, or be made anew, at any moment; then that is told of, or was told of already.
+        let is_there = |fleet: &Self| fleet.source.cgroup_id(&path) == Some(cgroup);
+        if is_there(self) {
+            // As which process it began before says nothing of what starts next.
+            let identity = Identity::unknown(&id);
+            self.meet_found(cgroup, path.clone(), id, &identity, pending);
+            if !is_there(self) {
+                self.gone(cgroup, self.source.now());
+            }
+        }
     }
 }
 

@@ -136,10 +136,25 @@ async fn a_container_that_ends_and_leaves_its_cgroup_behind_is_over() {
         later: [(ends, gone)].into(),
         ..Fake::default()
     };
-    let (summary, found) = run_for(2500, slots(2, 60_000), Options::default(), &mut source).await;
+    let (summary, found) = run_for(3500, slots(2, 60_000), Options::default(), &mut source).await;
     assert_eq!(found[&A].len(), 1);
     assert_eq!(column(&found[&A][0], "exe"), ["/bin/init"]);
     assert_eq!((summary.snapshots, source.tracked.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_container_whose_processes_left_its_cgroup_is_recorded_on() {
+    let later = Instant::now() + Duration::from_millis(2800);
+    let mut source = Fake {
+        existing: vec![(A, path(A))],
+        empty: HashMap::from([(A, Instant::now() + Duration::from_millis(100))]),
+        elsewhere: vec![Pid(1)],
+        later: [(later, vec![open(A, 1, b"/from-elsewhere")])].into(),
+        ..Fake::default()
+    };
+    let (summary, found) = run_for(3200, slots(2, 60_000), Options::default(), &mut source).await;
+    assert_eq!((summary.snapshots, summary.slots.starts), (1, 0));
+    assert_eq!(column(&found[&A][0], "path"), ["/from-elsewhere"]);
 }
 
 #[tokio::test]
