@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A day of a fleet, replayed through `wsp merge` every hour: a row for each number of hosts. ../SCALE.md has what came of it.
+# A day of a fleet, replayed through `wsp merge` every hour: a row for each number of hosts.
 # Usage: analyze/benches/scale.sh [HOSTS…] [-- OPTIONS OF wsp-datasets fleet]      1000, 10000 and 100000, where nothing is said
 # Needs jq, and two cores for about half an hour; builds with the profile `release`.
 set -euo pipefail
