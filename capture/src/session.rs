@@ -30,7 +30,7 @@ pub(crate) use self::run::CLOSING;
 pub use self::run::{Run, RunError, Summary, run};
 pub use self::slots::{SlotCounts, SlotOptions};
 pub use self::snapshot::{Outcome, Recorded};
-use crate::event::{BootTime, CgroupId, Clock, Event, Key, Pid};
+use crate::event::{Body, BootTime, CgroupId, Clock, Event, Key, Pid};
 
 /// The source of events failed; it says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -106,4 +106,9 @@ pub trait EventSource {
     fn now(&self) -> BootTime;
     /// Present relation to wall time.
     fn clock(&self) -> Clock;
+}
+
+/// Whether a container's initial state has anything that runs.
+fn runs(initial: &[Event]) -> bool {
+    initial.iter().any(|event| matches!(event.body, Body::InitialProcess { .. }))
 }

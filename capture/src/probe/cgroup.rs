@@ -1,6 +1,5 @@
 //! The cgroup tree as files.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -10,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use wsp_schemas::text::RawText;
 
-use crate::event::{CgroupId, Pid};
+use crate::event::CgroupId;
 
 /// The id of a cgroup: the inode number of its directory.
 pub fn id_of(directory: &Path) -> io::Result<CgroupId> {
@@ -51,16 +50,6 @@ fn is_empty_below(directory: &Path) -> io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// Thread groups in a cgroup and below. A threaded cgroup refuses the file; its processes are in the cgroup above.
-pub(super) fn processes(top: &Path) -> BTreeSet<Pid> {
-    let directories =
-        std::iter::once(top.to_path_buf()).chain(descendants(top).into_iter().map(|(_, path)| path));
-    let lists = directories.filter_map(|directory| fs::read_to_string(directory.join("cgroup.procs")).ok());
-    lists
-        .flat_map(|list| list.lines().filter_map(|line| line.parse().ok().map(Pid)).collect::<Vec<_>>())
-        .collect()
 }
 
 /// All cgroups under a cgroup, without itself. What goes away meanwhile is left out.

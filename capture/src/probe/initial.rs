@@ -9,6 +9,7 @@
 //! out again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 
 use super::process::{self, Held, Process};
@@ -89,7 +90,7 @@ impl Probe {
         let mut seeded = BTreeSet::new();
         for _ in 0..MAX_PASSES {
             let before = seeded.len();
-            for pid in cgroup::processes(top) {
+            for pid in processes_of(top) {
                 if seeded.contains(&pid)
                     || process::mount_namespace(pid).is_none_or(|ns| ns == self.host_mount_namespace())
                     || process::is_runtime(pid)
@@ -117,6 +118,16 @@ impl Probe {
     pub fn titles(pids: &[Pid]) -> Vec<(Pid, Vec<wsp_schemas::text::RawText>)> {
         pids.iter().filter_map(|pid| Some((*pid, process::command_line(*pid)?))).collect()
     }
+}
+
+/// Thread groups in a cgroup and below. A threaded cgroup refuses the file; its processes are in the cgroup above.
+fn processes_of(top: &Path) -> BTreeSet<Pid> {
+    let directories =
+        std::iter::once(top.to_path_buf()).chain(cgroup::descendants(top).into_iter().map(|(_, path)| path));
+    let lists = directories.filter_map(|directory| fs::read_to_string(directory.join("cgroup.procs")).ok());
+    lists
+        .flat_map(|list| list.lines().filter_map(|line| line.parse().ok().map(Pid)).collect::<Vec<_>>())
+        .collect()
 }
 
 /// A parent that /proc shows may be one that the kernel assigned when the real one died: the reaper of the pid namespace (or a

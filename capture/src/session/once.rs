@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::late::Late;
 use super::snapshot::{Frame, Host, Recorded, new_id, store};
-use super::{EventSource, SourceError};
+use super::{EventSource, SourceError, runs};
 use crate::event::{Body, BootTime, CgroupId, Event, EventLogHeader};
 use crate::identity::{Identity, State, container_of};
 use crate::log::{CloseLine, ContainerLine, LOG_VERSION, Line, LogWriter, WindowLine};
@@ -157,8 +157,8 @@ pub async fn once<S: EventSource>(
     let opened =
         early.iter().find(|event| event.cgroup == cgroup).map_or_else(|| source.now(), |event| event.at);
     let initial = source.initial_state(cgroup, &path)?;
-    let ran = initial.iter().any(|event| matches!(event.body, Body::InitialProcess { .. }));
-    let met = if identity.state == State::Unstarted && !ran { Met::Unstarted } else { Met::Running };
+    let met =
+        if identity.state == State::Unstarted && !runs(&initial) { Met::Unstarted } else { Met::Running };
     let clock = source.clock();
     let frame = Frame { snapshot: new_id(), clock, sensors: source.sensors(cgroup) };
     let header = EventLogHeader {

@@ -24,7 +24,7 @@ use wsp_schemas::keys::SnapshotId;
 use super::late::Late;
 use super::slots::{SlotCounts, SlotOptions, Slots};
 use super::snapshot::{Frame, Host, new_id, snapshot};
-use super::{EventSource, SourceError, SourceStats};
+use super::{EventSource, SourceError, SourceStats, runs};
 use crate::event::{Body, BootTime, CgroupId, Clock, Event, Key};
 use crate::identity::{Identity, Pending, Sources, State, container_of, resolve};
 use crate::metrics::Metrics;
@@ -267,7 +267,7 @@ impl<S: EventSource> Fleet<'_, S> {
         };
         // Runtimes leave cgroups of ended containers behind: nothing runs there, whatever is known of them.
         let unstarted =
-            !turns::runs(&initial) && (identity.state == State::Unstarted || self.source.is_over(&path, &[]));
+            !runs(&initial) && (identity.state == State::Unstarted || self.source.is_over(&path, &[]));
         let met = if unstarted { Met::Unstarted } else { Met::Running };
         self.meet(cgroup, path, id, met, identity, pending);
         self.take(&initial);

@@ -68,10 +68,6 @@ pub(super) fn gallery(labels: &[Label], store: &Store) -> String {
     text + &format!("{} objects in {store}; what they are is in truth/hostile.json\n", labels.len())
 }
 
-/// Requests to S3 in US dollars, us-east-1 (https://aws.amazon.com/s3/pricing/): listings and writes, and reads.
-#[cfg(feature = "fleet")]
-const PRICES: (f64, f64) = (5.0e-6, 0.4e-6);
-
 #[cfg(feature = "fleet")]
 pub(super) fn replayed(replayed: &crate::scale::Replayed) -> String {
     let mut text = format!(
@@ -82,7 +78,7 @@ pub(super) fn replayed(replayed: &crate::scale::Replayed) -> String {
     for tick in &replayed.ticks {
         let crate::scale::Tick { uploaded, merged, requests, .. } = tick;
         let gets = requests.snapshot_gets + requests.gets;
-        price += large(requests.lists + requests.puts) * PRICES.0 + large(gets) * PRICES.1;
+        price += tick.usd;
         let _ = writeln!(
             text,
             "{:16}  {uploaded:>9}  {:>9}  {:>8}  {:>8}  {:>6}  {:>7}  {gets:>7}  {:>6}  {:>8.1}  {:>10}",
@@ -111,12 +107,6 @@ pub(super) fn replayed(replayed: &crate::scale::Replayed) -> String {
         let _ = writeln!(text, "{table}: {} files, {}", size.files, HumanBytes(size.bytes));
     }
     text
-}
-
-#[cfg(feature = "fleet")]
-#[expect(clippy::cast_precision_loss, reason = "shown with few digits")]
-fn large(n: u64) -> f64 {
-    n as f64
 }
 
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, CliError> {

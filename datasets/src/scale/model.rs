@@ -237,8 +237,8 @@ impl Model {
     }
 }
 
-/// A file of a workload: the others are copies of it with their own values in the same places. To encode each would take a
-/// hundred times as long.
+/// A file of a workload: the others are copies of it with their own values in the same places: to copy costs far less than
+/// to encode.
 #[derive(Debug)]
 pub(crate) struct Mold {
     file: Vec<u8>,

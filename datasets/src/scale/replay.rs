@@ -76,6 +76,8 @@ pub(crate) struct Tick {
     pub(crate) uploaded: u64,
     pub(crate) merged: Merged,
     pub(crate) requests: Requests,
+    /// What the requests cost.
+    pub(crate) usd: f64,
     pub(crate) seconds: f64,
     pub(crate) cpu_seconds: f64,
     pub(crate) peak_bytes: u64,
@@ -161,7 +163,7 @@ impl Wsp {
         let merged = serde_json::from_slice(&ran.output);
         let merged = merged.map_err(|source| ReplayError::Answer { command: "merge", source })?;
         let Ran { seconds, cpu_seconds, peak_bytes, .. } = ran;
-        Ok(Tick { at, uploaded, merged, requests, seconds, cpu_seconds, peak_bytes })
+        Ok(Tick { at, uploaded, merged, requests, usd: requests.usd(), seconds, cpu_seconds, peak_bytes })
     }
 
     /// Workloads whose profile is stable.

@@ -50,7 +50,16 @@ pub(crate) struct Requests {
     pub(crate) bytes_written: u64,
 }
 
+/// Requests to S3 in US dollars, us-east-1 (https://aws.amazon.com/s3/pricing/): listings and writes, and reads.
+const PRICES: (f64, f64) = (5.0e-6, 0.4e-6);
+
 impl Requests {
+    /// What they cost, in US dollars.
+    #[expect(clippy::cast_precision_loss, reason = "shown with few digits")]
+    pub(crate) fn usd(self) -> f64 {
+        (self.lists + self.puts) as f64 * PRICES.0 + (self.snapshot_gets + self.gets) as f64 * PRICES.1
+    }
+
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             lists: self.lists - before.lists,

@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use tokio::time::Instant;
 use wsp_schemas::image::Workload;
 
-use super::super::EventSource;
 use super::super::late::Late;
 use super::super::slots::ForStart;
+use super::super::{EventSource, runs};
 use super::Fleet;
-use crate::event::{Body, BootTime, CgroupId, Event, Exec, Key};
+use crate::event::{BootTime, CgroupId, Event, Exec, Key};
 use crate::identity::{Identity, container_of, resolve, short_id};
 use crate::recorder::Met;
 
@@ -388,10 +388,15 @@ impl<S: EventSource> Fleet<'_, S> {
     fn part_from_over(&mut self) {
         let runs = |cgroup: &CgroupId| self.slots.runs(*cgroup) && self.is_over(*cgroup);
         let over: Vec<CgroupId> = self.containers.keys().copied().filter(runs).collect();
-        let before = std::mem::replace(&mut self.over, over.clone());
+        let mut again = over.clone();
+        let before = std::mem::replace(&mut self.over, over);
+        again.retain(|cgroup| before.contains(cgroup));
+        if again.is_empty() {
+            return;
+        }
         // What was told until now is its own.
         self.catch_up();
-        for cgroup in over.into_iter().filter(|cgroup| before.contains(cgroup)) {
+        for cgroup in again {
             self.await_start(cgroup);
         }
     }
@@ -422,11 +427,6 @@ impl<S: EventSource> Fleet<'_, S> {
             }
         }
     }
-}
-
-/// Whether a container's initial state has anything that runs.
-pub(super) fn runs(initial: &[Event]) -> bool {
-    initial.iter().any(|event| matches!(event.body, Body::InitialProcess { .. }))
 }
 
 /// Programs that hold a pod's namespaces, and do nothing else.
