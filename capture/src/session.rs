@@ -87,8 +87,8 @@ pub trait EventSource {
     fn initial_state(&mut self, cgroup: CgroupId, path: &Path) -> Result<Vec<Event>, SourceError>;
     /// Present titles of processes.
     fn titles(&self, cgroup: CgroupId, pids: &[Pid]) -> Vec<Event>;
-    /// How often what was told under the keys was seen again, as [`Body::Repeats`](crate::event::Body::Repeats). It is told again from
-    /// here on: for the end of a window.
+    /// How often what was told under the keys was seen again, as [`Body::Repeats`]. It is told again from here on: for the end of a
+    /// window.
     fn repeats(&mut self, cgroup: CgroupId, keys: &[Key]) -> Vec<Event>;
     /// Forgets a container.
     fn forget(&mut self, cgroup: CgroupId);
