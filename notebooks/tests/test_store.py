@@ -1,6 +1,7 @@
 """Stores are opened by the same rules as by the programs, and what is wrong says so."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -307,11 +308,16 @@ def test_time_travel(grown: tuple[Path, list[list[dict]], str], same: Callable[.
     key = ("image", "revision", "node_id")
     same(open_store(folder, first_merge[0]).nodes(), [dict(row) for row in first], key)
     same(open_store(folder, second_merge[0]).nodes(), [dict(row) for row in second], key)
-    same(
-        open_store(folder, first_merge[1] + timedelta(milliseconds=1)).nodes(),
-        [dict(row) for row in first],
-        key,
-    )
+    # Files are as old as the copy that they are in; commits are as old as they say.
+    for log in (folder / "tables" / "profiles" / "_delta_log").iterdir():
+        os.utime(log)
+    same(open_store(folder, first_merge[1]).nodes(), [dict(row) for row in first], key)
+    just_before = second_merge[1] - timedelta(milliseconds=1)
+    same(open_store(folder, just_before).nodes(), [dict(row) for row in first], key)
+    same(open_store(folder, second_merge[1]).nodes(), [dict(row) for row in second], key)
+    with pytest.raises(StoreError, match=r"no merge into .* had ended at") as error:
+        open_store(folder, first_merge[1] - timedelta(milliseconds=1)).profiles()
+    assert "Store.versions() lists what there is" in str(error.value)
     assert open_store(folder, first_merge[0]).profiles().height == 1
     assert open_store(folder).profiles().height == 3
     # One table at a version of its own.

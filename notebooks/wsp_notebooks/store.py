@@ -218,15 +218,24 @@ class Store:
         """The version of `profiles` to begin at."""
         if self._at is None:
             return newest.version()
-        if isinstance(self._at, datetime) and self._at.tzinfo is None:
-            raise StoreError(f"the time {self._at} has no time zone", hint="add one: tzinfo=datetime.UTC")
+        hint = "Store.versions() lists what there is; `wsp compact` deletes old versions"
+        if isinstance(self._at, datetime):
+            return self._merged_by(self._at, hint)
         try:
             table = DeltaTable(self._location("profiles"))
             table.load_as_version(self._at)
         except Exception as error:
-            hint = "Store.versions() lists what there is; `wsp compact` deletes old versions"
             raise self._failed("profiles", f"opened at {self._at}", error, hint) from error
         return table.version()
+
+    def _merged_by(self, time: datetime, hint: str) -> int:
+        # By what commits say, not by when their files were written: a store may have been copied since.
+        if time.tzinfo is None:
+            raise StoreError(f"the time {time} has no time zone", hint="add one: tzinfo=datetime.UTC")
+        merged = self.versions().filter(pl.col("time") <= time)
+        if merged.is_empty():
+            raise StoreError(f"no merge into {self.url} had ended at {time}", hint=hint)
+        return int(merged["version"][0])
 
     def _pins_of(self, version: int) -> dict[str, int]:
         # Not through the table's history, whose numbers are those of the newest version. Nearly always the
