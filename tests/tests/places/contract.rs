@@ -119,7 +119,7 @@ async fn a_listing_has_all_its_pages(store: &Store) {
                 break;
             }
             Err(error) => {
-                assert!(attempt < 3 && format!("{error:?}").contains("ConnectionReset"), "{error:?}")
+                assert!(attempt < 3 && format!("{error:?}").contains("ConnectionReset"), "{error:?}");
             }
         }
         left = keys(store, "pages").await;
