@@ -9,18 +9,25 @@
 //! - [`rules`]: what is worth an alert
 //! - [`stats`]: the statistics of commonality
 //! - [`overlay`]: a store over another one that keeps what is written in memory
+//! - [`engine`]: where the heavy part of a job runs
+#![cfg_attr(feature = "distributed", doc = "- [`cluster`]: jobs on more than one machine")]
 #![cfg_attr(feature = "serve", doc = "- [`serve`]: the views over the PostgreSQL wire protocol")]
 #![cfg_attr(feature = "explore", doc = "- [`explorer`]: profiles and signals as pages")]
 //! - [`cli`]: the program
 
 pub mod behaviour;
 pub mod cli;
+#[cfg(feature = "distributed")]
+pub mod cluster;
 mod compare;
 mod content_hash;
+pub mod engine;
 #[cfg(feature = "explore")]
 pub mod explorer;
 pub mod functions;
 pub mod jobs;
+#[cfg(any(feature = "distributed", feature = "serve"))]
+mod metrics;
 mod node;
 mod one_line;
 pub mod overlay;

@@ -46,10 +46,23 @@ pub fn new(resources: &Resources) -> datafusion::error::Result<SessionContext> {
 
 /// A session that shares its memory with others of the same runtime.
 pub fn within(resources: &Resources, runtime: Arc<RuntimeEnv>) -> datafusion::error::Result<SessionContext> {
+    with(config(resources), runtime)
+}
+
+/// Settings of a session.
+pub(crate) fn config(resources: &Resources) -> SessionConfig {
     let mut config =
         SessionConfig::new().with_target_partitions(resources.partitions()).with_information_schema(true);
     // Where all rows of a group stand in one partition already, they stay there, however few partitions there are.
     config.options_mut().optimizer.subset_repartition_threshold = 1;
+    config
+}
+
+/// A session with our functions and such settings.
+pub(crate) fn with(
+    config: SessionConfig,
+    runtime: Arc<RuntimeEnv>,
+) -> datafusion::error::Result<SessionContext> {
     let state = SessionStateBuilder::new_with_default_features()
         .with_config(config)
         .with_runtime_env(runtime)

@@ -176,6 +176,8 @@ impl From<MergeError> for Failure {
             MergeError::Engine(error) if is_exhausted(&error) => {
                 Self::new(error.strip_backtrace()).hint("give it more --memory; nothing is lost or half done")
             }
+            #[cfg(feature = "distributed")]
+            MergeError::Cluster(error) => error.into(),
             error @ (MergeError::Engine(_) | MergeError::Rows(_)) => {
                 Self { code: OUR_BUG, ..Self::new(error) }
             }
@@ -231,6 +233,8 @@ impl From<QueryError> for Failure {
         match error {
             QueryError::Table(error) => error.into(),
             QueryError::Engine(error) => error.into(),
+            #[cfg(feature = "distributed")]
+            QueryError::Cluster(error) => error.into(),
         }
     }
 }

@@ -51,6 +51,9 @@ pub(super) struct Args {
     dry_run: bool,
     #[command(flatten)]
     workers: Workers,
+    #[cfg(feature = "distributed")]
+    #[command(flatten)]
+    cluster: super::cluster::ClusterArgs,
     /// Memory that reading and grouping may take before they spill to disk, as in 512M or 4G
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
     memory: usize,
@@ -104,6 +107,8 @@ impl Args {
                 memory: Some(self.memory),
                 spill: None,
             },
+            #[cfg(feature = "distributed")]
+            engine: self.cluster.engine(),
             ..Options::default()
         }
     }

@@ -1,6 +1,8 @@
 //! The command line. Typed arguments become options of the library here; nothing else knows clap.
 
 mod backtest;
+#[cfg(feature = "distributed")]
+mod cluster;
 mod compact;
 mod demo;
 mod detect;
@@ -83,6 +85,9 @@ enum Command {
     /// Serve the views to psql, Grafana, DBeaver and whatever speaks the PostgreSQL wire protocol; read-only
     #[cfg(feature = "serve")]
     Serve(serve::Args),
+    /// Run a part of a cluster that jobs can use
+    #[cfg(feature = "distributed")]
+    Cluster(cluster::Args),
     /// Move old snapshots into the table `activity`, put small table files together, delete what nobody needs
     Compact(compact::Args),
     /// Check a store before it is used, and what is stored afterwards
@@ -190,7 +195,7 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(1);
 /// Runs the program; its exit code.
 pub fn main() -> u8 {
     let cli = Cli::parse();
-    start_logging(cli.verbose);
+    start_logging(cli.verbose, cli.command.is_node());
     // A panic's text may hold what a file says. Where a decoder panics, that costs one file, and is reported with it.
     std::panic::set_hook(Box::new(
         |panic| tracing::debug!(panic = %panic.to_string().escape_debug(), "panic"),
@@ -217,7 +222,7 @@ pub fn main() -> u8 {
 }
 
 /// What a server watches: cancelled once this process is asked to end.
-#[cfg(any(feature = "explore", feature = "serve"))]
+#[cfg(any(feature = "distributed", feature = "explore", feature = "serve"))]
 fn told_to_stop() -> std::io::Result<tokio_util::sync::CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = tokio_util::sync::CancellationToken::new();
@@ -250,17 +255,31 @@ async fn run(command: Command) -> Result<Ending, Failure> {
         Command::Sql(args) => sql::run(args).await,
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(args).await,
+        #[cfg(feature = "distributed")]
+        Command::Cluster(args) => cluster::run(args).await,
         Command::Compact(args) => compact::run(args).await,
         Command::Store(args) => store::run(args).await,
     }
 }
 
-fn start_logging(verbose: u8) {
+impl Command {
+    /// Whether it runs on and on for others: what goes wrong is told where it runs.
+    fn is_node(&self) -> bool {
+        #[cfg(feature = "distributed")]
+        return matches!(self, Self::Cluster(_));
+        #[cfg(not(feature = "distributed"))]
+        false
+    }
+}
+
+fn start_logging(verbose: u8, is_node: bool) {
     // A directive counts for all targets that begin with it: ours are `wsp_…`. How the engine and the table format work
     // inside is of no use to who runs a job; `WSP_LOG=debug` shows it.
     let filter = match verbose {
         // What went wrong is told once, by us.
-        0 => "off",
+        0 if !is_node => "off",
+        0 => "warn",
+        1 if is_node => "info",
         1 => "error,wsp=info",
         _ => "warn,wsp=debug",
     };

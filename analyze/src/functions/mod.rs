@@ -8,6 +8,7 @@ mod like;
 mod lists;
 mod members;
 mod nodes;
+mod tree_place;
 
 pub use addresses::{in_network, is_public};
 pub use arg_min::arg_min;
@@ -26,6 +27,7 @@ use datafusion::sql::sqlparser::ast;
 pub fn register(registry: &mut dyn FunctionRegistry) -> datafusion::error::Result<()> {
     registry.register_udaf(members_union())?;
     registry.register_udaf(arg_min())?;
+    registry.register_udwf(tree_place::tree_place())?;
     let functions = [any_like(), any_match(), is_public(), in_network(), to_json(), like::like_escape()];
     for function in functions.into_iter().chain(nodes::about_nodes()) {
         registry.register_udf(function)?;

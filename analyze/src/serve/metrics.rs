@@ -1,26 +1,16 @@
 //! What the server counts, in Prometheus' text format.
 
-use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::Server;
-
-/// Whoever asks has this long.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::metrics::Page;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ended {
@@ -64,7 +54,7 @@ impl Metrics {
         self.seconds.observe(took.as_secs_f64());
     }
 
-    fn text(&self, memory: usize) -> Result<String, std::fmt::Error> {
+    fn registry(&self, memory: usize) -> Registry {
         let mut registry = Registry::with_prefix("wsp_serve");
         registry.register("connections", "Clients that are connected", self.connections.clone());
         registry.register(
@@ -86,56 +76,14 @@ impl Metrics {
             Unit::Bytes,
             ConstGauge::new(i64::try_from(memory).unwrap_or(i64::MAX)),
         );
-        let mut out = String::new();
-        text::encode(&mut out, &registry)?;
-        Ok(out)
+        registry
     }
 }
 
-/// Answers Prometheus at `/metrics`.
-pub(super) async fn serve(listener: TcpListener, server: Arc<Server>, stop: CancellationToken) {
-    loop {
-        let socket = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-        };
-        let server = Arc::clone(&server);
-        let answer = hyper::service::service_fn(move |request| {
-            let server = Arc::clone(&server);
-            async move { Ok::<_, Infallible>(answer(&server, &request)) }
-        });
-        tokio::spawn(async move {
-            let talk = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(socket), answer);
-            if let Ok(Err(error)) = tokio::time::timeout(PATIENCE, talk).await {
-                tracing::debug!("metrics could not be given: {error}");
-            }
-        });
+/// What Prometheus is told.
+pub(super) fn page(server: &Server, path: &str) -> Page {
+    match path {
+        "/metrics" => Page::Metrics(server.metrics.registry(server.sessions.memory())),
+        _ => Page::Missing("metrics are at /metrics"),
     }
-}
-
-fn answer(server: &Server, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let (status, body) = match request.uri().path() {
-        "/metrics" => match server.metrics.text(server.sessions.memory()) {
-            Ok(text) => (StatusCode::OK, text),
-            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
-        },
-        _ => (StatusCode::NOT_FOUND, "metrics are at /metrics\n".to_owned()),
-    };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        hyper::header::CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
-    );
-    response
 }

@@ -161,7 +161,9 @@ impl Listening {
     pub async fn serve(self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         if let Some((listener, _)) = self.metrics {
-            tasks.spawn(metrics::serve(listener, Arc::clone(&self.server), stop.clone()));
+            let server = Arc::clone(&self.server);
+            let page = move |path: &str| metrics::page(&server, path);
+            tasks.spawn(crate::metrics::serve(listener, page, stop.clone()));
         }
         loop {
             let accepted = tokio::select! {

@@ -7,6 +7,7 @@
 mod commit;
 mod file;
 mod object;
+mod parquet;
 mod schema;
 mod stream;
 mod upkeep;
@@ -239,6 +240,11 @@ impl OpenTable {
     /// The version that is open.
     pub fn version(&self) -> u64 {
         self.delta.version().unwrap_or_default()
+    }
+
+    /// The id that the table got when it was made.
+    pub fn id(&self) -> Result<String, TableError> {
+        Ok(self.state()?.metadata().id().to_owned())
     }
 
     /// How many buckets the store was made with.

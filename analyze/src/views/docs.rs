@@ -150,6 +150,7 @@ fn kind(kind: &DataType) -> String {
             }
             other => other.to_string(),
         },
+        DataType::Dictionary(_, values) => self::kind(values),
         other => other.to_string().to_lowercase(),
     }
 }

@@ -25,6 +25,7 @@ use wsp_schemas::tables::{
     ACTIVITY, DETECTIONS, PROFILE_NODES, PROFILE_SNAPSHOTS, PROFILES, SIGNALS, SUPPRESSIONS,
 };
 
+use crate::engine::{Engine, EngineError};
 use crate::tables::{OpenTable, ProfileTables, TableError};
 use crate::{functions, session};
 
@@ -50,17 +51,47 @@ pub enum QueryError {
     /// The engine refused or failed.
     #[error("the query failed")]
     Engine(#[from] DataFusionError),
+    /// A cluster failed.
+    #[cfg(feature = "distributed")]
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::JobError),
+}
+
+impl From<EngineError> for QueryError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Here(error) => Self::Engine(error),
+            #[cfg(feature = "distributed")]
+            EngineError::Cluster(error) => Self::Cluster(error),
+        }
+    }
 }
 
 /// A session over the store's profiles, at its newest batch. Later merges do not change what it shows.
 pub async fn open(store: &Store) -> std::result::Result<SessionContext, QueryError> {
-    let context = session::new(&session::Resources::default())?;
-    fill(&context, store).await?;
+    open_for(store, &Engine::Here).await
+}
+
+/// The same, for queries that an engine runs.
+pub async fn open_for(store: &Store, engine: &Engine) -> std::result::Result<SessionContext, QueryError> {
+    let context = engine.session(&session::Resources::default(), engine.queries_in())?;
+    if !matches!(engine, Engine::Here) {
+        session::register_store(&context, store)?;
+    }
+    fill_for(&context, store, engine).await?;
     Ok(context)
 }
 
 /// Gives a session the views, as [`open()`] does.
 pub async fn fill(context: &SessionContext, store: &Store) -> std::result::Result<(), QueryError> {
+    fill_for(context, store, &Engine::Here).await
+}
+
+async fn fill_for(
+    context: &SessionContext,
+    store: &Store,
+    engine: &Engine,
+) -> std::result::Result<(), QueryError> {
     let tables = match ProfileTables::open(store).await {
         Ok(tables) => Some(tables),
         // Signals of other tools may be there before any profile.
@@ -69,16 +100,19 @@ pub async fn fill(context: &SessionContext, store: &Store) -> std::result::Resul
     };
     let raw = Arc::new(MemorySchemaProvider::new());
     let tables = tables.as_ref();
+    if let Some(tables) = tables {
+        engine.bind(context, &tables.ledger.id()?);
+    }
     for (declared, table) in [
         (&PROFILES, tables.map(|tables| &tables.profiles)),
         (&PROFILE_NODES, tables.map(|tables| &tables.nodes)),
         (&PROFILE_SNAPSHOTS, tables.map(|tables| &tables.ledger)),
     ] {
-        raw.register_table(declared.name.to_owned(), provider(declared, table).await?)?;
+        raw.register_table(declared.name.to_owned(), provider(declared, table, engine).await?)?;
     }
     for declared in [&ACTIVITY, &SIGNALS, &DETECTIONS, &SUPPRESSIONS] {
         let table = OpenTable::open(store, declared, None).await?;
-        raw.register_table(declared.name.to_owned(), provider(declared, table.as_ref()).await?)?;
+        raw.register_table(declared.name.to_owned(), provider(declared, table.as_ref(), engine).await?)?;
     }
     let catalog = context
         .catalog("datafusion")
@@ -103,9 +137,11 @@ pub async fn fill(context: &SessionContext, store: &Store) -> std::result::Resul
 async fn provider(
     declared: &'static Table,
     table: Option<&OpenTable>,
+    engine: &Engine,
 ) -> std::result::Result<Arc<dyn TableProvider>, QueryError> {
     Ok(match table {
-        Some(table) => table.provider().await?,
+        Some(table) if matches!(engine, Engine::Here) => table.provider().await?,
+        Some(table) => table.as_files()?,
         None => Arc::new(MemTable::try_new(Arc::new(declared.arrow_schema()), vec![Vec::new()])?),
     })
 }

@@ -29,6 +29,9 @@ pub(super) struct Args {
     file: Option<PathBuf>,
     #[command(flatten)]
     store: StoreArgs,
+    #[cfg(feature = "distributed")]
+    #[command(flatten)]
+    cluster: super::cluster::ClusterArgs,
     /// Form of the output
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -51,14 +54,18 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
         }
     };
     let store = args.store.open()?;
-    let mut context = views::open(&store).await?;
+    #[cfg(feature = "distributed")]
+    let engine = args.cluster.engine();
+    #[cfg(not(feature = "distributed"))]
+    let engine = crate::engine::Engine::Here;
+    let mut context = views::open_for(&store, &engine).await?;
     let mut rights = Rights::Read;
     if args.local_files {
         context = context.enable_url_table();
         rights = Rights::All;
     }
     let Some(text) = text else {
-        return repl::Repl::new(&store, context, rights, args.format).await?.run().await;
+        return repl::Repl::new(&store, context, engine, rights, args.format).await?.run().await;
     };
     let statements = views::statements(&text)?;
     if statements.is_empty() {
@@ -67,7 +74,8 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
     for statement in statements {
         let frame = views::run(&context, statement, rights).await?;
         let schema = frame.schema().as_arrow().clone();
-        print(&schema, &frame.collect().await?, args.format)?;
+        let rows = engine.collect(frame).await.map_err(views::QueryError::from)?;
+        print(&schema, &rows, args.format)?;
     }
     Ok(Ending::Done)
 }

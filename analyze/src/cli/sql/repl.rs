@@ -21,8 +21,9 @@ use wsp_schemas::store::Store;
 
 use crate::cli::output::{Format, as_table, print, say};
 use crate::cli::{Ending, Failure};
+use crate::engine::Engine;
 use crate::rows::Reader;
-use crate::views::{self, Rights};
+use crate::views::{self, QueryError, Rights};
 
 const HELP: &str = "\
 queries end in ;
@@ -43,6 +44,7 @@ const FUNCTIONS: &str = "SELECT routine_name AS function, string_agg(DISTINCT fu
 pub(super) struct Repl<'a> {
     store: &'a Store,
     context: SessionContext,
+    engine: Engine,
     rights: Rights,
     format: Format,
     timing: bool,
@@ -61,6 +63,7 @@ impl<'a> Repl<'a> {
     pub(super) async fn new(
         store: &'a Store,
         context: SessionContext,
+        engine: Engine,
         rights: Rights,
         format: Format,
     ) -> Result<Self, Failure> {
@@ -72,7 +75,7 @@ impl<'a> Repl<'a> {
             // A first conversation has none.
             let _ = editor.load_history(path);
         }
-        Ok(Self { store, context, rights, format, timing: false, editor: Some(editor), history })
+        Ok(Self { store, context, engine, rights, format, timing: false, editor: Some(editor), history })
     }
 
     pub(super) async fn run(mut self) -> Result<Ending, Failure> {
@@ -132,7 +135,7 @@ impl<'a> Repl<'a> {
             }
             ("refresh", _) => {
                 let local_files = self.rights == Rights::All;
-                let context = views::open(self.store).await?;
+                let context = views::open_for(self.store, &self.engine).await?;
                 self.context = if local_files { context.enable_url_table() } else { context };
             }
             _ => return Err(Failure::new(format!("there is no \\{name}: \\? lists what there is"))),
@@ -146,7 +149,8 @@ impl<'a> Repl<'a> {
             let answer = async {
                 let frame = views::run(&self.context, statement, self.rights).await?;
                 let schema = frame.schema().as_arrow().clone();
-                Ok::<_, Failure>((schema, frame.collect().await?))
+                let rows = self.engine.collect(frame).await.map_err(QueryError::from)?;
+                Ok::<_, Failure>((schema, rows))
             };
             let (schema, batches) = tokio::select! {
                 answer = answer => answer?,

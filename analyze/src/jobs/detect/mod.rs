@@ -214,6 +214,11 @@ impl DetectError {
             }
             MergeError::Engine(error) => error.into(),
             MergeError::Rows(error) => error.into(),
+            // A listing does neither.
+            #[cfg(feature = "distributed")]
+            error @ MergeError::Cluster(_) => {
+                Self::Engine(datafusion::error::DataFusionError::External(Box::new(error)))
+            }
             error @ MergeError::NotStable { .. } => {
                 Self::Engine(datafusion::error::DataFusionError::External(Box::new(error)))
             }

@@ -11,9 +11,13 @@ use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use wsp_schemas::store::Store;
 
-use super::scan::{Counter, ScanSpec, SnapshotScan, UnitReport};
-use super::{MergeError, Progress};
-use crate::session::{self, Resources};
+use super::scan::{Counter, ScanSpec, SnapshotScan, Unit, UnitReport};
+use super::{MergeError, Options, Progress};
+use crate::session;
+use crate::tables::ProfileTables;
+
+/// How often a plan is run of which a cluster does not give each part once.
+const ATTEMPTS: u32 = 3;
 
 const SQL: &str = include_str!("aggregate.sql");
 
@@ -27,32 +31,67 @@ pub(super) struct Grouped {
 
 pub(super) async fn run(
     spec: ScanSpec,
+    units: Vec<Unit>,
+    tables: &ProfileTables,
     store: &Store,
-    resources: &Resources,
+    options: &Options,
     progress: &dyn Progress,
 ) -> Result<Grouped, MergeError> {
+    let count = units.len();
     let counter = Arc::new(Counter::default());
-    let context = session::new(resources)?;
+    let partitions = deal(units, options);
+    let context = options.engine.session(&options.resources, partitions.len())?;
     session::register_store(&context, store)?;
-    context.register_table("sightings", Arc::new(SnapshotScan::new(spec, Arc::clone(&counter))))?;
-    let rows = context.sql(SQL).await?.collect();
-    tokio::pin!(rows);
+    // A trial may have made its tables in its own memory.
+    if !options.dry_run {
+        options.engine.bind(&context, &tables.ledger.id()?);
+    }
+    let scan = SnapshotScan::new(spec, &partitions, Arc::clone(&counter))?;
+    context.register_table("sightings", Arc::new(scan))?;
     let mut told = 0;
     let mut tell = |files: usize| {
-        progress.done((files - told) as u64);
-        told = files;
+        progress.done(files.saturating_sub(told) as u64);
+        told = told.max(files);
     };
-    let rows = loop {
-        tokio::select! {
-            rows = &mut rows => break rows?,
-            () = tokio::time::sleep(Duration::from_millis(100)) => tell(counter.get()),
+    for attempt in 1.. {
+        let rows = options.engine.collect(context.sql(SQL).await?);
+        tokio::pin!(rows);
+        let rows = loop {
+            tokio::select! {
+                rows = &mut rows => break rows?,
+                () = tokio::time::sleep(Duration::from_millis(100)) => tell(counter.get()),
+            }
+        };
+        tell(counter.get());
+        match by_workload(&rows).await? {
+            Some(grouped) if grouped.reports.len() == count => return Ok(grouped),
+            _ if attempt < ATTEMPTS => {
+                tracing::warn!("the parts of a plan came twice or not at all: it is run again")
+            }
+            _ => break,
         }
-    };
-    tell(counter.get());
-    by_workload(&rows).await
+    }
+    Err(exec_datafusion_err!("the parts of a plan came twice or not at all, {ATTEMPTS} times").into())
 }
 
-async fn by_workload(rows: &[RecordBatch]) -> Result<Grouped, MergeError> {
+/// Deals units to partitions, the largest first, each to the one that has least.
+fn deal(mut units: Vec<Unit>, options: &Options) -> Vec<Vec<Unit>> {
+    let bytes = units.iter().map(Unit::weight).sum();
+    let count = options.engine.partitions(&options.resources, units.len(), bytes);
+    units.sort_by_key(|unit| std::cmp::Reverse(unit.weight()));
+    let mut partitions = vec![(0, Vec::new()); count];
+    for unit in units {
+        if let Some((total, mine)) = partitions.iter_mut().min_by_key(|(total, _)| *total) {
+            *total += unit.weight();
+            mine.push(unit);
+        }
+    }
+    partitions.into_iter().map(|(_, units)| units).collect()
+}
+
+/// None where a workload's report is there twice. A cluster that took an executor for lost may give its part beside the one of the
+/// executor that was asked then.
+async fn by_workload(rows: &[RecordBatch]) -> Result<Option<Grouped>, MergeError> {
     let mut grouped = Grouped::default();
     let mut reports = Vec::new();
     for batch in rows {
@@ -85,7 +124,9 @@ async fn by_workload(rows: &[RecordBatch]) -> Result<Grouped, MergeError> {
     for report in reports.collect::<Vec<_>>() {
         let read = report.await.map_err(|error| exec_datafusion_err!("a report cannot be read: {error}"))?;
         let (number, report) = read?;
-        grouped.reports.insert(number, report);
+        if grouped.reports.insert(number, report).is_some() {
+            return Ok(None);
+        }
     }
-    Ok(grouped)
+    Ok(Some(grouped))
 }

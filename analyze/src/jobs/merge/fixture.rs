@@ -53,7 +53,7 @@ pub(super) fn epoch() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_000_000, 0).unwrap()
 }
 
-pub(super) fn store() -> Store {
+pub(crate) fn store() -> Store {
     open("memory:///", Missing::Create).unwrap()
 }
 

@@ -29,6 +29,7 @@ use serde::Serialize;
 use wsp_schemas::snapshot::Limits;
 use wsp_schemas::store::Store;
 
+use crate::engine::{Engine, EngineError};
 use crate::overlay;
 use crate::session::Resources;
 use crate::tables::{Change, OpenTable, ProfileTables, TableError, partition_value, transaction};
@@ -38,6 +39,10 @@ use ledger::{Ledger, LedgerRow, Outcome};
 
 pub(crate) use earlier::{Course, Earlier};
 pub(crate) use ledger::makes_eligible;
+#[cfg(all(test, feature = "distributed"))]
+pub(crate) use scan::register_empty;
+#[cfg(feature = "distributed")]
+pub(crate) use scan::{Counter, ScanWork, SnapshotScanExec, sighting_schema};
 pub(crate) use score::{Score, Scorer};
 
 use super::fetch;
@@ -89,6 +94,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Cores and memory.
     pub resources: Resources,
+    /// Where snapshots are read and grouped.
+    pub engine: Engine,
 }
 
 impl Default for Options {
@@ -112,6 +119,7 @@ impl Default for Options {
             rescan: false,
             dry_run: false,
             resources: Resources::default(),
+            engine: Engine::default(),
         }
     }
 }
@@ -253,9 +261,23 @@ pub enum MergeError {
     /// The engine failed.
     #[error("the aggregation failed")]
     Engine(#[from] datafusion::error::DataFusionError),
+    /// The cluster failed.
+    #[cfg(feature = "distributed")]
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::JobError),
     /// Rows could not be put together.
     #[error("rows of the profile tables cannot be built")]
     Rows(#[from] arrow::error::ArrowError),
+}
+
+impl From<EngineError> for MergeError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Here(error) => Self::Engine(error),
+            #[cfg(feature = "distributed")]
+            EngineError::Cluster(error) => Self::Cluster(error),
+        }
+    }
 }
 
 impl MergeError {
@@ -431,6 +453,6 @@ async fn commit_ledger(
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

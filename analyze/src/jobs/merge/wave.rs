@@ -50,7 +50,7 @@ pub(super) async fn decide(
     let files = LearnedFiles::new(tables)?;
     let units = wave.work.iter().zip(0..).map(|(work, number)| unit(number, work, &decided.ledger, &files));
     let mut grouped =
-        aggregate::run(spec(units.collect(), options), store, &options.resources, progress).await?;
+        aggregate::run(spec(options), units.collect(), tables, store, options, progress).await?;
     for (work, number) in wave.work.iter().zip(0..) {
         let report = grouped.reports.remove(&number).unwrap_or_default();
         decided.take(work, report, options);
@@ -104,7 +104,7 @@ pub(super) async fn replay(
         .iter()
         .map(|unit| unit.candidates.iter().map(|candidate| candidate.key.clone()).collect())
         .collect();
-    let mut grouped = aggregate::run(spec(units, options), store, &options.resources, progress).await?;
+    let mut grouped = aggregate::run(spec(options), units, tables, store, options, progress).await?;
     let mut nodes = HashMap::new();
     for (((bucket, _, workload), objects), number) in work.iter().zip(objects).zip(0..) {
         if let Some(rows) = grouped.nodes.remove(&number) {
@@ -186,23 +186,8 @@ fn unit(number: u32, work: &Work, ledger: &Ledger, files: &LearnedFiles) -> Unit
     }
 }
 
-/// Deals units to partitions, the largest first, each to the one that has least.
-fn spec(mut units: Vec<Unit>, options: &Options) -> ScanSpec {
-    let weight = |unit: &Unit| 1 + unit.candidates.iter().map(|candidate| candidate.size).sum::<u64>();
-    units.sort_by_key(|unit| std::cmp::Reverse(weight(unit)));
-    let mut partitions = vec![(0, Vec::new()); options.resources.partitions()];
-    for unit in units {
-        if let Some((total, mine)) = partitions.iter_mut().min_by_key(|(total, _)| *total) {
-            *total += weight(&unit);
-            mine.push(unit);
-        }
-    }
-    ScanSpec {
-        rules: options.rules(),
-        bounds: options.limits.into(),
-        concurrency: options.concurrency,
-        partitions: partitions.into_iter().map(|(_, units)| units).collect(),
-    }
+fn spec(options: &Options) -> ScanSpec {
+    ScanSpec { rules: options.rules(), bounds: options.limits.into(), concurrency: options.concurrency }
 }
 
 /// Files with node rows of revisions that learn, by bucket.

@@ -1,6 +1,6 @@
 //! The scan of a merge: reads snapshots and learned rows, admits, and gives one row a node and workload.
 //!
-//! It is a leaf of a DataFusion plan that one message describes ([`ScanSpec`]); what comes out are plain Arrow columns.
+//! What goes in are messages ([`Unit`], [`ScanSpec`]), what comes out are plain Arrow columns: it can run where the data are.
 
 mod collect;
 mod read;
@@ -8,8 +8,14 @@ mod source;
 mod spec;
 
 pub(crate) use collect::Sighting;
+#[cfg(feature = "distributed")]
+pub(crate) use collect::sighting_schema;
 pub(crate) use source::{Counter, SnapshotScan};
+#[cfg(feature = "distributed")]
+pub(crate) use source::{ScanWork, SnapshotScanExec};
 pub(crate) use spec::{About, Candidate, Finding, Known, LearnedFile, ScanSpec, Unit, UnitReport};
 
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, feature = "distributed"))]
+pub(crate) use tests::register_empty;

@@ -1,4 +1,4 @@
-//! What a scan reads: one message, so that it can run where the data are.
+//! What a scan reads, as messages: it can run where the data are.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,28 +7,13 @@ use wsp_schemas::snapshot::Limits;
 use crate::jobs::merge::admit::{Rules, Standing};
 use crate::jobs::merge::ledger::Seen;
 
-/// Snapshots to read, with what is known of their workloads.
+/// How snapshots are read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ScanSpec {
     pub(crate) rules: Rules,
     pub(crate) bounds: Bounds,
     /// Files that are fetched at the same time, by each partition.
     pub(crate) concurrency: usize,
-    /// Units by partition.
-    pub(crate) partitions: Vec<Vec<Unit>>,
-}
-
-#[cfg_attr(not(test), expect(dead_code, reason = "what a cluster's codec sends"))]
-impl ScanSpec {
-    /// The message as bytes.
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(self)
-    }
-
-    /// Reads the message.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
-    }
 }
 
 /// Bounds on a snapshot file; see [`Limits`].
@@ -66,6 +51,23 @@ pub(crate) struct Unit {
     pub(crate) candidates: Vec<Candidate>,
     /// Files with its present node rows.
     pub(crate) learned: Vec<LearnedFile>,
+}
+
+impl Unit {
+    /// The message as bytes.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+
+    /// Reads the message.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// What it costs to read, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        1 + self.candidates.iter().map(|candidate| candidate.size).sum::<u64>()
+    }
 }
 
 /// An object that may hold a snapshot.
@@ -159,32 +161,24 @@ mod tests {
             stored_at: DateTime::from_timestamp(1_795_000_000, 123_000_000).unwrap(),
             known,
         };
-        let spec = ScanSpec {
-            rules: Rules::default(),
-            bounds: Limits::default().into(),
-            concurrency: 4,
-            partitions: vec![
-                Vec::new(),
-                vec![Unit {
-                    number: 3,
-                    workload: Some("0123456789abcdef".to_owned()),
-                    standing: Standing {
-                        snapshots: 9,
-                        first_start: DateTime::from_timestamp_micros(1_795_000_000_000_001),
-                        containers: ["h\0c".to_owned()].into(),
-                        ..Standing::default()
-                    },
-                    candidates: vec![
-                        candidate(Known::New),
-                        candidate(Known::Twin("00".to_owned())),
-                        candidate(Known::Refused(None)),
-                        candidate(Known::Admitted { ordinal: 8, content_hash: "11".to_owned() }),
-                    ],
-                    learned: vec![LearnedFile { key: "y".to_owned(), bucket: 2, revision: 1 }],
-                }],
+        let unit = Unit {
+            number: 3,
+            workload: Some("0123456789abcdef".to_owned()),
+            standing: Standing {
+                snapshots: 9,
+                first_start: DateTime::from_timestamp_micros(1_795_000_000_000_001),
+                containers: ["h\0c".to_owned()].into(),
+                ..Standing::default()
+            },
+            candidates: vec![
+                candidate(Known::New),
+                candidate(Known::Twin("00".to_owned())),
+                candidate(Known::Refused(None)),
+                candidate(Known::Admitted { ordinal: 8, content_hash: "11".to_owned() }),
             ],
+            learned: vec![LearnedFile { key: "y".to_owned(), bucket: 2, revision: 1 }],
         };
-        assert_eq!(ScanSpec::decode(&spec.encode().unwrap()).unwrap(), spec);
-        assert!(ScanSpec::decode(b"{}").is_err());
+        assert_eq!(Unit::decode(&unit.encode().unwrap()).unwrap(), unit);
+        assert!(Unit::decode(b"{}").is_err());
     }
 }

@@ -64,6 +64,14 @@ async fn candidates(store: &Store) -> Vec<Candidate> {
     candidates
 }
 
+/// A scan of nothing, in so many partitions, as the table `sightings`.
+#[cfg(feature = "distributed")]
+pub(crate) fn register_empty(context: &SessionContext, partitions: usize) {
+    let spec = ScanSpec { rules: Rules::default(), bounds: Limits::default().into(), concurrency: 1 };
+    let scan = SnapshotScan::new(spec, &vec![Vec::new(); partitions], Arc::default()).unwrap();
+    context.register_table("sightings", Arc::new(scan)).unwrap();
+}
+
 /// All rows of the scan of one workload, where there is so much memory; and the most that it held.
 async fn scan(memory: usize) -> (Vec<RecordBatch>, usize) {
     let store = store();
@@ -78,13 +86,12 @@ async fn scan(memory: usize) -> (Vec<RecordBatch>, usize) {
         rules: Rules { as_of: epoch(), ..Rules::default() },
         bounds: Limits::default().into(),
         concurrency: 2,
-        partitions: vec![vec![unit]],
     };
     let pool = Arc::new(Watched(GreedyMemoryPool::new(memory), AtomicUsize::new(0)));
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&pool) as _).build_arc().unwrap();
     let context = SessionContext::new_with_config_rt(SessionConfig::new().with_target_partitions(1), runtime);
     session::register_store(&context, &store).unwrap();
-    let scan = SnapshotScan::new(spec, Arc::new(Counter::default()));
+    let scan = SnapshotScan::new(spec, &[vec![unit]], Arc::new(Counter::default())).unwrap();
     let rows = context.read_table(Arc::new(scan)).unwrap().collect().await.unwrap();
     assert_eq!(pool.reserved(), 0, "what is held is given back");
     (rows, pool.1.load(Ordering::Relaxed))
