@@ -111,9 +111,9 @@ mod cluster {
                 let ports =
                     rule["ports"].as_array().unwrap().iter().map(|port| port["port"].as_u64().unwrap());
                 if rule["from"].is_array() {
-                    closed.extend(ports)
+                    closed.extend(ports);
                 } else {
-                    assert!(ports.eq([9464]), "{rule}")
+                    assert!(ports.eq([9464]), "{rule}");
                 }
             }
         }

@@ -66,7 +66,7 @@ pub(super) async fn run(
         match by_workload(&rows).await? {
             Some(grouped) if grouped.reports.len() == count => return Ok(grouped),
             _ if attempt < ATTEMPTS => {
-                tracing::warn!("the parts of a plan came twice or not at all: it is run again")
+                tracing::warn!("the parts of a plan came twice or not at all: it is run again");
             }
             _ => break,
         }
