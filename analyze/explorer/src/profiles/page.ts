@@ -226,6 +226,6 @@ function rowOf(profile: Profile, root: string, kinds: readonly Kind[]): HTMLElem
       profile.coverage === null ? element("span", { class: "muted", title: "Needs 3 containers" }, "–") : share(profile.coverage),
     ),
     cell("Signals", "signals", signalCounts(profile.signals)),
-    cell("Updated", "number muted", timeText(profile.updated_at)),
+    cell("Updated, UTC", "updated number muted", timeText(profile.updated_at)),
   );
 }
