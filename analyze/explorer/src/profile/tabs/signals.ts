@@ -38,7 +38,7 @@ export function showSignals(into: HTMLElement, page: ProfilePage, address: Addre
         element("td", { class: "number nowrap" }, timeText(one.time)),
         element(
           "th",
-          { scope: "row" },
+          { scope: "row", class: "wide" },
           element("a", { href: `${root}signals.html#signal=${encodeURIComponent(one.id)}` }, raw(short(one.summary, 140))),
         ),
         element(

@@ -152,7 +152,7 @@ function table(nodes: readonly DiffNode[], diff: Diff, page: ProfilePage, href: 
         element("td", { class: "muted nowrap" }, KIND_NAMES[one.kind].one),
         element(
           "th",
-          { scope: "row" },
+          { scope: "row", class: "wide" },
           link === null ? text : element("a", { href: link }, text),
           one.kind !== "process" && one.exe !== null && element("div", { class: "muted" }, "by ", raw(short(one.exe, 80))),
         ),
