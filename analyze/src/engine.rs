@@ -79,3 +79,17 @@ impl Engine {
         }
     }
 }
+
+/// Deals pieces of work, each with what it weighs, to so many parts: the heaviest first, each to the part that has least.
+pub(crate) fn deal<T>(mut pieces: Vec<(u64, T)>, parts: usize) -> Vec<Vec<T>> {
+    pieces.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+    let mut dealt: Vec<(u64, Vec<T>)> =
+        std::iter::repeat_with(|| (0, Vec::new())).take(parts.max(1)).collect();
+    for (weight, piece) in pieces {
+        if let Some((total, mine)) = dealt.iter_mut().min_by_key(|(total, _)| *total) {
+            *total += weight;
+            mine.push(piece);
+        }
+    }
+    dealt.into_iter().map(|(_, pieces)| pieces).collect()
+}

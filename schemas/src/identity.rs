@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::text::RawText;
 
 const DOMAIN: &[u8] = b"wsp.node.v1";
@@ -54,12 +56,26 @@ impl fmt::Debug for NodeId {
     }
 }
 
+impl Serialize for NodeId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a node id has 32 hex digits"))
+    }
+}
+
 /// Depth of a process tree at which a recorder stops: deeper processes hang from their ancestor there. A file may not be deeper
 /// than that and one level below a root.
 pub const MAX_DEPTH: u32 = 64;
 
 /// What a node is a fact about. The names are the values of the `kind` column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A program that ran, at its place in the tree.
     Process,

@@ -5,12 +5,28 @@ use std::fmt;
 use std::str::FromStr;
 
 use oci_spec::distribution::Reference;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The name and tag that a profile is about, normalised as `oci-spec` does it: `nginx` is `docker.io/library/nginx:latest`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(String, String)", into = "(String, String)")]
 pub struct Workload {
     name: String,
     tag: String,
+}
+
+impl TryFrom<(String, String)> for Workload {
+    type Error = ReferenceError;
+
+    fn try_from((name, tag): (String, String)) -> Result<Self, ReferenceError> {
+        Self::from_columns(&name, &tag)
+    }
+}
+
+impl From<Workload> for (String, String) {
+    fn from(workload: Workload) -> Self {
+        (workload.name, workload.tag)
+    }
 }
 
 /// An image reference that names no workload.
@@ -157,6 +173,19 @@ impl fmt::Display for WorkloadKey {
 impl fmt::Debug for WorkloadKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for WorkloadKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for WorkloadKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a workload key has 16 hex digits"))
     }
 }
 

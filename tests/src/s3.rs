@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use http_body_util::BodyExt as _;
 use hyper::Method;
@@ -47,10 +48,40 @@ impl S3Host for Hosts {
     }
 }
 
+/// Of a hundred requests, how many are told to slow down.
+#[derive(Debug, Clone, Default)]
+pub struct Busy {
+    share: Arc<AtomicU32>,
+    asked: Arc<AtomicU32>,
+}
+
+impl Busy {
+    /// Of a hundred.
+    pub fn set(&self, share: u32) {
+        self.share.store(share, Ordering::Relaxed);
+    }
+
+    /// The next request is one of them.
+    fn refuses(&self) -> bool {
+        // Spread over the hundred.
+        let next = self.asked.fetch_add(1, Ordering::Relaxed).wrapping_mul(37) % 100;
+        next < self.share.load(Ordering::Relaxed)
+    }
+}
+
+/// What S3 answers then.
+fn slow_down() -> hyper::Response<s3s::Body> {
+    let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+    let mut answer = hyper::Response::new(s3s::Body::from(bytes::Bytes::from_static(body.as_bytes())));
+    *answer.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
+    answer
+}
+
 /// A running server; it ends with its runtime.
 #[derive(Debug)]
 pub struct S3Server {
     address: SocketAddr,
+    busy: Busy,
 }
 
 impl S3Server {
@@ -80,13 +111,17 @@ impl S3Server {
         let address = listener.local_addr()?;
         let gate = Arc::new(Mutex::new(()));
         let folder = folder.to_owned();
+        let busy = Busy::default();
+        let refusing = busy.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 // Or an answer's body waits until its head was acknowledged, 40 ms.
                 let _ = socket.set_nodelay(true);
                 let (service, gate, folder) = (service.clone(), Arc::clone(&gate), folder.clone());
+                let refusing = refusing.clone();
                 let gated = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                     let (service, gate, folder) = (service.clone(), Arc::clone(&gate), folder.clone());
+                    let refuses = refusing.refuses();
                     async move {
                         let changes =
                             matches!(*request.method(), Method::PUT | Method::POST | Method::DELETE);
@@ -101,6 +136,9 @@ impl S3Server {
                         let (head, body) = request.into_parts();
                         let body =
                             body.collect().await.map_err(|error| s3s::HttpError::new(Box::new(error)))?;
+                        if refuses {
+                            return Ok(slow_down());
+                        }
                         service.call(hyper::Request::from_parts(head, s3s::Body::from(body.to_bytes()))).await
                     }
                 });
@@ -111,7 +149,12 @@ impl S3Server {
                 });
             }
         });
-        Ok(Self { address })
+        Ok(Self { address, busy })
+    }
+
+    /// How busy it says to be.
+    pub fn busy(&self) -> &Busy {
+        &self.busy
     }
 
     /// Where it listens.

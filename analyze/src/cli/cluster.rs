@@ -24,7 +24,7 @@ pub(super) struct Args {
 enum Command {
     /// Cut the plans of jobs into tasks, and hand them to executors
     Scheduler(SchedulerArgs),
-    /// Run tasks: read the store and group what is there
+    /// Run tasks: read the store, and group, judge or rewrite what is there
     Executor(ExecutorArgs),
 }
 
@@ -86,7 +86,7 @@ struct ExecutorArgs {
 /// Where a job's heavy part runs.
 #[derive(Debug, clap::Args)]
 pub(super) struct ClusterArgs {
-    /// Have a cluster's executors read and group: the address of its scheduler
+    /// Have a cluster's executors do the heavy part: the address of its scheduler
     #[arg(long, env = "WSP_CLUSTER", value_name = "df://HOST:PORT")]
     cluster: Option<crate::cluster::Cluster>,
 }

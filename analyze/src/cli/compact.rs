@@ -40,6 +40,9 @@ pub(super) struct Args {
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
+    #[cfg(feature = "distributed")]
+    #[command(flatten)]
+    cluster: super::cluster::ClusterArgs,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -71,6 +74,8 @@ impl Args {
             file_bytes: self.file_size as u64,
             concurrency: usize::from(self.concurrency),
             dry_run: self.dry_run,
+            #[cfg(feature = "distributed")]
+            engine: self.cluster.engine(),
             ..Options::default()
         }
     }
@@ -151,6 +156,8 @@ impl From<CompactError> for Failure {
                 Self::new(error).hint("give --keep-versions 1h or more, or say --nobody-reads")
             }
             CompactError::Engine(error) => error.into(),
+            #[cfg(feature = "distributed")]
+            CompactError::Cluster(error) => error.into(),
             CompactError::Rows(error) => error.into(),
         }
     }

@@ -60,6 +60,9 @@ pub(super) struct Args {
     dry_run: bool,
     #[command(flatten)]
     workers: Workers,
+    #[cfg(feature = "distributed")]
+    #[command(flatten)]
+    cluster: super::cluster::ClusterArgs,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -76,6 +79,8 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
         dry_run: args.dry_run,
         concurrency: args.workers.concurrency(),
         resources: Resources { partitions: args.workers.partitions(), memory: None, spill: None },
+        #[cfg(feature = "distributed")]
+        engine: args.cluster.engine(),
         ..Options::default()
     };
     let bar = Bar::new();

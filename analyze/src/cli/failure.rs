@@ -193,6 +193,8 @@ impl From<DetectError> for Failure {
             error @ DetectError::List { .. } => Self::new(error).hint(CHECK),
             error @ DetectError::Rows(_) => Self { code: OUR_BUG, ..Self::new(error) },
             error @ DetectError::Engine(_) => Self::new(error),
+            #[cfg(feature = "distributed")]
+            DetectError::Cluster(error) => error.into(),
         }
     }
 }

@@ -5,12 +5,21 @@ use datafusion::common::{Result, exec_datafusion_err, internal_datafusion_err};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use serde::{Deserialize, Serialize};
 
 use super::driver::REFUSED;
+use super::tasks::{TaskExec, Work};
 use crate::jobs::merge::{Counter, ScanWork, SnapshotScanExec};
 
 /// What our messages begin with. No message of the engine does: it would be a field of a type that Protocol Buffers do not have.
 const MARK: &[u8] = b"wsp\0";
+
+/// A part of a plan that is ours.
+#[derive(Debug, Serialize, Deserialize)]
+enum Ours {
+    Scan(ScanWork),
+    Tasks(Work),
+}
 
 /// Writes and reads the parts of a plan that are ours; the engine's it leaves to the engine.
 #[derive(Debug)]
@@ -34,16 +43,20 @@ impl PhysicalExtensionCodec for Codec {
         context: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(work) = message.strip_prefix(MARK) else {
+        let Some(message) = message.strip_prefix(MARK) else {
             return self.engine.try_decode(message, inputs, context, converter);
         };
-        let work: ScanWork = serde_json::from_slice(work).map_err(|error| {
+        let ours: Ours = serde_json::from_slice(message).map_err(|error| {
             exec_datafusion_err!("{REFUSED}this node is of another build than the job: {error}")
         })?;
         let [units] = inputs else {
-            return Err(internal_datafusion_err!("a scan has {} inputs", inputs.len()));
+            return Err(internal_datafusion_err!("units have {} inputs", inputs.len()));
         };
-        Ok(Arc::new(SnapshotScanExec::new(Arc::clone(units), work, Arc::clone(&self.read))?))
+        let (units, read) = (Arc::clone(units), Arc::clone(&self.read));
+        Ok(match ours {
+            Ours::Scan(work) => Arc::new(SnapshotScanExec::new(units, work, read)?),
+            Ours::Tasks(work) => Arc::new(TaskExec::new(units, work, read)),
+        })
     }
 
     fn try_encode(
@@ -52,10 +65,12 @@ impl PhysicalExtensionCodec for Codec {
         message: &mut Vec<u8>,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
-        let Some(scan) = node.downcast_ref::<SnapshotScanExec>() else {
-            return self.engine.try_encode(node, message, converter);
+        let ours = match (node.downcast_ref::<SnapshotScanExec>(), node.downcast_ref::<TaskExec>()) {
+            (Some(scan), _) => Ours::Scan(scan.work().clone()),
+            (_, Some(tasks)) => Ours::Tasks(tasks.work().clone()),
+            (None, None) => return self.engine.try_encode(node, message, converter),
         };
         message.extend_from_slice(MARK);
-        serde_json::to_writer(message, scan.work()).map_err(|error| internal_datafusion_err!("{error}"))
+        serde_json::to_writer(message, &ours).map_err(|error| internal_datafusion_err!("{error}"))
     }
 }

@@ -12,6 +12,7 @@ use ballista_core::config::{
 use ballista_core::execution_plans::execute_physical_plan;
 use ballista_core::extension::SessionConfigExt as _;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::common::collect;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion_proto::physical_plan::AsExecutionPlan as _;
@@ -111,12 +112,23 @@ impl Cluster {
         let context = Arc::new(rows.task_ctx());
         let config = context.session_config().clone();
         let plan = rows.create_physical_plan().await?;
-        let codec = Codec::new(Arc::default());
         // Settings and descriptions, EXPLAIN, recursion: what has no message runs here.
-        if let Err(error) = PhysicalPlanNode::try_from_physical_plan(Arc::clone(&plan), &codec) {
+        if let Err(error) =
+            PhysicalPlanNode::try_from_physical_plan(Arc::clone(&plan), &Codec::new(Arc::default()))
+        {
             tracing::info!("executors cannot run this plan, it runs here: {error}");
             return Ok(datafusion::physical_plan::collect(plan, context).await?);
         }
+        self.run(plan, &config).await
+    }
+
+    /// All rows of a plan that executors can run, in no order.
+    pub(super) async fn run(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &SessionConfig,
+    ) -> std::result::Result<Vec<RecordBatch>, EngineError> {
+        let codec = Codec::new(Arc::default());
         let settings = config.ballista_config();
         let mut attempts = 1;
         let mut pause = PAUSE;

@@ -1,12 +1,14 @@
 //! Jobs on more than one machine: the scheduler and the executors of Apache DataFusion Ballista, in this program.
 //!
 //! Planning and commits stay with the driver, which is the job's own process. It hands over a physical plan: executors read snapshots
-//! and learned rows from the store that they were started with, and group them; the driver fetches the groups. Nothing is written by
-//! an executor, so that a job which fails or is killed leaves nothing behind.
+//! and learned rows from the store that they were started with, and group them (`merge`), judge them (`detect`) or write them as data
+//! files (`compact`); the driver fetches what came of it. What an executor writes belongs to no version of a table before the driver
+//! commits it: a job that fails or is killed leaves files at most that a later compaction deletes.
 //!
 //! - [`driver`]: a job's side
 //! - [`scheduler`], [`executor`]: the processes
 //! - `codec`: our part of a plan as a message
+//! - `tasks`: units of work that are done one by one
 //! - `build`: what a node must have in common with a job
 //! - `join`: whether a scheduler takes an executor of this build
 //! - `own`: which store an executor was given
@@ -20,6 +22,7 @@ mod health;
 mod join;
 mod own;
 pub mod scheduler;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +31,7 @@ use std::net::SocketAddr;
 pub(crate) use build::bind;
 pub use driver::{Cluster, JobError};
 pub(crate) use driver::{QUERY_PARTITIONS, partitions};
+pub(crate) use tasks::Work;
 
 /// Port of the scheduler, where none is named.
 pub const SCHEDULER_PORT: u16 = 50_050;

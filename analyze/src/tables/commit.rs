@@ -5,7 +5,7 @@ use deltalake_core::kernel::{Action, Add, Remove, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 
 use super::file::DataFile;
-use super::writer::{Encoded, PartitionWriter, Written};
+use super::writer::{Encoded, Written};
 use super::{OpenTable, Partition, TableError};
 
 /// What one commit does to a table.
@@ -39,23 +39,16 @@ impl Change {
         batch: &RecordBatch,
     ) -> Result<(), TableError> {
         if batch.num_rows() > 0 {
-            self.add_written(Encoded::of(table.declared, partition, batch)?.write(table).await?);
+            self.add_written(Encoded::of(table.declared, partition, batch)?.write(&table.folder()).await?);
         }
         Ok(())
     }
 
     /// Adds a data file that was written for it.
-    pub fn add_written(&mut self, Written(add): Written) {
-        self.bytes += u64::try_from(add.size).unwrap_or_default();
+    pub fn add_written(&mut self, file: Written) {
+        self.bytes += file.bytes();
+        let Written(add) = file;
         self.actions.push(Action::Add(Add { data_change: !self.is_rewrite, ..add }));
-    }
-
-    /// Adds what was written to a partition; gives how many files that is.
-    pub async fn add_partition(&mut self, written: PartitionWriter<'_>) -> Result<u64, TableError> {
-        let files = written.finish().await?;
-        let count = files.len() as u64;
-        files.into_iter().for_each(|file| self.add_written(file));
-        Ok(count)
     }
 
     /// Bytes of the files that it adds.

@@ -5,26 +5,28 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, Str
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
 use deltalake_core::kernel::Remove;
-use object_store::ObjectStoreExt;
+use futures::Stream;
 use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
 };
 use serde_json::Value;
+use wsp_schemas::keys;
 use wsp_schemas::table::Table;
 
-use super::{OpenTable, TableError};
+use super::{FileRef, Folder, OpenTable, TableError};
 
 /// A data file of a table at its opened version.
 #[derive(Debug, Clone)]
 pub struct DataFile {
     path: Path,
+    /// What it takes to read it.
+    pub file: FileRef,
     /// Bytes.
     pub size: u64,
     /// Rows, where the log says.
     pub rows: Option<u64>,
-    partition: HashMap<String, Option<String>>,
     stats: Value,
     remove: Remove,
 }
@@ -32,25 +34,12 @@ pub struct DataFile {
 impl DataFile {
     /// Its bucket.
     pub fn bucket(&self) -> Option<i32> {
-        self.partition.get("bucket")?.as_deref()?.parse().ok()
+        self.file.partition.get("bucket")?.as_deref()?.parse().ok()
     }
 
     /// Its partition of revisions: `learning` or `stable`.
     pub fn status(&self) -> Option<&str> {
-        self.partition.get("status")?.as_deref()
-    }
-
-    /// The partition columns and their values, in the order of their names.
-    pub fn partition_values(&self) -> Vec<(String, Option<String>)> {
-        let mut values: Vec<_> =
-            self.partition.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        values.sort();
-        values
-    }
-
-    /// Values of the partition columns.
-    pub(super) fn partition(&self) -> &HashMap<String, Option<String>> {
-        &self.partition
+        self.file.partition.get("status")?.as_deref()
     }
 
     /// The action that takes it out of its table.
@@ -107,28 +96,41 @@ impl OpenTable {
             .iter()
             .map(|file| DataFile {
                 path: file.object_store_path(),
+                file: FileRef {
+                    path: file.object_store_path().to_string(),
+                    partition: file.partition_values_map(),
+                },
                 size: u64::try_from(file.size()).unwrap_or_default(),
                 rows: file.num_records().and_then(|rows| u64::try_from(rows).ok()),
-                partition: file.partition_values_map(),
                 stats: file.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default(),
                 remove: file.remove_action(true),
             })
             .collect())
     }
 
-    /// Rows of one file, partition columns included, in batches of at most 8192 rows.
-    ///
-    /// The merge reads so instead of through a query: it needs known rows of known files, and no plan.
+    /// The table's folder.
+    pub fn folder(&self) -> Folder {
+        Folder { declared: self.declared, objects: self.delta.object_store() }
+    }
+
+    /// The key of a data file, from the store's root.
+    pub fn key(&self, file: &DataFile) -> String {
+        format!("{}/{}", keys::table(self.declared.name), file.path())
+    }
+
+    /// Rows of one file: [`Folder::read`].
     pub async fn read(&self, file: &DataFile, select: Selection<'_>) -> Result<Vec<RecordBatch>, TableError> {
-        let bad = |reason: String| TableError::File {
-            table: self.declared.name,
-            path: file.path.to_string(),
-            reason,
-        };
-        let objects = self.delta.object_store();
-        let object = objects.get(&file.path).await.map_err(|error| bad(error.to_string()))?;
-        let bytes = object.bytes().await.map_err(|error| bad(error.to_string()))?;
-        decode_rows(self.declared, bytes, &file.partition, select).map_err(bad)
+        self.folder().read(&file.file, select).await
+    }
+
+    /// Rows of one file as they are read: [`Folder::stream`].
+    pub async fn stream(
+        &self,
+        file: &DataFile,
+        size: u64,
+        select: Selection<'_>,
+    ) -> Result<impl Stream<Item = Result<RecordBatch, TableError>> + Send + use<>, TableError> {
+        self.folder().stream(&file.file, size, select).await
     }
 }
 

@@ -6,10 +6,10 @@
 
 mod commit;
 mod file;
+mod folder;
 mod object;
 mod parquet;
 mod schema;
-mod stream;
 mod upkeep;
 mod writer;
 
@@ -39,6 +39,7 @@ use crate::trial::{RequestFailed, TrialError, only_one_creates};
 
 pub use commit::Change;
 pub use file::{DataFile, Selection, decode_rows};
+pub use folder::{FileRef, Folder};
 pub use schema::{Partition, partition_value};
 pub use writer::{Encoded, PartitionWriter, Written};
 
@@ -235,6 +236,12 @@ impl OpenTable {
             (Err(source), None) => Err(failed(store, declared, "made", source)),
             (Ok(delta), None) => Ok(Self { declared, store: store.clone(), delta }),
         }
+    }
+
+    /// The newest version of another table of its store.
+    #[cfg(feature = "distributed")]
+    pub(crate) async fn of_same_store(&self, declared: &'static Table) -> Result<Option<Self>, TableError> {
+        Self::open(&self.store, declared, None).await
     }
 
     /// The version that is open.

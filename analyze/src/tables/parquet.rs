@@ -72,7 +72,7 @@ impl FileTable {
 
     fn partitioned(&self, file: &DataFile) -> Result<PartitionedFile> {
         let values = self.files.table_partition_cols().iter().map(|column| {
-            match file.partition().get(column.name()).and_then(Option::as_ref) {
+            match file.file.partition.get(column.name()).and_then(Option::as_ref) {
                 Some(value) => ScalarValue::try_from_string(value.clone(), column.data_type()),
                 None => ScalarValue::try_from(column.data_type()),
             }

@@ -15,12 +15,13 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use wsp_schemas::table::Table;
 use wsp_schemas::tables::ACTIVITY;
 
-use super::{OpenTable, Partition, TableError};
+use super::{Folder, OpenTable, Partition, TableError};
 
 /// Columns whose least and greatest value stand with a file in the log: by them readers leave files out.
 const PRUNED_BY: [&str; 7] =
@@ -36,7 +37,7 @@ const ACTIVITY_GROUP_ROWS: usize = 128 * 1024;
 /// Holds what was encoded of one file, and one row group that is not.
 #[derive(Debug)]
 pub struct PartitionWriter<'a> {
-    table: &'a OpenTable,
+    folder: &'a Folder,
     partition: Partition,
     target_bytes: u64,
     open: Option<OpenFile>,
@@ -46,8 +47,8 @@ pub struct PartitionWriter<'a> {
 
 impl<'a> PartitionWriter<'a> {
     /// A writer that has written nothing.
-    pub fn new(table: &'a OpenTable, partition: Partition, target_bytes: u64) -> Self {
-        Self { table, partition, target_bytes, open: None, written: Vec::new(), rows: 0 }
+    pub fn new(folder: &'a Folder, partition: Partition, target_bytes: u64) -> Self {
+        Self { folder, partition, target_bytes, open: None, written: Vec::new(), rows: 0 }
     }
 
     /// Adds rows, with or without the partition columns; all of a batch go to one file.
@@ -57,7 +58,7 @@ impl<'a> PartitionWriter<'a> {
         }
         let mut file = match self.open.take() {
             Some(file) => file,
-            None => OpenFile::new(self.table.declared, self.partition.clone(), batch)?,
+            None => OpenFile::new(self.folder.declared, self.partition.clone(), batch)?,
         };
         file.write(batch)?;
         self.rows += batch.num_rows() as u64;
@@ -75,14 +76,14 @@ impl<'a> PartitionWriter<'a> {
     }
 
     /// Stores what is left, and gives the files.
-    pub(super) async fn finish(mut self) -> Result<Vec<Written>, TableError> {
+    pub async fn finish(mut self) -> Result<Vec<Written>, TableError> {
         self.close().await?;
         Ok(self.written)
     }
 
     async fn close(&mut self) -> Result<(), TableError> {
         if let Some(file) = self.open.take() {
-            self.written.push(file.close()?.write(self.table).await?);
+            self.written.push(file.close()?.write(self.folder).await?);
         }
         Ok(())
     }
@@ -155,11 +156,11 @@ impl Encoded {
     }
 
     /// Stores it; it belongs to the table when a commit adds it.
-    pub async fn write(self, table: &OpenTable) -> Result<Written, TableError> {
+    pub async fn write(self, folder: &Folder) -> Result<Written, TableError> {
         let Self { table: declared, partition, path, bytes, stats } = self;
         let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         let target = Path::from(path.as_str());
-        let put = table.delta.object_store().put(&target, PutPayload::from(bytes)).await;
+        let put = folder.objects.put(&target, PutPayload::from(bytes)).await;
         put.map_err(|source| TableError::Write { table: declared.name, path: path.clone(), source })?;
         Ok(Written(Add {
             path,
@@ -180,13 +181,13 @@ impl OpenTable {
         files: Vec<(Partition, RecordBatch)>,
         at_once: usize,
     ) -> Result<Vec<Written>, TableError> {
-        let table = self.declared;
+        let (table, folder) = (self.declared, &self.folder());
         stream::iter(files)
             .map(|(partition, rows)| {
                 tokio::task::spawn_blocking(move || Encoded::of(table, partition, &rows))
             })
             .map(async |encoded| {
-                encoded.await.map_err(|error| bad(table, "part".to_owned(), &error))??.write(self).await
+                encoded.await.map_err(|error| bad(table, "part".to_owned(), &error))??.write(folder).await
             })
             .buffered(at_once.max(1))
             .try_collect()
@@ -195,8 +196,15 @@ impl OpenTable {
 }
 
 /// A data file that stands in the store, and in no version of a table yet.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Written(pub(super) Add);
+
+impl Written {
+    /// Its bytes.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.0.size).unwrap_or_default()
+    }
+}
 
 fn without(batch: &RecordBatch, partitions: &[&str]) -> Result<RecordBatch, arrow::error::ArrowError> {
     let schema = batch.schema();

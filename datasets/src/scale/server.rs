@@ -50,7 +50,7 @@ pub(crate) struct Requests {
     pub(crate) bytes_written: u64,
 }
 
-/// Requests to S3 in US dollars, us-east-1 (https://aws.amazon.com/s3/pricing/): listings and writes, and reads.
+/// Requests to S3 in US dollars, us-east-1 (<https://aws.amazon.com/s3/pricing/>): listings and writes, and reads.
 const PRICES: (f64, f64) = (5.0e-6, 0.4e-6);
 
 impl Requests {

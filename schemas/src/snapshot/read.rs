@@ -28,7 +28,7 @@ use crate::paths::RULES_VERSION;
 use crate::tables::{LABELS, SNAPSHOT};
 
 /// Bounds on what a file may make its reader hold: the file, and about twice [`Limits::decompressed_bytes`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// Bytes of the file.
     pub file_bytes: usize,

@@ -115,6 +115,70 @@ fn what_is_damaged_late_or_there_twice_ends_as_on_one_machine() {
     assert_eq!(files(&alone.join("quarantine")).len(), files(&together.join("quarantine")).len());
 }
 
+/// All rows of a table, without what tells when they were made, as lines of CSV.
+fn rows(store: &Path, table: &str, without: &str) -> Vec<String> {
+    let query = format!("SELECT * EXCEPT ({without}) FROM raw.{table}");
+    let csv = program::wsp(["sql", &query, "--store", store.to_str().unwrap(), "--format", "csv"]).ok();
+    let mut lines: Vec<String> = csv.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn detections_and_compactions_leave_the_tables_of_one_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let [uploads, alone, together] = ["uploads", "alone", "together"].map(|name| folder.path().join(name));
+    fleet(&uploads, 7, 6, 6, "0.1");
+    let all = files(&uploads.join("snapshots"));
+    // Damaged once the merge has taken it.
+    let victim = all.first().unwrap();
+    for store in [&alone, &together] {
+        for file in &all {
+            copy(&uploads, file, store);
+        }
+    }
+    let cluster = Cluster::start(&together, 3);
+    let mut told = 0;
+    for store in [&alone, &together] {
+        // Profiles of some images are stable, what is beyond them is late.
+        assert_eq!(merge(store, &["--as-of", AS_OF]).code, 3);
+        let path = store.join(victim.strip_prefix(&uploads).unwrap());
+        std::fs::write(&path, "no snapshot any more").unwrap();
+    }
+    let mut ended = Vec::new();
+    for (store, more) in [(&alone, vec![]), (&together, vec!["--cluster".to_owned(), cluster.url()])] {
+        let path = store.to_str().unwrap();
+        let detect = |rescan: &[&str]| {
+            let options = ["detect", "--store", path, "--json", "--max-signals", "5"];
+            let options = options.iter().chain(rescan).map(|text| (*text).to_owned());
+            program::wsp(options.chain(more.iter().cloned()))
+        };
+        let trial = detect(&["--dry-run"]);
+        let (first, again) = (detect(&[]), detect(&["--rescan"]));
+        assert_eq!(trial.stdout, first.stdout, "a trial says what would be done");
+        let compact =
+            ["compact", "--store", path, "--json", "--as-of", "2027-01-01T00:00:00Z", "--keep-raw", "1h"];
+        let compact = program::wsp(compact.map(str::to_owned).into_iter().chain(more.iter().cloned()));
+        told = rows(store, "signals", "detected_at").len();
+        ended.push([first, again, compact].map(|ended| (ended.code, ended.stdout)));
+    }
+    let [one, other] = &ended[..] else { unreachable!() };
+    assert_eq!(one, other);
+    assert!(told > 10, "{told} signals");
+    assert_eq!(one.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [3, 0, 3], "one file is damaged");
+    for (table, without) in
+        [("signals", "detected_at"), ("detections", "detected_at"), ("activity", "bucket")]
+    {
+        let [one, other] = [&alone, &together].map(|store| rows(store, table, without));
+        assert!(one.len() > 10, "{table}: {}", one.len());
+        assert_eq!(one, other, "{table}");
+    }
+    assert_equal(&alone, &together);
+    let left = |store: &Path| files(&store.join("snapshots")).len();
+    assert_eq!(left(&alone), left(&together));
+    assert!(left(&alone) < all.len(), "some were moved");
+}
+
 #[test]
 fn queries_give_what_they_give_on_one_machine() {
     let folder = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use wsp_schemas::store::{Missing, open};
 use wsp_tests::delta::Tables;
 use wsp_tests::program;
+use wsp_tests::s3::S3Server;
 
 use super::{Cluster, copy, files, fleet, merge, scheduler};
 use crate::merge::block_on;
@@ -200,4 +201,76 @@ fn a_full_work_directory_fails_the_job_and_no_more() {
     cluster.executors.clear();
     mount("umount", &[]);
     assert_eq!(again.code, 0, "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_busy_costs_time_and_one_that_is_away_a_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let [alone, bucket] = ["alone", "server/bucket/fleet"].map(|name| folder.path().join(name));
+    fleet(&alone, 3, 8, 6, "0");
+    for file in files(&alone.join("snapshots")) {
+        copy(&alone, &file, &bucket);
+    }
+    let server = S3Server::start(&folder.path().join("server")).await.unwrap();
+    let (busy, environment) = (server.busy().clone(), server.environment().to_vec());
+    let done = tokio::task::spawn_blocking(move || {
+        let store = "s3://bucket/fleet";
+        let cluster = Cluster::start_of(store, 3, environment.clone());
+        let job = |more: &[&str]| {
+            let mut command = program::command("wsp");
+            command.args(["merge", "--json", "--max-snapshots", "20", "--as-of", AS_OF, "--store", store]);
+            command.args(["--cluster", &cluster.url()]).args(more).envs(environment.iter().cloned());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            command
+        };
+        let wait = |job: Child| -> program::Ended { job.wait_with_output().unwrap().into() };
+        let _ = merge(&alone, &["--as-of", AS_OF]).ok();
+        let undisturbed = tables(&alone);
+        let is_undisturbed = |said: &str| {
+            let differences =
+                undisturbed.differences(&tables(&bucket), &["profile_snapshots.batch", "profiles.batch"]);
+            assert_eq!(differences, None, "{said}");
+        };
+        // Every fourth request is told to slow down, all the time.
+        busy.set(25);
+        let started = Instant::now();
+        let ended = wait(job(&[]).spawn().unwrap());
+        println!("25 of 100 requests refused: {:?}, exit code {}", started.elapsed(), ended.code);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        busy.set(0);
+        is_undisturbed("busy all the time");
+        // Nothing is answered for two seconds in the middle, then for good.
+        for (share, pause) in [(0.2, 2), (0.6, 2), (0.4, 600)] {
+            std::fs::remove_dir_all(bucket.join("tables")).unwrap();
+            let running = job(&[]).spawn().unwrap();
+            std::thread::sleep(Duration::from_secs_f64(2.0 * share));
+            busy.set(100);
+            let ended = if pause > 60 {
+                wait(running)
+            } else {
+                std::thread::sleep(Duration::from_secs(pause));
+                busy.set(0);
+                wait(running)
+            };
+            println!(
+                "away after {:.1} s: exit code {}, {}",
+                2.0 * share,
+                ended.code,
+                ended.stderr.lines().next().unwrap_or("")
+            );
+            match ended.code {
+                0 if pause < 60 => {}
+                1 => {
+                    assert!(ended.stderr.starts_with("error: ") && !ended.stderr.contains("bug"), "{ended:?}")
+                }
+                _ => panic!("{ended:?}"),
+            }
+            busy.set(0);
+            // What was not read then is read now.
+            let again = wait(job(&[]).spawn().unwrap());
+            assert_eq!(again.code, 0, "{again:?}");
+            is_undisturbed("away for a while");
+        }
+    });
+    done.await.unwrap();
 }

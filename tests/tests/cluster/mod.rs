@@ -89,6 +89,8 @@ struct Cluster {
     /// Addresses and ports of the executors, for those that are started anew.
     places: Vec<(String, u16, u16)>,
     store: PathBuf,
+    /// By which executors find the store.
+    environment: Vec<(&'static str, String)>,
     work: TempDir,
 }
 
@@ -99,15 +101,33 @@ impl Cluster {
 
     /// With more options for the scheduler and for executors.
     fn start_with(store: &Path, executors: usize, scheduler_more: &[&str], more: &[&str]) -> Self {
-        let (scheduler, address) = scheduler(SocketAddr::from(([127, 0, 0, 1], 0)), scheduler_more);
-        let places = Self::places(executors);
-        let work = tempfile::tempdir().unwrap();
-        let mut cluster =
-            Self { scheduler, address, executors: Vec::new(), places, store: store.to_owned(), work };
+        let mut cluster = Self::empty(store, executors, scheduler_more);
         for number in 0..executors {
             let executor = cluster.executor_with(number, &cluster.work.path().join(number.to_string()), more);
             cluster.executors.push(executor);
         }
+        cluster.settle();
+        cluster
+    }
+
+    /// A scheduler, and places for so many executors.
+    fn empty(store: &Path, executors: usize, scheduler_more: &[&str]) -> Self {
+        let (scheduler, address) = scheduler(SocketAddr::from(([127, 0, 0, 1], 0)), scheduler_more);
+        Self {
+            scheduler,
+            address,
+            executors: Vec::new(),
+            places: Self::places(executors),
+            store: store.to_owned(),
+            environment: Vec::new(),
+            work: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Executors of a store that is found by environment variables.
+    fn start_of(store: &str, executors: usize, environment: Vec<(&'static str, String)>) -> Self {
+        let mut cluster = Self { environment, ..Self::empty(Path::new(store), executors, &[]) };
+        cluster.executors = (0..executors).map(|number| cluster.executor(number)).collect();
         cluster.settle();
         cluster
     }
@@ -137,6 +157,7 @@ impl Cluster {
         command.args(["--port", &port.to_string(), "--task-port", &task_port.to_string()]);
         command.args(["--scheduler", &self.address.to_string()]);
         command.arg("--store").arg(&self.store).arg("--work-dir").arg(work).args(more);
+        command.envs(self.environment.iter().cloned());
         Node::start(&mut command).0
     }
 

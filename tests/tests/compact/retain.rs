@@ -49,7 +49,7 @@ async fn versions_are_not_taken_from_readers() {
     let after = listed(&store, keys::TABLES).await;
     assert!(before.iter().all(|key| after.contains(key)), "what was there is still there");
     for file in reader.nodes.files().unwrap() {
-        reader.nodes.look(&file).await.unwrap();
+        reader.nodes.folder().look(&file.file).await.unwrap();
     }
 }
 

@@ -7,8 +7,11 @@
 
 mod judge;
 mod listing;
+mod moving;
 mod pack;
 mod raw;
+#[cfg(feature = "distributed")]
+pub(crate) mod remote;
 mod retain;
 mod rows;
 
@@ -16,10 +19,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wsp_schemas::snapshot::Limits;
 use wsp_schemas::store::Store;
 
+use crate::engine::Engine;
 use crate::tables::{ProfileTables, TableError};
 
 use super::retry::Patience;
@@ -52,6 +56,8 @@ pub struct Options {
     pub limits: Limits,
     /// Say what would be done, and change nothing.
     pub dry_run: bool,
+    /// Where files are read and written.
+    pub engine: Engine,
 }
 
 impl Default for Options {
@@ -68,6 +74,7 @@ impl Default for Options {
             files_per_commit: 16_384,
             limits: Limits::default(),
             dry_run: false,
+            engine: Engine::default(),
         }
     }
 }
@@ -155,7 +162,7 @@ pub struct Deleted {
 }
 
 /// An object that could not be moved.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Problem {
     /// Its key.
     pub object: String,
@@ -194,6 +201,10 @@ pub enum CompactError {
     /// The engine failed.
     #[error("files of `activity` cannot be merged")]
     Engine(#[from] datafusion::error::DataFusionError),
+    /// The cluster failed.
+    #[cfg(feature = "distributed")]
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::JobError),
     /// Rows could not be put together.
     #[error("rows of `activity` cannot be built")]
     Rows(#[from] arrow::error::ArrowError),

@@ -20,13 +20,15 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSe
 use datafusion::physical_plan::sorts::streaming_merge::StreamingMergeBuilder;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
 use wsp_schemas::store::Store;
 use wsp_schemas::tables::ACTIVITY;
 
 use super::{CONFLICTS, CompactError, Options, Packed, Patience, Progress, Report};
+use crate::engine::Engine;
 use crate::tables::{
-    Change, DataFile, OpenTable, PartitionWriter, ProfileTables, Selection, TableError, application, pins,
-    transaction,
+    Change, DataFile, FileRef, Folder, OpenTable, PartitionWriter, ProfileTables, Selection, TableError,
+    Written, application, pins, transaction,
 };
 
 /// Files that are merged at a time where rows have an order: one batch of each is held.
@@ -128,7 +130,7 @@ enum Order {
 fn bins(files: Vec<DataFile>, order: Order, options: &Options) -> Vec<Vec<DataFile>> {
     let mut partitions: BTreeMap<Vec<(String, Option<String>)>, Vec<DataFile>> = BTreeMap::new();
     for file in files.into_iter().filter(|file| file.size < options.file_bytes / 2) {
-        partitions.entry(file.partition_values()).or_default().push(file);
+        partitions.entry(file.file.partition_values()).or_default().push(file);
     }
     let mut bins: Vec<Vec<DataFile>> = Vec::new();
     for mut files in partitions.into_values() {
@@ -169,16 +171,26 @@ async fn replace(
     let mut packed = Packed::default();
     let mut change = Change::rewrite();
     let mut touched = BTreeMap::new();
-    for bin in bins {
+    for bin in &bins {
         packed.files_in += bin.len() as u64;
         packed.bytes_in += bin.iter().map(|file| file.size).sum::<u64>();
-        if options.dry_run {
-            continue;
-        }
         if let Some(bucket) = bin.first().and_then(DataFile::bucket) {
             touched.insert(bucket, ());
         }
-        packed.files_out += rewrite(table, name, &bin, options, &mut change).await?;
+    }
+    let rewritten = if options.dry_run { Vec::new() } else { rewrite_all(table, &bins, options).await? };
+    for (bin, rewritten) in bins.iter().zip(rewritten) {
+        let expected: u64 = bin.iter().map(|file| file.rows.unwrap_or_default()).sum();
+        if bin.iter().all(|file| file.rows.is_some()) && rewritten.rows != expected {
+            return Err(CompactError::Table(TableError::File {
+                table: name,
+                path: bin.first().map(|file| file.path().to_string()).unwrap_or_default(),
+                reason: format!("it and others have {} rows, and the log says {expected}", rewritten.rows),
+            }));
+        }
+        bin.iter().for_each(|file| change.remove(file));
+        packed.files_out += rewritten.written.len() as u64;
+        rewritten.written.into_iter().for_each(|file| change.add_written(file));
     }
     if !options.dry_run {
         packed.bytes_out = change.bytes();
@@ -202,53 +214,72 @@ async fn replace(
     Ok(next)
 }
 
-/// Writes the rows of some files anew; gives how many files have them.
-async fn rewrite(
+/// Small files, each with its bytes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Bin(pub(super) Vec<(FileRef, u64)>);
+
+/// What stands in their place.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Rewritten {
+    pub(super) written: Vec<Written>,
+    pub(super) rows: u64,
+}
+
+/// Writes the rows of every bin anew.
+async fn rewrite_all(
     table: &OpenTable,
-    name: &'static str,
-    bin: &[DataFile],
+    bins: &[Vec<DataFile>],
     options: &Options,
-    change: &mut Change,
-) -> Result<u64, CompactError> {
-    let Some(first) = bin.first() else { return Ok(0) };
-    let mut writer =
-        PartitionWriter::new(table, first.partition_values(), options.file_bytes.saturating_mul(2));
-    let mut expected = 0;
-    if name == ACTIVITY.name {
-        for files in bin.chunks(MERGED_AT_A_TIME) {
-            let mut rows = merged(table, files).await?;
+) -> Result<Vec<Rewritten>, CompactError> {
+    let bins = bins.iter().map(|bin| Bin(bin.iter().map(|file| (file.file.clone(), file.size)).collect()));
+    match &options.engine {
+        Engine::Here => {
+            let folder = table.folder();
+            let mut all = Vec::with_capacity(bins.len());
+            for bin in bins {
+                all.push(rewrite(&folder, &bin, options.file_bytes).await?);
+            }
+            Ok(all)
+        }
+        #[cfg(feature = "distributed")]
+        Engine::Cluster(cluster) => {
+            super::remote::pack_on(cluster, table, options.file_bytes, bins.collect()).await
+        }
+    }
+}
+
+/// Writes the rows of some files anew.
+pub(super) async fn rewrite(folder: &Folder, bin: &Bin, file_bytes: u64) -> Result<Rewritten, CompactError> {
+    let partition = bin.0.first().map(|(file, _)| file.partition_values()).unwrap_or_default();
+    let mut writer = PartitionWriter::new(folder, partition, file_bytes.saturating_mul(2));
+    if folder.table().name == ACTIVITY.name {
+        for files in bin.0.chunks(MERGED_AT_A_TIME) {
+            let mut rows = merged(folder, files).await?;
             while let Some(batch) = rows.try_next().await? {
                 writer.write(&batch).await?;
             }
         }
     } else {
-        for file in bin {
-            let mut rows = table.stream(file, file.size, Selection::default()).await?.boxed();
+        for (file, size) in &bin.0 {
+            let mut rows = folder.stream(file, *size, Selection::default()).await?.boxed();
             while let Some(batch) = rows.try_next().await? {
                 writer.write(&batch).await?;
             }
         }
     }
-    for file in bin {
-        expected += file.rows.unwrap_or_default();
-        change.remove(file);
-    }
-    if bin.iter().all(|file| file.rows.is_some()) && writer.rows() != expected {
-        return Err(CompactError::Table(TableError::File {
-            table: name,
-            path: first.path().to_string(),
-            reason: format!("it and others have {} rows, and the log says {expected}", writer.rows()),
-        }));
-    }
-    Ok(change.add_partition(writer).await?)
+    let rows = writer.rows();
+    Ok(Rewritten { written: writer.finish().await?, rows })
 }
 
 /// Rows of several files in the order that each of them has: by workload and snapshot.
-async fn merged(table: &OpenTable, files: &[DataFile]) -> Result<SendableRecordBatchStream, CompactError> {
+async fn merged(
+    folder: &Folder,
+    files: &[(FileRef, u64)],
+) -> Result<SendableRecordBatchStream, CompactError> {
     let schema: SchemaRef = Arc::new(ACTIVITY.arrow_schema());
     let mut streams: Vec<SendableRecordBatchStream> = Vec::with_capacity(files.len());
-    for file in files {
-        let rows = table.stream(file, file.size, Selection::default()).await?;
+    for (file, size) in files {
+        let rows = folder.stream(file, *size, Selection::default()).await?;
         let rows = rows.map_err(|error| exec_datafusion_err!("{error}"));
         streams.push(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows)));
     }

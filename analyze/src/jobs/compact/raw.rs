@@ -5,43 +5,31 @@
 //! upload comes a second time.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use chrono::TimeDelta;
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectStore;
 use object_store::path::Path;
 use wsp_schemas::keys::SnapshotKey;
-use wsp_schemas::snapshot;
 use wsp_schemas::store::Store;
 use wsp_schemas::tables::ACTIVITY;
+#[cfg(feature = "distributed")]
+use wsp_schemas::tables::PROFILE_SNAPSHOTS;
 
 use super::judge::{Judge, Verdict};
+use super::moving::{self, Means, MoveUnit, RawFile, SnapshotName};
 use super::{CONFLICTS, CompactError, Left, Options, Patience, Problem, Progress, Report, listing, rows};
-use crate::jobs::fetch::{Files, Unfetched};
-use crate::jobs::judgement::disagreement;
-use crate::one_line::one_line;
+use crate::engine::Engine;
 use crate::rows::Reader;
-use crate::tables::{
-    Change, OpenTable, PartitionWriter, Selection, TableError, application, partition_value,
-};
+use crate::tables::{Change, OpenTable, Selection, TableError, application};
 
 /// A file whose rows belong into `activity`.
 #[derive(Debug, Clone)]
 struct Candidate {
-    path: Path,
-    size: u64,
-    key: SnapshotKey,
+    file: RawFile,
     bucket: i32,
-    /// What it hashed to when a merge read it.
-    content_hash: Option<String>,
     /// The ledger has it.
     is_in_ledger: bool,
 }
-
-/// What names a snapshot: the values of `workload_key` and `snapshot_id`.
-type SnapshotName = (String, String);
 
 /// Moves what is old enough and needed by nobody else.
 pub(super) async fn run(
@@ -76,11 +64,13 @@ pub(super) async fn run(
             match judge.verdict(&key, decision) {
                 Verdict::Stay(reason) => *report.raw.left.entry(reason).or_default() += 1,
                 Verdict::Move { content_hash } => pending.push(Candidate {
-                    path: object.location,
-                    size: object.size,
-                    key,
+                    file: RawFile {
+                        object_key: object.location.to_string(),
+                        size: object.size,
+                        key,
+                        content_hash,
+                    },
                     bucket: key.workload.bucket(judge.buckets()),
-                    content_hash,
                     is_in_ledger: decision.is_some(),
                 }),
             }
@@ -108,12 +98,12 @@ async fn batch(
 ) -> Result<(), CompactError> {
     if options.dry_run {
         report.raw.moved += candidates.len() as u64;
-        report.raw.moved_bytes += candidates.iter().map(|candidate| candidate.size).sum::<u64>();
+        report.raw.moved_bytes += candidates.iter().map(|candidate| candidate.file.size).sum::<u64>();
         return Ok(());
     }
     candidates.sort_by_cached_key(|candidate| {
-        let key = &candidate.key;
-        (candidate.bucket, rows::date(key), key.workload, key.id, candidate.path.to_string())
+        let RawFile { key, object_key, .. } = &candidate.file;
+        (candidate.bucket, rows::date(key), key.workload, key.id, object_key.clone())
     });
     let mut patience = Patience::new(CONFLICTS);
     let batch = loop {
@@ -157,59 +147,47 @@ async fn attempt(
     options: &Options,
 ) -> Result<Batch, CompactError> {
     let activity = OpenTable::open_or_create(store, &ACTIVITY, buckets).await?;
+    let by_bucket: Vec<&[Candidate]> = candidates.chunk_by(|a, b| a.bucket == b.bucket).collect();
+    let means =
+        Means { limits: options.limits, file_bytes: options.file_bytes, at_once: options.concurrency.max(1) };
+    let mut done = Vec::with_capacity(by_bucket.len());
+    match &options.engine {
+        Engine::Here => {
+            let folder = activity.folder();
+            for candidates in &by_bucket {
+                let unit = unit(&activity, candidates).await?;
+                done.push(moving::move_files(&folder, &store.objects, &means, unit).await?);
+            }
+        }
+        #[cfg(feature = "distributed")]
+        Engine::Cluster(cluster) => {
+            let mut units = Vec::with_capacity(by_bucket.len());
+            for candidates in &by_bucket {
+                units.push(unit(&activity, candidates).await?);
+            }
+            let ledger = activity.of_same_store(&PROFILE_SNAPSHOTS).await?;
+            let ledger = ledger.as_ref().map(OpenTable::id).transpose()?;
+            done = super::remote::move_on(cluster, means, units, ledger.as_deref()).await?;
+        }
+    }
     let mut batch = Batch::default();
     let mut change = Change::default();
-    for of_bucket in candidates.chunk_by(|a, b| a.bucket == b.bucket) {
-        let bucket = of_bucket[0].bucket;
-        let mut stands = standing(&activity, bucket, of_bucket).await?;
-        let before = batch.moved;
-        for of_day in of_bucket.chunk_by(|a, b| rows::date(&a.key) == rows::date(&b.key)) {
-            let date = rows::date(&of_day[0].key);
-            let partition = vec![partition_value("bucket", &bucket), partition_value("date", &date)];
-            let mut writer = PartitionWriter::new(&activity, partition, options.file_bytes);
-            let mut read = futures::stream::iter(of_day.iter().cloned())
-                .map(|candidate| read(store, candidate, options))
-                .buffered(options.concurrency.max(1));
-            while let Some((candidate, read)) = read.next().await {
-                let problem = |reason: String| Problem { object: candidate.path.to_string(), reason };
-                let (content_hash, rows) = match read {
-                    Read::Rows { content_hash, rows } => (content_hash, rows),
-                    Read::Damaged(reason) => {
-                        batch.damaged.push(problem(reason));
-                        continue;
-                    }
-                    Read::Unavailable(reason) => {
-                        batch.unavailable.push(problem(reason));
-                        continue;
-                    }
-                };
-                match stands.get(&name(&candidate)) {
-                    Some(known) if *known == content_hash => {
-                        batch.known += 1;
-                        batch.over.push(candidate);
-                    }
-                    Some(_) => {
-                        let reason = "the table `activity` has a snapshot of this id with other content";
-                        batch.damaged.push(problem(reason.to_owned()));
-                    }
-                    None => {
-                        writer.write(&rows).await?;
-                        stands.insert(name(&candidate), content_hash);
-                        batch.moved += 1;
-                        batch.moved_bytes += candidate.size;
-                        batch.over.push(candidate);
-                    }
-                }
-            }
-            drop(read);
-            batch.rows += writer.rows();
-            change.add_partition(writer).await?;
-        }
-        if batch.moved > before {
+    for (candidates, moved) in by_bucket.into_iter().zip(done) {
+        let Some(bucket) = candidates.first().map(|candidate| candidate.bucket) else { continue };
+        let of = |at: &u32| candidates.get(*at as usize);
+        if !moved.moved.is_empty() {
             let id = application_of(bucket);
             let version = activity.application(&id).await?.unwrap_or(0) + 1;
             change.advance(bucket, application(&id, version));
         }
+        batch.moved += moved.moved.len() as u64;
+        batch.moved_bytes += moved.moved.iter().filter_map(of).map(|moved| moved.file.size).sum::<u64>();
+        batch.known += moved.known.len() as u64;
+        batch.over.extend(moved.moved.iter().chain(&moved.known).filter_map(of).cloned());
+        batch.rows += moved.rows;
+        batch.damaged.extend(moved.damaged);
+        batch.unavailable.extend(moved.unavailable);
+        moved.written.into_iter().for_each(|file| change.add_written(file));
     }
     if !change.is_empty() {
         batch.written_bytes = change.bytes();
@@ -218,13 +196,20 @@ async fn attempt(
     Ok(batch)
 }
 
+/// The files of a bucket, with what the table has of them.
+async fn unit(activity: &OpenTable, candidates: &[Candidate]) -> Result<MoveUnit, TableError> {
+    let bucket = candidates.first().map_or(0, |candidate| candidate.bucket);
+    let stands = standing(activity, bucket, candidates).await?;
+    Ok(MoveUnit {
+        bucket,
+        files: candidates.iter().map(|candidate| candidate.file.clone()).collect(),
+        stands: stands.into_iter().collect(),
+    })
+}
+
 /// The application transaction by which two compactions of a bucket conflict.
 pub(super) fn application_of(bucket: i32) -> String {
     format!("compact/{bucket}")
-}
-
-fn name(candidate: &Candidate) -> SnapshotName {
-    (candidate.key.workload.to_string(), candidate.key.id.to_string())
 }
 
 /// Content hashes of the snapshots among the candidates that stand in the table.
@@ -235,9 +220,10 @@ async fn standing(
 ) -> Result<HashMap<SnapshotName, String>, TableError> {
     const COLUMNS: [&str; 3] = ["workload_key", "snapshot_id", "content_hash"];
     let workloads: BTreeSet<String> =
-        candidates.iter().map(|candidate| candidate.key.workload.to_string()).collect();
-    let ids: BTreeSet<String> = candidates.iter().map(|candidate| candidate.key.id.to_string()).collect();
-    let names: HashSet<SnapshotName> = candidates.iter().map(name).collect();
+        candidates.iter().map(|candidate| candidate.file.key.workload.to_string()).collect();
+    let ids: BTreeSet<String> =
+        candidates.iter().map(|candidate| candidate.file.key.id.to_string()).collect();
+    let names: HashSet<SnapshotName> = candidates.iter().map(|candidate| candidate.file.name()).collect();
     let select = Selection { columns: Some(&COLUMNS), workloads: Some(&workloads) };
     let mut standing = HashMap::new();
     for file in activity.files()? {
@@ -267,45 +253,6 @@ async fn standing(
     Ok(standing)
 }
 
-/// What a file gave.
-enum Read {
-    Rows { content_hash: String, rows: RecordBatch },
-    Damaged(String),
-    Unavailable(String),
-}
-
-async fn read(store: &Store, candidate: Candidate, options: &Options) -> (Candidate, Read) {
-    let read = try_read(store, &candidate, options).await.unwrap_or_else(|given_up| given_up);
-    (candidate, read)
-}
-
-async fn try_read(store: &Store, candidate: &Candidate, options: &Options) -> Result<Read, Read> {
-    let limits = options.limits;
-    let files = Files::through(Arc::clone(&store.objects));
-    let fetched = files.whole(candidate.path.as_ref(), Some(candidate.size), limits.file_bytes).await;
-    let bytes = fetched.map_err(|error| match error {
-        Unfetched::TooLarge { .. } => Read::Damaged(error.to_string()),
-        Unfetched::Changed { .. } | Unfetched::Unavailable(_) => Read::Unavailable(error.to_string()),
-    })?;
-    let (key, bucket, known) = (candidate.key, candidate.bucket, candidate.content_hash.clone());
-    let decoded = tokio::task::spawn_blocking(move || {
-        let verified = snapshot::decode(bytes, &limits).map_err(|error| one_line(&error))?;
-        if let Some(reason) = disagreement(&key, &verified.meta) {
-            return Err(reason);
-        }
-        let content_hash = verified.content_hash.to_hex().to_string();
-        if known.is_some_and(|known| known != content_hash) {
-            return Err("its content has changed since a merge decided on it".to_owned());
-        }
-        let rows = rows::of(&verified, &key, bucket).map_err(|error| error.to_string())?;
-        Ok(Read::Rows { content_hash, rows })
-    });
-    match decoded.await {
-        Ok(decoded) => decoded.map_err(Read::Damaged),
-        Err(error) => Err(Read::Damaged(error.to_string())),
-    }
-}
-
 /// Deletes files whose rows stand in a committed version. One that no merge has opened is needed again where its profile was
 /// opened for learning meanwhile.
 async fn delete(
@@ -319,18 +266,20 @@ async fn delete(
     }
     let mut paths = Vec::with_capacity(over.len());
     let (decided, others): (Vec<_>, Vec<_>) = over.into_iter().partition(|candidate| candidate.is_in_ledger);
-    paths.extend(decided.into_iter().map(|candidate| candidate.path));
+    paths.extend(decided.into_iter().map(|candidate| candidate.file.object_key));
     if !others.is_empty() {
         let judge = Judge::new(store, options).await?;
         for candidate in others {
-            if judge.is_stable(candidate.key.workload) {
-                paths.push(candidate.path);
+            if judge.is_stable(candidate.file.key.workload) {
+                paths.push(candidate.file.object_key);
             } else {
                 *report.raw.left.entry(Left::Learning).or_default() += 1;
             }
         }
     }
-    let mut deleted = store.objects.delete_stream(futures::stream::iter(paths).map(Ok).boxed());
+    // Keys come from a listing: what is percent-encoded in them stays so.
+    let paths = paths.into_iter().map(|key| Ok(Path::parse(key)?));
+    let mut deleted = store.objects.delete_stream(futures::stream::iter(paths).boxed());
     while let Some(gone) = deleted.next().await {
         match gone {
             Ok(_) => report.raw.deleted += 1,

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use datafusion::error::DataFusionError;
+use serde::{Deserialize, Serialize};
 use wsp_schemas::identity::{Kind, NodeId};
 use wsp_schemas::image::WorkloadKey;
-use wsp_schemas::keys::SnapshotKey;
+use wsp_schemas::keys::{KeyError, SnapshotKey};
 use wsp_schemas::snapshot::{DecodeError, Limits, NodeColumn, Scan, Scanner};
 
 use super::ask::{RuleGroup, Variants};
@@ -90,7 +91,8 @@ impl Means {
 }
 
 /// A snapshot that is to be judged.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Named", into = "Named")]
 pub(super) struct Candidate {
     pub(super) object_key: String,
     pub(super) key: SnapshotKey,
@@ -98,6 +100,30 @@ pub(super) struct Candidate {
     pub(super) size: Option<u64>,
     /// It came after the freeze: what its profile does not have is new.
     pub(super) is_late: bool,
+}
+
+/// A candidate as a message: what its key says can be read from it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Named {
+    object_key: String,
+    size: Option<u64>,
+    is_late: bool,
+}
+
+impl From<Candidate> for Named {
+    fn from(candidate: Candidate) -> Self {
+        let Candidate { object_key, size, is_late, key: _ } = candidate;
+        Self { object_key, size, is_late }
+    }
+}
+
+impl TryFrom<Named> for Candidate {
+    type Error = KeyError;
+
+    fn try_from(named: Named) -> Result<Self, KeyError> {
+        let Named { object_key, size, is_late } = named;
+        Ok(Self { key: SnapshotKey::parse(&object_key)?, object_key, size, is_late })
+    }
 }
 
 /// Snapshots of one workload that are judged together.
@@ -317,7 +343,7 @@ impl<'a> Judge<'a> {
     fn of_rule(&mut self, scan: &Scan, row: Option<usize>, rule: &Rule) -> Signal {
         let mut signal = self.signal(scan, row, &rule.id, rule.severity);
         signal.summary = match (&signal.target, &signal.exe) {
-            (Some(target), Some(exe)) if signal.kind != Some("process") => {
+            (Some(target), Some(exe)) if signal.kind != Some(Kind::Process) => {
                 format!("{}: {exe}, {target}", rule.title)
             }
             (Some(target), _) => format!("{}: {target}", rule.title),
@@ -359,7 +385,7 @@ impl<'a> Judge<'a> {
             let lookup = judge.lookup.as_mut()?;
             let Found::Row(at, how) = lookup.find(scan, row) else { return None };
             let node = lookup.profile().node(at);
-            Some(Context { id: node.id, commonality: node.commonality, how: how.as_str() })
+            Some(Context { id: node.id, commonality: node.commonality, how })
         };
         let profile_node = row.and_then(|row| found(self, row));
         let profile_process = process.and_then(|row| found(self, row));
@@ -379,7 +405,7 @@ impl<'a> Judge<'a> {
             id: signal::id(rule, &about),
             rule: rule.to_owned(),
             severity,
-            source: "wsp",
+            source: "wsp".into(),
             time: row.map_or(meta.window_start, |row| at(scan, scan.first_seen_ms(row))),
             last_seen: row.map(|row| at(scan, scan.last_seen_ms(row))),
             snapshot_id: Some(meta.id.to_string()),
@@ -389,7 +415,7 @@ impl<'a> Judge<'a> {
             image_digest: meta.image.digest.clone(),
             host: Some(meta.host.clone()),
             labels: meta.container.labels.clone(),
-            kind: identity.map(|identity| identity.kind.as_str()),
+            kind: identity.map(|identity| identity.kind),
             exe: identity.and_then(|identity| identity.exe).map(str::to_owned),
             target: identity.map(|identity| target(&identity)),
             node_id: node,
@@ -417,7 +443,7 @@ fn at(scan: &Scan, ms: i32) -> DateTime<Utc> {
 }
 
 /// What is new in one place of a snapshot, before it is known what of it was told.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct NewThings {
     /// A signal about the process that it hangs from.
     base: Signal,
@@ -426,7 +452,7 @@ pub(super) struct NewThings {
     all: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct NewThing {
     told: String,
     novelty: Novelty,
@@ -471,9 +497,9 @@ impl NewThings {
             [signal.snapshot_id.as_deref().unwrap_or_default().as_bytes(), stands.node.as_bytes().as_slice()];
         signal.id = signal::id(NOVELTY, &about);
         signal.severity = worst.severity();
-        signal.novelty = Some(worst.as_str());
+        signal.novelty = Some(worst);
         signal.node_id = Some(stands.node);
-        signal.kind = Some(stands.kind.as_str());
+        signal.kind = Some(stands.kind);
         signal.target = Some(stands.target.clone());
         signal.time = things.iter().map(|thing| thing.first).min().unwrap_or(signal.time);
         signal.last_seen = things.iter().map(|thing| thing.last).max();

@@ -9,6 +9,8 @@ mod judge;
 mod novelty;
 mod plan;
 pub(crate) mod profile;
+#[cfg(feature = "distributed")]
+pub(crate) mod remote;
 pub(crate) mod signal;
 mod write;
 
@@ -19,7 +21,7 @@ use std::time::Duration;
 use chrono::Utc;
 use datafusion::common::runtime::SpawnedTask;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wsp_schemas::image::WorkloadKey;
 use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot::Limits;
@@ -31,6 +33,7 @@ use super::fetch::{self, Files, Unfetched};
 use super::merge::{MergeError, Problem};
 use super::retry::Patience;
 use super::suppress;
+use crate::engine::Engine;
 use crate::overlay;
 use crate::rules::Rules;
 use crate::session::{self, Resources};
@@ -74,6 +77,8 @@ pub struct Options {
     pub files_per_batch: usize,
     /// Cores.
     pub resources: Resources,
+    /// Where snapshots are read and judged.
+    pub engine: Engine,
 }
 
 impl Default for Options {
@@ -87,6 +92,7 @@ impl Default for Options {
             concurrency: 0,
             files_per_batch: 16_384,
             resources: Resources::default(),
+            engine: Engine::default(),
         }
     }
 }
@@ -189,6 +195,10 @@ pub enum DetectError {
     /// A rule failed while it was evaluated.
     #[error("the rules cannot be evaluated")]
     Engine(#[from] datafusion::error::DataFusionError),
+    /// The cluster failed.
+    #[cfg(feature = "distributed")]
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::JobError),
     /// Rows could not be put together.
     #[error("rows of the tables cannot be built")]
     Rows(#[from] arrow::error::ArrowError),
@@ -214,11 +224,9 @@ impl DetectError {
             }
             MergeError::Engine(error) => error.into(),
             MergeError::Rows(error) => error.into(),
-            // A listing does neither.
             #[cfg(feature = "distributed")]
-            error @ MergeError::Cluster(_) => {
-                Self::Engine(datafusion::error::DataFusionError::External(Box::new(error)))
-            }
+            MergeError::Cluster(error) => error.into(),
+            // A listing does not.
             error @ MergeError::NotStable { .. } => {
                 Self::Engine(datafusion::error::DataFusionError::External(Box::new(error)))
             }
@@ -234,7 +242,7 @@ impl DetectError {
 }
 
 /// What was found out about a snapshot.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Verdict {
     candidate: Candidate,
     bucket: i32,
@@ -348,8 +356,9 @@ impl Prepared {
             hides,
             at_once: options.resources.partitions(),
         });
-        let run = Run { store, tables: &tables, revisions: &revisions, options, means: &means, progress };
-        let mut waves = waves(plan.work, options.files_per_batch).into_iter().peekable();
+        let run =
+            Run { store, tables: &tables, revisions: &revisions, options, rules, means: &means, progress };
+        let mut waves = waves(plan.work, options).into_iter().peekable();
         if waves.peek().is_none()
             && let Some(hour) = plan.watermark
         {
@@ -374,21 +383,22 @@ impl Prepared {
     }
 }
 
-/// Snapshots of one workload that are judged together.
-#[derive(Debug, Clone)]
+/// Snapshots of one workload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Unit {
     bucket: i32,
     workload: WorkloadKey,
     candidates: Vec<Candidate>,
 }
 
-/// Units, in batches of about so many files.
-fn waves(work: BTreeMap<(i32, WorkloadKey), Vec<Candidate>>, files: usize) -> Vec<Vec<Unit>> {
+/// Units, in batches of about as many files as the options say.
+fn waves(work: BTreeMap<(i32, WorkloadKey), Vec<Candidate>>, options: &Options) -> Vec<Vec<Unit>> {
+    let (files, together) = (options.files_per_batch, together(&options.engine));
     let mut waves = Vec::new();
     let (mut held, mut workloads) = (0, 0);
     for ((bucket, workload), candidates) in work {
         workloads += 1;
-        for candidates in candidates.chunks(TOGETHER) {
+        for candidates in candidates.chunks(together) {
             if waves.is_empty() || held + candidates.len() > files || workloads > WORKLOADS {
                 waves.push(Vec::new());
                 (held, workloads) = (0, 1);
@@ -402,12 +412,23 @@ fn waves(work: BTreeMap<(i32, WorkloadKey), Vec<Candidate>>, files: usize) -> Ve
     waves
 }
 
+/// Snapshots of a unit.
+fn together(engine: &Engine) -> usize {
+    match engine {
+        Engine::Here => TOGETHER,
+        #[cfg(feature = "distributed")]
+        Engine::Cluster(_) => remote::TOGETHER,
+    }
+}
+
 /// What a run works with.
 struct Run<'a> {
     store: &'a Store,
     tables: &'a ProfileTables,
     revisions: &'a HashMap<WorkloadKey, profile::Revision>,
     options: &'a Options,
+    #[cfg_attr(not(feature = "distributed"), expect(dead_code, reason = "executors are told"))]
+    rules: &'a Rules,
     means: &'a Arc<Means>,
     progress: &'a dyn Progress,
 }
@@ -415,6 +436,17 @@ struct Run<'a> {
 impl Run<'_> {
     /// Judges units, some at the same time.
     async fn judge(&self, units: Vec<Unit>, report: &mut Report) -> Result<Vec<Verdict>, DetectError> {
+        let judged = match &self.options.engine {
+            Engine::Here => self.judge_here(units).await?,
+            #[cfg(feature = "distributed")]
+            Engine::Cluster(cluster) => self.judge_on(cluster, units).await?,
+        };
+        report.unavailable.extend(judged.unavailable);
+        report.failed_rules.extend(judged.failed_rules);
+        Ok(judged.verdicts)
+    }
+
+    async fn judge_here(&self, units: Vec<Unit>) -> Result<Judged, DetectError> {
         let profiles = self.profiles(&units).await?;
         let workers = self.options.resources.partitions();
         let ahead = fetch::at_once(self.store, self.options.concurrency, 1);
@@ -432,13 +464,11 @@ impl Run<'_> {
             }
         });
         let mut judged = judged.buffer_unordered(workers);
-        let mut verdicts = Vec::new();
+        let mut all = Judged::default();
         while let Some(found) = judged.try_next().await? {
-            verdicts.extend(found.verdicts);
-            report.unavailable.extend(found.unavailable);
-            report.failed_rules.extend(found.failed_rules);
+            all.add(found);
         }
-        Ok(verdicts)
+        Ok(all)
     }
 
     async fn profiles(&self, units: &[Unit]) -> Result<HashMap<WorkloadKey, Arc<Profile>>, DetectError> {
@@ -448,11 +478,12 @@ impl Run<'_> {
                 wanted.entry(unit.bucket).or_default().insert(unit.workload, revision.clone());
             }
         }
-        let files = Arc::new(self.tables.nodes.files()?);
+        let (files, nodes) = (self.tables.nodes.files()?, self.tables.nodes.folder());
         let loaded = stream::iter(wanted).map(|(bucket, wanted)| {
-            let (nodes, files) = (self.tables.nodes.clone(), Arc::clone(&files));
+            let keys = wanted.keys().map(ToString::to_string).collect();
+            let (nodes, files) = (nodes.clone(), profile::files_of(&files, bucket, &keys));
             async move {
-                let task = tokio::spawn(async move { profile::load(&nodes, &files, bucket, &wanted).await });
+                let task = tokio::spawn(async move { profile::load(&nodes, &files, &wanted).await });
                 task.await.map_err(|error| ended(&error))?.map_err(DetectError::from)
             }
         });
@@ -468,6 +499,14 @@ struct Judged {
     verdicts: Vec<Verdict>,
     unavailable: Vec<Problem>,
     failed_rules: BTreeMap<String, String>,
+}
+
+impl Judged {
+    fn add(&mut self, more: Self) {
+        self.verdicts.extend(more.verdicts);
+        self.unavailable.extend(more.unavailable);
+        self.failed_rules.extend(more.failed_rules);
+    }
 }
 
 fn ended(error: &tokio::task::JoinError) -> DetectError {
@@ -493,12 +532,7 @@ async fn judge_units(
     for candidate in &unit.candidates {
         let alone = Unit { candidates: vec![candidate.clone()], ..unit.clone() };
         match judge(alone).await {
-            Ok(judged) => {
-                let judged = judged?;
-                all.verdicts.extend(judged.verdicts);
-                all.unavailable.extend(judged.unavailable);
-                all.failed_rules.extend(judged.failed_rules);
-            }
+            Ok(judged) => all.add(judged?),
             Err(_) => {
                 let reason = "it makes the detection end unexpectedly; -vv tells where".to_owned();
                 all.verdicts.push(Verdict::damaged(candidate.clone(), unit.bucket, reason));

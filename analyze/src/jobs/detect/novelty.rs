@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wsp_schemas::identity::{Kind, NodeId};
 use wsp_schemas::snapshot::{NodeColumn, Scan};
 
@@ -17,7 +18,7 @@ const FILE_ORIGIN: NodeColumn = NodeColumn::named("file_origin");
 const ACCESS: NodeColumn = NodeColumn::named("access");
 
 /// What is new, from the worst to the least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Novelty {
     /// A program that does not come with the image.
     ForeignProgram,

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, Hash};
 use std::sync::OnceLock;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 use wsp_schemas::identity::{self, Kind, NodeId, RootKind};
 use wsp_schemas::image::WorkloadKey;
 
@@ -12,7 +13,7 @@ use crate::functions::MemberSet;
 use crate::jobs::merge::fold::{self, Template};
 use crate::node::{Identity, target};
 use crate::rows::Reader;
-use crate::tables::{DataFile, OpenTable, ProfileTables, Selection, TableError};
+use crate::tables::{DataFile, FileRef, Folder, ProfileTables, Selection, TableError};
 
 /// Columns that are read.
 const COLUMNS: [&str; 27] = [
@@ -46,7 +47,7 @@ const COLUMNS: [&str; 27] = [
 ];
 
 /// One revision of a workload's profile, as its row in `profiles` says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Revision {
     pub(crate) number: i32,
     pub(crate) is_stable: bool,
@@ -105,7 +106,7 @@ pub(crate) async fn revisions(tables: &ProfileTables) -> Result<HashMap<Workload
 }
 
 /// How a node was found in a profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum How {
     /// By its id.
     Id,
@@ -432,18 +433,21 @@ impl<'a> Sibling<'a> {
     }
 }
 
-/// The profiles of some workloads of one bucket: the given revisions. `files` are those of the table.
+/// Of the files of `profile_nodes` those that may hold some workloads of a bucket.
+pub(crate) fn files_of(files: &[DataFile], bucket: i32, keys: &BTreeSet<String>) -> Vec<FileRef> {
+    let of_bucket = files.iter().filter(|file| file.bucket() == Some(bucket));
+    of_bucket.filter(|file| file.may_hold("workload_key", keys)).map(|file| file.file.clone()).collect()
+}
+
+/// The profiles of some workloads: the given revisions, from the files that hold their nodes.
 pub(crate) async fn load(
-    nodes: &OpenTable,
-    files: &[DataFile],
-    bucket: i32,
+    nodes: &Folder,
+    files: &[FileRef],
     wanted: &BTreeMap<WorkloadKey, Revision>,
 ) -> Result<HashMap<WorkloadKey, Profile>, TableError> {
     let keys: BTreeSet<String> = wanted.keys().map(ToString::to_string).collect();
     let mut profiles: HashMap<WorkloadKey, Profile> =
         wanted.iter().map(|(key, revision)| (*key, Profile::new(revision.clone()))).collect();
-    let files =
-        files.iter().filter(|file| file.bucket() == Some(bucket) && file.may_hold("workload_key", &keys));
     let select = Selection { columns: Some(&COLUMNS), workloads: Some(&keys) };
     for file in files {
         for batch in nodes.read(file, select).await? {
@@ -483,7 +487,9 @@ pub(crate) async fn of_workloads(
     let mut profiles = HashMap::new();
     let files = tables.nodes.files()?;
     for (bucket, wanted) in wanted {
-        profiles.extend(load(&tables.nodes, &files, bucket, &wanted).await?);
+        let keys = wanted.keys().map(ToString::to_string).collect();
+        let files = files_of(&files, bucket, &keys);
+        profiles.extend(load(&tables.nodes.folder(), &files, &wanted).await?);
     }
     Ok(profiles)
 }

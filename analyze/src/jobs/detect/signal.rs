@@ -6,15 +6,18 @@ use std::collections::BTreeMap;
 use arrow::array::{BinaryArray, RecordBatch};
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
-use wsp_schemas::identity::NodeId;
+use serde::{Deserialize, Serialize};
+use wsp_schemas::identity::{Kind, NodeId};
 use wsp_schemas::image::Workload;
 use wsp_schemas::tables::SIGNALS;
 
+use super::novelty::Novelty;
+use super::profile::How;
 use crate::rows::Builder;
 use crate::rules::Severity;
 
 /// What a profile says of a signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ProfileContext {
     /// The stable profile does not have it.
     Unseen,
@@ -51,7 +54,7 @@ pub(crate) fn bounded(text: &str, bytes: usize) -> Cow<'_, str> {
 }
 
 /// A row of `signals`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Signal {
     pub(crate) bucket: i32,
     pub(crate) workload_key: Option<String>,
@@ -59,7 +62,7 @@ pub(crate) struct Signal {
     pub(crate) id: String,
     pub(crate) rule: String,
     pub(crate) severity: Severity,
-    pub(crate) source: &'static str,
+    pub(crate) source: Cow<'static, str>,
     pub(crate) time: DateTime<Utc>,
     pub(crate) last_seen: Option<DateTime<Utc>>,
     pub(crate) snapshot_id: Option<String>,
@@ -69,7 +72,7 @@ pub(crate) struct Signal {
     pub(crate) image_digest: Option<String>,
     pub(crate) host: Option<String>,
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) kind: Option<&'static str>,
+    pub(crate) kind: Option<Kind>,
     pub(crate) exe: Option<String>,
     pub(crate) target: Option<String>,
     pub(crate) node_id: Option<NodeId>,
@@ -81,7 +84,7 @@ pub(crate) struct Signal {
     pub(crate) revision: Option<i32>,
     pub(crate) profile_node: Option<Context>,
     pub(crate) profile_process: Option<Context>,
-    pub(crate) novelty: Option<&'static str>,
+    pub(crate) novelty: Option<Novelty>,
     pub(crate) nodes: i32,
     /// Of a novelty: what it tells for the first time, each in 16 hex digits.
     pub(crate) told: Vec<String>,
@@ -92,11 +95,11 @@ pub(crate) struct Signal {
 }
 
 /// The profile's row for a node.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Context {
     pub(crate) id: NodeId,
     pub(crate) commonality: Option<f64>,
-    pub(crate) how: &'static str,
+    pub(crate) how: How,
 }
 
 /// An id that follows from what the signal is about.
@@ -126,7 +129,7 @@ pub(crate) fn to_batch<S: Borrow<Signal>>(signals: &[S]) -> Result<RecordBatch, 
     rows.text("signal_id", text(|signal| Some(&signal.id)));
     rows.text("rule", text(|signal| Some(&signal.rule)));
     rows.text("severity", text(|signal| Some(signal.severity.as_str())));
-    rows.text("source", text(|signal| Some(signal.source)));
+    rows.text("source", text(|signal| Some(&signal.source)));
     rows.time("time", all().map(|signal| Some(signal.time)));
     rows.text("snapshot_id", text(|signal| signal.snapshot_id.as_deref()));
     rows.text("container_id", text(|signal| signal.container_id.as_deref()));
@@ -144,7 +147,7 @@ pub(crate) fn to_batch<S: Borrow<Signal>>(signals: &[S]) -> Result<RecordBatch, 
     rows.float("commonality", all().map(|signal| signal.profile_node.and_then(|node| node.commonality)));
     rows.text("suppressed_by", text(|signal| signal.suppressed_by.as_deref()));
     rows.int64("events", all().map(|signal| Some(signal.events)));
-    rows.text("kind", text(|signal| signal.kind));
+    rows.text("kind", text(|signal| signal.kind.map(Kind::as_str)));
     rows.text("exe", all().map(|signal| signal.exe.as_deref().map(cut)));
     rows.text("target", all().map(|signal| signal.target.as_deref().map(cut)));
     rows.array("process_id", ids(|signal| signal.process_id));
@@ -154,8 +157,8 @@ pub(crate) fn to_batch<S: Borrow<Signal>>(signals: &[S]) -> Result<RecordBatch, 
         "process_commonality",
         all().map(|signal| signal.profile_process.and_then(|node| node.commonality)),
     );
-    rows.text("match", text(|signal| signal.profile_node.map(|node| node.how)));
-    rows.text("novelty", text(|signal| signal.novelty));
+    rows.text("match", text(|signal| signal.profile_node.map(|node| node.how.as_str())));
+    rows.text("novelty", text(|signal| signal.novelty.map(Novelty::as_str)));
     rows.int32("nodes", all().map(|signal| Some(signal.nodes)));
     rows.time("last_seen", all().map(|signal| signal.last_seen));
     rows.time("window_start", all().map(|signal| signal.window.map(|window| window.0)));

@@ -112,9 +112,10 @@ impl Writer {
         }
         let made = tokio::task::spawn_blocking(move || self.made(bucket, batch, &verdicts)).await;
         let Made { raised, judged, report, .. } = made.map_err(|error| ended(&error))??;
+        let (to, detections) = (signals.folder(), detections.folder());
         let mut written = Vec::with_capacity(raised.len());
         for file in raised {
-            written.push(file.write(&signals).await?);
+            written.push(file.write(&to).await?);
         }
         Ok(Made { bucket, batch, raised: written, judged: judged.write(&detections).await?, report })
     }

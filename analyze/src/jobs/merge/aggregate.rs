@@ -13,8 +13,8 @@ use wsp_schemas::store::Store;
 
 use super::scan::{Counter, ScanSpec, SnapshotScan, Unit, UnitReport};
 use super::{MergeError, Options, Progress};
-use crate::session;
 use crate::tables::ProfileTables;
+use crate::{engine, session};
 
 /// How often a plan is run of which a cluster does not give each part once.
 const ATTEMPTS: u32 = 3;
@@ -74,19 +74,11 @@ pub(super) async fn run(
     Err(exec_datafusion_err!("the parts of a plan came twice or not at all, {ATTEMPTS} times").into())
 }
 
-/// Deals units to partitions, the largest first, each to the one that has least.
-fn deal(mut units: Vec<Unit>, options: &Options) -> Vec<Vec<Unit>> {
+/// Deals units to partitions by what they cost.
+fn deal(units: Vec<Unit>, options: &Options) -> Vec<Vec<Unit>> {
     let bytes = units.iter().map(Unit::weight).sum();
     let count = options.engine.partitions(&options.resources, units.len(), bytes);
-    units.sort_by_key(|unit| std::cmp::Reverse(unit.weight()));
-    let mut partitions = vec![(0, Vec::new()); count];
-    for unit in units {
-        if let Some((total, mine)) = partitions.iter_mut().min_by_key(|(total, _)| *total) {
-            *total += unit.weight();
-            mine.push(unit);
-        }
-    }
-    partitions.into_iter().map(|(_, units)| units).collect()
+    engine::deal(units.into_iter().map(|unit| (unit.weight(), unit)).collect(), count)
 }
 
 /// None where a workload's report is there twice. A cluster that took an executor for lost may give its part beside the one of the

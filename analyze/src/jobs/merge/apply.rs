@@ -182,7 +182,7 @@ async fn make_all(
         .map(async |(at, made)| {
             let Made { workload, nodes, file, profile } = made?;
             let file = match file {
-                Some(file) => Some(file.write(table).await?),
+                Some(file) => Some(file.write(&table.folder()).await?),
                 None => None,
             };
             Ok::<_, MergeError>((at, Made { workload, nodes, file, profile }))

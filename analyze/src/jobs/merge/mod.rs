@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wsp_schemas::snapshot::Limits;
 use wsp_schemas::store::Store;
 
@@ -186,7 +186,7 @@ pub struct Report {
 }
 
 /// An object that could not be used.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Problem {
     /// Its key.
     pub object: String,

@@ -187,7 +187,7 @@ fn unit(number: u32, work: &Work, ledger: &Ledger, files: &LearnedFiles) -> Unit
 }
 
 fn spec(options: &Options) -> ScanSpec {
-    ScanSpec { rules: options.rules(), bounds: options.limits.into(), concurrency: options.concurrency }
+    ScanSpec { rules: options.rules(), limits: options.limits, concurrency: options.concurrency }
 }
 
 /// Files with node rows of revisions that learn, by bucket.

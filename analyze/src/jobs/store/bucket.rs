@@ -174,7 +174,7 @@ impl Verifier<'_> {
         columns: &[&str],
         take: &mut impl FnMut(&Reader<'_>, usize),
     ) -> Result<u64, TableError> {
-        let size = table.look(file).await?.size;
+        let size = table.folder().look(&file.file).await?.size;
         if size != file.size {
             self.differ(Difference {
                 profile: None,

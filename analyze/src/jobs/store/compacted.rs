@@ -80,7 +80,7 @@ async fn read(
     moved: &mut BTreeMap<String, Moved>,
 ) -> Result<(), TableError> {
     const COLUMNS: [&str; 3] = ["object_key", "content_hash", "file_rows"];
-    let size = activity.look(file).await?.size;
+    let size = activity.folder().look(&file.file).await?.size;
     let select = Selection { columns: Some(&COLUMNS), workloads: None };
     let mut rows = activity.stream(file, size, select).await?.boxed();
     while let Some(batch) = rows.try_next().await? {

@@ -111,7 +111,7 @@ async fn attempt(
 
 /// Ids of signals of these tools that stand already.
 async fn standing(signals: &OpenTable, bucket: i32, found: &[Signal]) -> Result<HashSet<String>, TableError> {
-    let sources: BTreeSet<&str> = found.iter().map(|signal| signal.source).collect();
+    let sources: BTreeSet<&str> = found.iter().map(|signal| &*signal.source).collect();
     let select = Selection { columns: Some(&["signal_id", "source"]), workloads: None };
     let mut standing = HashSet::new();
     for file in signals.files()?.iter().filter(|file| file.bucket() == Some(bucket)) {
@@ -221,7 +221,7 @@ fn find(alert: &Alert, profile: &Profile) -> (Option<Context>, Option<Context>) 
     };
     let context = |at: usize, how: How| {
         let node = profile.node(at);
-        Context { id: node.id, commonality: node.commonality, how: how.as_str() }
+        Context { id: node.id, commonality: node.commonality, how }
     };
     let found: Vec<(usize, usize)> =
         fits.iter().filter_map(|process| Some((*process, nodes(*process)?))).collect();
@@ -263,7 +263,7 @@ fn of(alert: &Alert, profiles: &HashMap<WorkloadKey, Profile>, buckets: u32, now
         // Another tool may call a rule as one of ours is called.
         rule: format!("{}:{}", alert.source.as_str(), alert.rule),
         severity: alert.severity,
-        source: alert.source.as_str(),
+        source: alert.source.as_str().into(),
         time: alert.time,
         last_seen: None,
         snapshot_id: None,
@@ -273,7 +273,7 @@ fn of(alert: &Alert, profiles: &HashMap<WorkloadKey, Profile>, buckets: u32, now
         image_digest: alert.image_digest.clone(),
         host: alert.host.clone(),
         labels: alert.labels.clone(),
-        kind: about.as_ref().map(|about| about.kind.as_str()),
+        kind: about.as_ref().map(|about| about.kind),
         target: about.as_ref().map(|about| target(&about.identity())),
         exe,
         node_id: None,

@@ -52,7 +52,7 @@ pub(super) async fn read_unit(means: &Means<'_>, spec: &ScanSpec, unit: &Unit) -
         means,
         spec,
         unit,
-        limits: spec.bounds.into(),
+        limits: spec.limits,
         admission: Admission::new(&spec.rules, unit.standing.clone()),
         collector,
         report: UnitReport::default(),

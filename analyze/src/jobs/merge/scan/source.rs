@@ -38,7 +38,7 @@ use crate::session::store_url;
 pub(crate) struct Counter(AtomicUsize);
 
 impl Counter {
-    pub(super) fn add(&self, files: usize) {
+    pub(crate) fn add(&self, files: usize) {
         self.0.fetch_add(files, Ordering::Relaxed);
     }
 

@@ -11,31 +11,9 @@ use crate::jobs::merge::ledger::Seen;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ScanSpec {
     pub(crate) rules: Rules,
-    pub(crate) bounds: Bounds,
+    pub(crate) limits: Limits,
     /// Files that are fetched at the same time, by each partition.
     pub(crate) concurrency: usize,
-}
-
-/// Bounds on a snapshot file; see [`Limits`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Bounds {
-    file_bytes: usize,
-    rows: usize,
-    decompressed_bytes: i64,
-}
-
-impl From<Limits> for Bounds {
-    fn from(limits: Limits) -> Self {
-        let Limits { file_bytes, rows, decompressed_bytes } = limits;
-        Self { file_bytes, rows, decompressed_bytes }
-    }
-}
-
-impl From<Bounds> for Limits {
-    fn from(bounds: Bounds) -> Self {
-        let Bounds { file_bytes, rows, decompressed_bytes } = bounds;
-        Self { file_bytes, rows, decompressed_bytes }
-    }
 }
 
 /// One workload's part. It is never split: admission goes in order.

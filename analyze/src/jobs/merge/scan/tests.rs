@@ -67,7 +67,7 @@ async fn candidates(store: &Store) -> Vec<Candidate> {
 /// A scan of nothing, in so many partitions, as the table `sightings`.
 #[cfg(feature = "distributed")]
 pub(crate) fn register_empty(context: &SessionContext, partitions: usize) {
-    let spec = ScanSpec { rules: Rules::default(), bounds: Limits::default().into(), concurrency: 1 };
+    let spec = ScanSpec { rules: Rules::default(), limits: Limits::default(), concurrency: 1 };
     let scan = SnapshotScan::new(spec, &vec![Vec::new(); partitions], Arc::default()).unwrap();
     context.register_table("sightings", Arc::new(scan)).unwrap();
 }
@@ -84,7 +84,7 @@ async fn scan(memory: usize) -> (Vec<RecordBatch>, usize) {
     };
     let spec = ScanSpec {
         rules: Rules { as_of: epoch(), ..Rules::default() },
-        bounds: Limits::default().into(),
+        limits: Limits::default(),
         concurrency: 2,
     };
     let pool = Arc::new(Watched(GreedyMemoryPool::new(memory), AtomicUsize::new(0)));

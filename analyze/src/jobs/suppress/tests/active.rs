@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
-use wsp_schemas::identity::NodeId;
+use wsp_schemas::identity::{Kind, NodeId};
 use wsp_schemas::image::Workload;
 
 use super::super::{Active, Scope, State, Suppression, columns};
 use super::by_hand;
 use crate::jobs::detect::fixture::{context, epoch};
+use crate::jobs::detect::profile::How;
 use crate::jobs::detect::signal::{Context, ProfileContext, Signal, to_batch};
 use crate::predicate::Predicate;
 use crate::rules::Severity;
@@ -26,7 +27,7 @@ pub(super) fn signal(rule: &str, image: Option<&str>, exe: &str) -> Signal {
         id: "0".to_owned(),
         rule: rule.to_owned(),
         severity: Severity::Low,
-        source: "wsp",
+        source: "wsp".into(),
         time: time(0),
         last_seen: None,
         snapshot_id: None,
@@ -36,7 +37,7 @@ pub(super) fn signal(rule: &str, image: Option<&str>, exe: &str) -> Signal {
         image_digest: None,
         host: None,
         labels: BTreeMap::new(),
-        kind: Some("file"),
+        kind: Some(Kind::File),
         exe: Some(exe.to_owned()),
         target: Some("/etc/x".to_owned()),
         node_id: None,
@@ -77,10 +78,10 @@ fn signals() -> impl Strategy<Value = Vec<Signal>> {
         let context = share.map(|share| Context {
             id: NodeId::from_bytes([7; 16]),
             commonality: Some(share),
-            how: "id",
+            how: How::Id,
         });
         Signal {
-            source,
+            source: source.into(),
             detected_at: time(raised),
             suppressed_by: was_hidden.then(|| "before".to_owned()),
             profile_node: context,
