@@ -7,6 +7,8 @@ use datafusion::error::Result;
 use datafusion::execution::registry::{FunctionRegistry as _, MemoryFunctionRegistry};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use wsp_schemas::tables::ALL;
+
 use super::driver::REFUSED;
 use crate::jobs::merge::sighting_schema;
 
@@ -17,7 +19,7 @@ pub(super) struct JobSettings {
     version: String,
     /// Our functions, by which its plans may call them.
     functions: String,
-    /// BLAKE3 of the columns that a scan gives: builds of one version may differ in them.
+    /// BLAKE3 of the columns of scans and tables: builds of one version may differ in them.
     columns: String,
     /// Id of the ledger of its store; empty where that is not to be looked at.
     ledger: String,
@@ -78,7 +80,8 @@ impl Build {
     pub(super) fn own() -> Result<Self> {
         let mut registry = MemoryFunctionRegistry::new();
         crate::functions::register(&mut registry)?;
-        let columns = format!("{:?}", sighting_schema());
+        let tables = ALL.map(|table| (table.name, table.arrow_schema()));
+        let columns = format!("{:?} {tables:?}", sighting_schema());
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             functions: registry.udfs().into_iter().chain(registry.udafs()).collect(),
@@ -115,7 +118,7 @@ impl Build {
             return Some(format!("this node has no function `{missing}`, which the job may call"));
         }
         (job.columns != self.columns).then(|| {
-            format!("this node is another build of wsp {} than the job: their scans differ", self.version)
+            format!("this node is another build of wsp {} than the job: their columns differ", self.version)
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The process that runs tasks: it reads the store that it was started with.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,11 @@ use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use ballista_executor::health::ExecutorHealth;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
+use object_store::ObjectStore;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -85,9 +87,7 @@ pub async fn ready(store: &Store, options: &Options) -> Result<Ready, ClusterErr
     let runtime = {
         let (objects, folder) = (Arc::clone(&store.objects), work_dir.clone());
         move |_: &SessionConfig| -> datafusion::error::Result<Arc<RuntimeEnv>> {
-            let runtime = RuntimeEnvBuilder::new().with_temp_file_path(&folder).build_arc()?;
-            runtime.register_object_store(store_url()?.as_ref(), Arc::clone(&objects));
-            Ok(runtime)
+            runtime_of(Arc::clone(&objects), &folder)
         }
     };
     let engine = Checked {
@@ -124,6 +124,14 @@ pub async fn ready(store: &Store, options: &Options) -> Result<Ready, ClusterErr
     };
     let scheduler = format!("{}:{}", options.scheduler_host, options.scheduler_port);
     Ok(Ready { config, health, read, scheduler })
+}
+
+/// What tasks run in: it knows the store, and no files of this host.
+fn runtime_of(objects: Arc<dyn ObjectStore>, work_dir: &Path) -> datafusion::error::Result<Arc<RuntimeEnv>> {
+    let runtime = RuntimeEnvBuilder::new().with_temp_file_path(work_dir).build_arc()?;
+    runtime.register_object_store(store_url()?.as_ref(), objects);
+    runtime.deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref())?;
+    Ok(runtime)
 }
 
 impl Ready {
@@ -209,4 +217,23 @@ fn registry(health: &ExecutorHealth, read: &Counter, slots: usize, memory: u64) 
         ConstCounter::new(read.get() as u64),
     );
     registry
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::{ParquetReadOptions, SessionContext};
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tasks_read_no_files_of_this_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = runtime_of(Arc::new(InMemory::new()), folder.path()).unwrap();
+        assert!(runtime.object_store(store_url().unwrap()).is_ok());
+        let context = SessionContext::new_with_config_rt(SessionConfig::new(), runtime);
+        let path = folder.path().join("x.parquet").display().to_string();
+        let read = context.read_parquet(&path, ParquetReadOptions::default()).await;
+        assert!(read.unwrap_err().to_string().contains("No suitable object store"), "{path}");
+    }
 }

@@ -200,6 +200,21 @@ impl OpenTable {
 pub struct Written(pub(super) Add);
 
 impl Written {
+    /// Fails where it is not in a table's folder as it was written: whoever wrote it may have another store.
+    #[cfg(feature = "distributed")]
+    pub async fn check(&self, folder: &Folder) -> Result<(), TableError> {
+        let found = folder.objects.head(&Path::from(self.0.path.as_str())).await;
+        let reason = match found {
+            Ok(found) if found.size == self.bytes() => return Ok(()),
+            Ok(found) => format!("an executor wrote {} bytes, and it has {}", self.bytes(), found.size),
+            Err(object_store::Error::NotFound { .. }) => {
+                "an executor wrote it, and it is not there: the executor's store is another one".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        Err(TableError::File { table: folder.declared.name, path: self.0.path.clone(), reason })
+    }
+
     /// Its bytes.
     pub fn bytes(&self) -> u64 {
         u64::try_from(self.0.size).unwrap_or_default()

@@ -9,6 +9,7 @@ use datafusion::prelude::SessionContext;
 
 use super::output::{Format, print};
 use super::{Ending, Failure, StoreArgs};
+use crate::engine::Engine;
 use crate::views::{self, Rights};
 
 #[derive(Debug, clap::Args)]
@@ -54,10 +55,11 @@ pub(super) async fn run(args: Args) -> Result<Ending, Failure> {
         }
     };
     let store = args.store.open()?;
+    // The files of this host are not those of executors.
     #[cfg(feature = "distributed")]
-    let engine = args.cluster.engine();
+    let engine = if args.local_files { Engine::Here } else { args.cluster.engine() };
     #[cfg(not(feature = "distributed"))]
-    let engine = crate::engine::Engine::Here;
+    let engine = Engine::Here;
     let mut context = views::open_for(&store, &engine).await?;
     let mut rights = Rights::Read;
     if args.local_files {

@@ -167,7 +167,7 @@ async fn attempt(
             }
             let ledger = activity.of_same_store(&PROFILE_SNAPSHOTS).await?;
             let ledger = ledger.as_ref().map(OpenTable::id).transpose()?;
-            done = super::remote::move_on(cluster, means, units, ledger.as_deref()).await?;
+            done = super::remote::move_on(cluster, &activity, means, units, ledger.as_deref()).await?;
         }
     }
     let mut batch = Batch::default();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 use wsp_schemas::tables::{ACTIVITY, ALL, PROFILE_SNAPSHOTS};
@@ -16,18 +17,25 @@ use crate::cluster::{Cluster, Work};
 use crate::engine::EngineError;
 use crate::one_line::one_line;
 use crate::session::Resources;
-use crate::tables::{Folder, OpenTable};
+use crate::tables::{Folder, OpenTable, TableError, Written};
+
+/// Files that are looked at at the same time.
+const CHECKED_AT_ONCE: usize = 16;
 
 /// Moves the files of buckets; gives what became of each.
 pub(super) async fn move_on(
     cluster: &Cluster,
+    activity: &OpenTable,
     means: Means,
     units: Vec<MoveUnit>,
     ledger: Option<&str>,
 ) -> std::result::Result<Vec<Moved>, CompactError> {
     let weighed = |unit: MoveUnit| (unit.files.iter().map(|file| file.size).sum(), unit);
     let units = units.into_iter().map(weighed).collect();
-    one_each(cluster.ask(Work::Move(MoveWork(means)), units, ledger, &Resources::default()).await?)
+    let work = Work::Move(MoveWork(means));
+    let moved: Vec<Moved> = one_each(cluster.ask(work, units, ledger, &Resources::default()).await?)?;
+    check(&activity.folder(), moved.iter().flat_map(|moved| &moved.written)).await?;
+    Ok(moved)
 }
 
 /// Writes the rows of bins of a table anew.
@@ -41,7 +49,19 @@ pub(super) async fn pack_on(
     let ledger = ledger.as_ref().map(OpenTable::id).transpose()?;
     let work = Work::Pack(PackWork { table: table.folder().table().name.to_owned(), file_bytes });
     let units = bins.into_iter().map(|bin| (bin.0.iter().map(|(_, bytes)| bytes).sum(), bin)).collect();
-    one_each(cluster.ask(work, units, ledger.as_deref(), &Resources::default()).await?)
+    let answers = cluster.ask(work, units, ledger.as_deref(), &Resources::default()).await?;
+    let rewritten: Vec<Rewritten> = one_each(answers)?;
+    check(&table.folder(), rewritten.iter().flat_map(|rewritten| &rewritten.written)).await?;
+    Ok(rewritten)
+}
+
+/// Files that an executor says to have written are in the store of the job: once they are committed, what they stand for is deleted.
+async fn check<'a>(
+    folder: &Folder,
+    written: impl Iterator<Item = &'a Written>,
+) -> std::result::Result<(), TableError> {
+    let checks: Vec<_> = written.map(|file| file.check(folder)).collect();
+    stream::iter(checks).buffer_unordered(CHECKED_AT_ONCE).try_collect().await
 }
 
 fn one_each<A>(answers: Vec<Vec<A>>) -> std::result::Result<Vec<A>, CompactError> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use wsp_schemas::snapshot::Limits;
 use wsp_schemas::tables::PROFILE_NODES;
 
-use super::judge::Means;
+use super::judge::{Means, NewThings};
 use super::profile::{self, Revision};
 use super::{DetectError, Judged, Run, Unit, Verdict, judge_units};
 use crate::cluster::{Cluster, Work};
@@ -25,6 +25,9 @@ use crate::tables::{FileRef, Folder};
 
 /// Snapshots of a unit: its profile is read for all of them once.
 pub(super) const TOGETHER: usize = 8 * super::TOGETHER;
+
+/// What a snapshot weighs whose size nobody said.
+const TYPICAL_BYTES: u64 = 16 << 10;
 
 /// What all units are judged with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,10 +57,13 @@ struct JudgeUnit {
     nodes: Vec<FileRef>,
 }
 
-/// A piece of what was found.
+/// A piece of what was found, small enough to be sent as one, whatever a snapshot holds.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
+    /// Without what is new.
     Verdict(Box<Verdict>),
+    /// What is new in one place of the snapshot of the verdict before.
+    New(Box<NewThings>),
     Unavailable(Problem),
     FailedRule(String, String),
 }
@@ -75,8 +81,9 @@ impl Run<'_> {
             let revision = self.revisions.get(&unit.workload).cloned();
             let key = BTreeSet::from([unit.workload.to_string()]);
             let nodes = revision.as_ref().map(|_| profile::files_of(&files, unit.bucket, &key));
+            // A folder's listing says no sizes.
             let bytes =
-                unit.candidates.iter().map(|candidate| candidate.size.unwrap_or_default()).sum::<u64>();
+                unit.candidates.iter().map(|candidate| candidate.size.unwrap_or(TYPICAL_BYTES)).sum::<u64>();
             (bytes, JudgeUnit { unit, revision, nodes: nodes.unwrap_or_default() })
         });
         let rules = self.rules.iter().map(|rule| RuleText {
@@ -92,14 +99,19 @@ impl Run<'_> {
             detected_at: self.means.detected_at,
             at_once: fetch::at_once(self.store, self.options.concurrency, 1),
         });
-        // A trial may have made its tables in its own memory.
-        let ledger = if self.options.dry_run { None } else { Some(self.tables.ledger.id()?) };
-        let answers = cluster.ask(work, units.collect(), ledger.as_deref(), &self.options.resources).await?;
+        let ledger = self.tables.ledger.id()?;
+        let answers = cluster.ask(work, units.collect(), Some(&ledger), &self.options.resources).await?;
         self.progress.done(snapshots as u64);
         let mut judged = Judged::default();
         for answer in answers.into_iter().flatten() {
             match answer {
                 Answer::Verdict(verdict) => judged.verdicts.push(*verdict),
+                Answer::New(things) => {
+                    let verdict = judged.verdicts.last_mut();
+                    let verdict =
+                        verdict.ok_or_else(|| exec_datafusion_err!("what is new has no snapshot"))?;
+                    verdict.novelties.push(*things);
+                }
                 Answer::Unavailable(problem) => judged.unavailable.push(problem),
                 Answer::FailedRule(rule, reason) => {
                     judged.failed_rules.insert(rule, reason);
@@ -166,7 +178,11 @@ impl Judging {
             let part = Unit { candidates: candidates.to_vec(), ..unit };
             let judged = judge_units(&self.files, &self.means, profile.clone(), &part, self.at_once).await;
             let Judged { verdicts, unavailable, failed_rules } = judged.map_err(failed)?;
-            let verdicts = verdicts.into_iter().map(|verdict| Answer::Verdict(Box::new(verdict)));
+            let verdicts = verdicts.into_iter().flat_map(|mut verdict| {
+                let novelties = std::mem::take(&mut verdict.novelties);
+                let novelties = novelties.into_iter().map(|things| Answer::New(Box::new(things)));
+                std::iter::once(Answer::Verdict(Box::new(verdict))).chain(novelties)
+            });
             let unavailable = unavailable.into_iter().map(Answer::Unavailable);
             let failed_rules =
                 failed_rules.into_iter().map(|(rule, reason)| Answer::FailedRule(rule, reason));

@@ -98,8 +98,22 @@ pub(crate) struct Signal {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Context {
     pub(crate) id: NodeId,
+    #[serde(with = "exact")]
     pub(crate) commonality: Option<f64>,
     pub(crate) how: How,
+}
+
+/// A number as its bits: what is read from decimal digits may differ in the last one.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        number.map(f64::to_bits).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(f64::from_bits))
+    }
 }
 
 /// An id that follows from what the signal is about.
