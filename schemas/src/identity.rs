@@ -9,8 +9,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use crate::message::message_is_text;
 use crate::text::RawText;
 
 const DOMAIN: &[u8] = b"wsp.node.v1";
@@ -56,18 +57,7 @@ impl fmt::Debug for NodeId {
     }
 }
 
-impl Serialize for NodeId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for NodeId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a node id has 32 hex digits"))
-    }
-}
+message_is_text!(NodeId, NodeId::to_string, NodeId::parse, "a node id has 32 hex digits");
 
 /// Depth of a process tree at which a recorder stops: deeper processes hang from their ancestor there. A file may not be deeper
 /// than that and one level below a root.

@@ -5,7 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use oci_spec::distribution::Reference;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+
+use crate::message::message_is_text;
 
 /// The name and tag that a profile is about, normalised as `oci-spec` does it: `nginx` is `docker.io/library/nginx:latest`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -176,18 +178,7 @@ impl fmt::Debug for WorkloadKey {
     }
 }
 
-impl Serialize for WorkloadKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for WorkloadKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a workload key has 16 hex digits"))
-    }
-}
+message_is_text!(WorkloadKey, WorkloadKey::to_string, WorkloadKey::parse, "a workload key has 16 hex digits");
 
 #[cfg(test)]
 mod tests {

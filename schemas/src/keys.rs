@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use uuid::Uuid;
 
 use crate::image::WorkloadKey;
+use crate::message::message_is_text;
 
 /// Folder of the snapshot files.
 pub const SNAPSHOTS: &str = "snapshots";
@@ -66,6 +67,13 @@ pub struct SnapshotKey {
     /// The snapshot.
     pub id: SnapshotId,
 }
+
+message_is_text!(
+    SnapshotKey,
+    SnapshotKey::path,
+    |path| SnapshotKey::parse(path).ok(),
+    "it is not the key of a snapshot"
+);
 
 /// A key below `snapshots/` that is not one of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

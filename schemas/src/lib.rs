@@ -18,6 +18,7 @@ pub mod args;
 pub mod identity;
 pub mod image;
 pub mod keys;
+mod message;
 pub mod paths;
 pub mod snapshot;
 #[cfg(feature = "store")]

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use futures::StreamExt as _;
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
-use wsp_schemas::keys::{KeyError, SnapshotKey};
+use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot::{self, Limits};
 
 use super::{Problem, rows};
@@ -21,7 +21,6 @@ pub(super) type SnapshotName = (String, String);
 
 /// A snapshot file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(try_from = "Named", into = "Named")]
 pub(super) struct RawFile {
     pub(super) object_key: String,
     pub(super) size: u64,
@@ -33,30 +32,6 @@ pub(super) struct RawFile {
 impl RawFile {
     pub(super) fn name(&self) -> SnapshotName {
         (self.key.workload.to_string(), self.key.id.to_string())
-    }
-}
-
-/// A snapshot file as a message: what its key says can be read from it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Named {
-    object_key: String,
-    size: u64,
-    content_hash: Option<String>,
-}
-
-impl From<RawFile> for Named {
-    fn from(file: RawFile) -> Self {
-        let RawFile { object_key, size, content_hash, key: _ } = file;
-        Self { object_key, size, content_hash }
-    }
-}
-
-impl TryFrom<Named> for RawFile {
-    type Error = KeyError;
-
-    fn try_from(named: Named) -> Result<Self, KeyError> {
-        let Named { object_key, size, content_hash } = named;
-        Ok(Self { key: SnapshotKey::parse(&object_key)?, object_key, size, content_hash })
     }
 }
 

@@ -15,7 +15,7 @@ use datafusion::error::DataFusionError;
 use serde::{Deserialize, Serialize};
 use wsp_schemas::identity::{Kind, NodeId};
 use wsp_schemas::image::WorkloadKey;
-use wsp_schemas::keys::{KeyError, SnapshotKey};
+use wsp_schemas::keys::SnapshotKey;
 use wsp_schemas::snapshot::{DecodeError, Limits, NodeColumn, Scan, Scanner};
 
 use super::ask::{RuleGroup, Variants};
@@ -92,7 +92,6 @@ impl Means {
 
 /// A snapshot that is to be judged.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(try_from = "Named", into = "Named")]
 pub(super) struct Candidate {
     pub(super) object_key: String,
     pub(super) key: SnapshotKey,
@@ -100,30 +99,6 @@ pub(super) struct Candidate {
     pub(super) size: Option<u64>,
     /// It came after the freeze: what its profile does not have is new.
     pub(super) is_late: bool,
-}
-
-/// A candidate as a message: what its key says can be read from it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Named {
-    object_key: String,
-    size: Option<u64>,
-    is_late: bool,
-}
-
-impl From<Candidate> for Named {
-    fn from(candidate: Candidate) -> Self {
-        let Candidate { object_key, size, is_late, key: _ } = candidate;
-        Self { object_key, size, is_late }
-    }
-}
-
-impl TryFrom<Named> for Candidate {
-    type Error = KeyError;
-
-    fn try_from(named: Named) -> Result<Self, KeyError> {
-        let Named { object_key, size, is_late } = named;
-        Ok(Self { key: SnapshotKey::parse(&object_key)?, object_key, size, is_late })
-    }
 }
 
 /// Snapshots of one workload that are judged together.
