@@ -68,17 +68,10 @@ impl Probe {
         let inherited = |pid: &Pid, holders: &BTreeSet<Pid>| {
             processes.get(pid).is_some_and(|process| holders.contains(&process.parent))
         };
-        let mut namespaces = BTreeSet::new();
-        for (pid, process) in &processes {
-            if !namespaces.insert(process.net_ns) {
-                continue;
-            }
-            for (inode, local) in process::listening(*pid) {
-                let Some(holders) = sockets.get(&inode) else { continue };
-                for pid in holders.iter().filter(|pid| !inherited(pid, holders)) {
-                    let local: Endpoint = local.clone();
-                    events.push(event(*pid, Body::InitialListen { local }));
-                }
+        for (inode, local) in listening(&processes, process::listening) {
+            let Some(holders) = sockets.get(&inode) else { continue };
+            for pid in holders.iter().filter(|pid| !inherited(pid, holders)) {
+                events.push(event(*pid, Body::InitialListen { local: local.clone() }));
             }
         }
         Ok(events)
@@ -152,6 +145,24 @@ fn opener(pid: Pid, process: &Process, processes: &BTreeMap<Pid, Process>, fd: i
     Some(if redirected { process.parent } else { pid })
 }
 
+/// What listens in the network namespaces of these processes, by inode. `listening_by` is none for a process that died meanwhile:
+/// its namespace is then asked for by the next one in it.
+fn listening(
+    processes: &BTreeMap<Pid, Process>,
+    listening_by: impl Fn(Pid) -> Option<Vec<(u64, Endpoint)>>,
+) -> Vec<(u64, Endpoint)> {
+    let (mut namespaces, mut found) = (BTreeSet::new(), Vec::new());
+    for (pid, process) in processes {
+        if !namespaces.contains(&process.net_ns)
+            && let Some(sockets) = listening_by(*pid)
+        {
+            namespaces.insert(process.net_ns);
+            found.extend(sockets);
+        }
+    }
+    found
+}
+
 fn parents_first(processes: &BTreeMap<Pid, Process>) -> Vec<Pid> {
     let mut children: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
     let mut open: Vec<Pid> = Vec::new();
@@ -173,7 +184,23 @@ fn parents_first(processes: &BTreeMap<Pid, Process>) -> Vec<Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Exec;
+    use crate::event::{Address, Exec, Transport};
+
+    #[test]
+    fn a_process_that_died_meanwhile_hides_no_listening_socket() {
+        let in_namespace = |net_ns| Process { net_ns, ..process(1, 2, "/a") };
+        let processes = BTreeMap::from([
+            (Pid(300), in_namespace(7)),
+            (Pid(301), in_namespace(7)),
+            (Pid(302), in_namespace(7)),
+            (Pid(303), in_namespace(8)),
+        ]);
+        let socket = |inode| {
+            (inode, Endpoint { protocol: Transport::Tcp, address: Address::Path("/a".into()), port: 80 })
+        };
+        let found = listening(&processes, |pid| (pid != Pid(300)).then(|| vec![socket(pid.0.into())]));
+        assert_eq!(found, [socket(301), socket(303)]);
+    }
 
     fn process(parent: u32, ns_pid: u32, exe: &str) -> Process {
         let mut exec = Exec { ns_pid, pid_ns_level: 1, ..Exec::default() };

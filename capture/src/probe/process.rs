@@ -289,8 +289,8 @@ pub(super) fn is_shared(one: Pid, other: Pid, fd: i32) -> bool {
     unsafe { libc::syscall(libc::SYS_kcmp, one.0, other.0, KCMP_FILE, fd, fd) == 0 }
 }
 
-/// Listening sockets of a process's network namespace, by inode.
-pub(super) fn listening(pid: Pid) -> Vec<(u64, Endpoint)> {
+/// Listening sockets of a process's network namespace, by inode. None where the process died before all were read.
+pub(super) fn listening(pid: Pid) -> Option<Vec<(u64, Endpoint)>> {
     let mut found = Vec::new();
     if let Ok(process) = procfs::process::Process::new(pid.0.cast_signed()) {
         let tables = [process.tcp(), process.tcp6()];
@@ -303,7 +303,7 @@ pub(super) fn listening(pid: Pid) -> Vec<(u64, Endpoint)> {
     if let Ok(table) = fs::read(of(pid, "net/unix")) {
         found.extend(table.split(|byte| *byte == b'\n').filter_map(listening_unix));
     }
-    found
+    is_alive(pid).then_some(found)
 }
 
 fn tcp_endpoint(local: SocketAddr) -> Endpoint {
@@ -385,6 +385,20 @@ mod tests {
         assert!(listening_unix(b"0000: 00000002 00000000 00000000 0001 03 4323 /run/c").is_none());
         assert!(listening_unix(b"Num       RefCount Protocol Flags    Type St Inode Path").is_none());
         assert!(listening_unix(b"").is_none());
+    }
+
+    #[test]
+    fn what_listens_cannot_be_told_by_who_died() {
+        let _listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(!listening(Pid(std::process::id())).unwrap().is_empty());
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        // A zombie until it is waited for.
+        while is_alive(Pid(child.id())) {
+            std::thread::yield_now();
+        }
+        assert_eq!(listening(Pid(child.id())), None);
+        child.wait().unwrap();
+        assert_eq!(listening(Pid(child.id())), None);
     }
 
     #[test]
