@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A merge on one machine, and the same on clusters of one scheduler and 1, 2 and 3 executors of one core each: time, CPU, and whether the
-# tables are equal. Then a merge that finds nothing new, which is planning alone.
+# tables are equal; what executors handed over (their work directories), and how large the tables are. Then a merge that finds nothing new,
+# which is planning alone.
 # Usage: analyze/benches/cluster.sh [SNAPSHOTS]      200000, where nothing is said
-# Needs some GB in $TMPDIR (about 16 KB a snapshot, three times), and builds with the profile `release`.
+# Needs some GB in $TMPDIR (about 20 KB a snapshot), and builds with the profile `release`.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 snapshots=${1:-200000}
@@ -48,21 +49,23 @@ run() {
     # 3: some snapshots of the fleet are lossy.
     /usr/bin/time -o "$work/time" -f '%e %U %S %M' "$@" merge --store "$store" --as-of "$as_of" >/dev/null || [[ $? == 3 ]]
     [[ ${#nodes[@]} -eq 0 ]] || after=$(cpu "${nodes[@]}")
+    handed=0
+    [[ ${#nodes[@]} -eq 0 ]] || handed=$(du -cm "$work"/executor* | tail -n 1 | cut -f1)
     read -r wall user system peak <<<"$(tail -n 1 "$work/time")"
-    awk -v name="$name" -v wall="$wall" -v driver="$user" -v system="$system" -v nodes="$after" -v before="$before" -v peak="$peak" -v tables="$(tables)" '
-        BEGIN { printf "| %s | %.1f | %.1f | %.1f | %.1f | %d | %s |\n", name, wall, driver + system, nodes - before, driver + system + nodes - before, peak / 1024, tables }'
+    awk -v name="$name" -v wall="$wall" -v driver="$user" -v kernel="$system" -v nodes="$after" -v before="$before" -v peak="$peak" -v handed="$handed" -v tables="$(tables)" '
+        BEGIN { printf "| %s | %.1f | %.1f | %.1f | %.1f | %d | %d | %s |\n", name, wall, driver + kernel, nodes - before, driver + kernel + nodes - before, peak / 1024, handed, tables }'
 }
-echo '| | wall s | driver, CPU s | nodes, CPU s | all, CPU s | driver, peak MiB | tables |'
-echo '|---|---|---|---|---|---|---|'
+echo '| | wall s | driver, CPU s | nodes, CPU s | all, CPU s | driver, peak MiB | handed over, MiB | tables |'
+echo '|---|---|---|---|---|---|---|---|'
 run 'one core' taskset -c 0 "$bin/wsp"
 run "$cores cores" "$bin/wsp"
 port=$((20000 + RANDOM % 20000))
 for executors in 1 2 3; do
-    "$bin/wsp" cluster scheduler --listen "127.0.0.1:$port" --metrics "127.0.0.1:$((port + 1))" >/dev/null &
+    "$bin/wsp" cluster scheduler --listen "127.0.0.1:$port" --metrics "127.0.0.1:$((port + 1))" >/dev/null 2>>"$work/nodes.log" &
     nodes=($!)
     for ((n = 0; n < executors; n++)); do
         taskset -c $((n % cores)) "$bin/wsp" cluster executor --scheduler "127.0.0.1:$port" --store "$store" --listen "127.0.0.$((n + 2))" --port "$((port + 2))" \
-            --task-port "$((port + 3))" --metrics "127.0.0.$((n + 2)):$((port + 4))" --slots 1 --work-dir "$work/executor$n" >/dev/null &
+            --task-port "$((port + 3))" --metrics "127.0.0.$((n + 2)):$((port + 4))" --slots 1 --work-dir "$work/executor$n" >/dev/null 2>>"$work/nodes.log" &
         nodes+=($!)
     done
     for ((n = 0; n < executors; n++)); do
@@ -72,6 +75,9 @@ for executors in 1 2 3; do
     run "a cluster of $executors" "$bin/wsp"
     unset WSP_CLUSTER
     stop
+    rm -rf "$work"/executor*
     port=$((port + 10))
 done
 /usr/bin/time -f "planning, nothing new: %e s, %M KiB" "$bin/wsp" merge --store "$store" --as-of "$as_of"
+"$bin/wsp" sql --store "$store" --format csv "SELECT count(*) AS profiles, sum(snapshot_count) AS snapshots, (SELECT count(*) FROM nodes) AS nodes FROM profiles"
+du -sm "$store"/tables/* "$store"/tables/*/_delta_log
