@@ -40,4 +40,5 @@ pub mod session;
 pub mod stats;
 pub mod tables;
 mod trial;
+mod units;
 pub mod views;

@@ -8,8 +8,9 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use serde::{Deserialize, Serialize};
 
 use super::driver::REFUSED;
-use super::tasks::{TaskExec, Work};
-use crate::jobs::merge::{Counter, ScanWork, SnapshotScanExec};
+use super::tasks::Work;
+use crate::jobs::merge::ScanWork;
+use crate::units::{Counter, UnitsExec};
 
 /// What our messages begin with. No message of the engine does: it would be a field of a type that Protocol Buffers do not have.
 const MARK: &[u8] = b"wsp\0";
@@ -54,8 +55,8 @@ impl PhysicalExtensionCodec for Codec {
         };
         let (units, read) = (Arc::clone(units), Arc::clone(&self.read));
         Ok(match ours {
-            Ours::Scan(work) => Arc::new(SnapshotScanExec::new(units, work, read)?),
-            Ours::Tasks(work) => Arc::new(TaskExec::new(units, work, read)),
+            Ours::Scan(work) => Arc::new(UnitsExec::new(units, Arc::new(work), read)?),
+            Ours::Tasks(work) => Arc::new(UnitsExec::new(units, Arc::new(work), read)?),
         })
     }
 
@@ -65,10 +66,12 @@ impl PhysicalExtensionCodec for Codec {
         message: &mut Vec<u8>,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
-        let ours = match (node.downcast_ref::<SnapshotScanExec>(), node.downcast_ref::<TaskExec>()) {
-            (Some(scan), _) => Ours::Scan(scan.work().clone()),
-            (_, Some(tasks)) => Ours::Tasks(tasks.work().clone()),
-            (None, None) => return self.engine.try_encode(node, message, converter),
+        let ours = if let Some(scan) = node.downcast_ref::<UnitsExec<ScanWork>>() {
+            Ours::Scan(scan.work().clone())
+        } else if let Some(tasks) = node.downcast_ref::<UnitsExec<Work>>() {
+            Ours::Tasks(tasks.work().clone())
+        } else {
+            return self.engine.try_encode(node, message, converter);
         };
         message.extend_from_slice(MARK);
         serde_json::to_writer(message, &ours).map_err(|error| internal_datafusion_err!("{error}"))

@@ -28,8 +28,8 @@ use super::health::Health;
 use super::join;
 use super::own::OwnStore;
 use super::{ClusterError, HEARTBEAT_SECONDS, MESSAGE_BYTES};
-use crate::jobs::merge::Counter;
 use crate::session::{self, Resources, store_url};
+use crate::units::Counter;
 
 /// How an executor runs.
 #[derive(Debug, Clone)]

@@ -1,7 +1,6 @@
 //! Units of work that executors do one by one: each is a message, and so is all that comes of it.
 //!
-//! They are a table in memory below [`TaskExec`], as for a merge's scan: a task gets its own units only. What a unit gives is told
-//! from what is not there, or there twice, by a row that ends it.
+//! What a unit gives is told from what is not there, or there twice, by a row that ends it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,17 +9,11 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BinaryArray, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use datafusion::common::exec_datafusion_err;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _, Partitioning, PlanProperties,
-    ReplaceChildrenOptions,
-};
 use futures::TryStreamExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -30,8 +23,8 @@ use super::driver::{Cluster, partitions};
 use crate::engine::{self, EngineError};
 use crate::jobs::compact::remote::{MoveWork, Moving, PackWork, Packing};
 use crate::jobs::detect::remote::{JudgeWork, Judging};
-use crate::jobs::merge::Counter;
 use crate::session::{Resources, store_url};
+use crate::units::{Counter, UnitWork, UnitsExec};
 
 /// How often work is given out of which a cluster does not give each unit once.
 const ATTEMPTS: u32 = 3;
@@ -135,7 +128,7 @@ impl Cluster {
             bind(&context, ledger);
         }
         let units = MemorySourceConfig::try_new_exec(&parts, schema(), None)?;
-        let plan: Arc<dyn ExecutionPlan> = Arc::new(TaskExec::new(units, work, Arc::default()));
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(UnitsExec::new(units, Arc::new(work), Arc::default())?);
         for attempt in 1.. {
             let given = self.run(Arc::clone(&plan), &context.copied_config()).await?;
             match by_unit(&given, count)? {
@@ -174,95 +167,34 @@ fn by_unit<A: DeserializeOwned>(given: &[RecordBatch], count: usize) -> Result<O
     Ok(Some(ended.iter().zip(0..).map(|(_, number)| answers.remove(&number).unwrap_or_default()).collect()))
 }
 
-/// Does the units that its input gives.
-#[derive(Debug)]
-pub(super) struct TaskExec {
-    units: Arc<dyn ExecutionPlan>,
-    work: Arc<Work>,
-    counter: Arc<Counter>,
-    properties: Arc<PlanProperties>,
-}
-
-impl TaskExec {
-    pub(super) fn new(units: Arc<dyn ExecutionPlan>, work: Work, counter: Arc<Counter>) -> Self {
-        Self::with(units, Arc::new(work), counter)
-    }
-
-    fn with(units: Arc<dyn ExecutionPlan>, work: Arc<Work>, counter: Arc<Counter>) -> Self {
-        let properties = Arc::new(PlanProperties::new(
-            EquivalenceProperties::new(schema()),
-            Partitioning::UnknownPartitioning(units.output_partitioning().partition_count()),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        ));
-        Self { units, work, counter, properties }
-    }
-
-    pub(super) fn work(&self) -> &Work {
-        &self.work
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Judge(_) => "judge",
+            Self::Move(_) => "move",
+            Self::Pack(_) => "pack",
+        })
     }
 }
 
-impl DisplayAs for TaskExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let work = match *self.work {
-            Work::Judge(_) => "judge",
-            Work::Move(_) => "move",
-            Work::Pack(_) => "pack",
-        };
-        write!(f, "TaskExec: {work}")
-    }
-}
+impl UnitWork for Work {
+    const NAME: &'static str = "TaskExec";
 
-impl ExecutionPlan for TaskExec {
-    fn name(&self) -> &'static str {
-        "TaskExec"
+    fn schema(&self) -> Result<SchemaRef> {
+        Ok(schema())
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.units]
-    }
-
-    /// A unit stays where it was dealt.
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
+    fn start(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let units = children.pop().ok_or_else(|| exec_datafusion_err!("tasks need their units"))?;
-        Ok(Arc::new(Self::with(units, Arc::clone(&self.work), Arc::clone(&self.counter))))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        use datafusion::physical_plan::ChildrenPropertiesMode::Recompute;
-        self.replace_children(children, ReplaceChildrenOptions::new(Recompute))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let mut units = self.units.execute(partition, Arc::clone(&context))?;
+        mut units: SendableRecordBatchStream,
+        _: usize,
+        context: Arc<TaskContext>,
+        counter: Arc<Counter>,
+    ) -> Result<SendableRecordBatchStream> {
         let mut stream = RecordBatchReceiverStreamBuilder::new(schema(), 2);
         let sender = stream.tx();
-        let (work, counter) = (Arc::clone(&self.work), Arc::clone(&self.counter));
         stream.spawn(async move {
-            let worker = Worker::new(&work, &context)?;
+            let worker = Worker::new(&self, &context)?;
             while let Some(batch) = units.try_next().await? {
                 let numbers = batch["number"].as_primitive::<UInt32Type>();
                 let messages = batch["message"].as_binary::<i32>();

@@ -11,9 +11,10 @@ use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use wsp_schemas::store::Store;
 
-use super::scan::{Counter, ScanSpec, SnapshotScan, Unit, UnitReport};
+use super::scan::{ScanSpec, SnapshotScan, Unit, UnitReport};
 use super::{MergeError, Options, Progress};
 use crate::tables::ProfileTables;
+use crate::units::Counter;
 use crate::{engine, session};
 
 /// How often a plan is run of which a cluster does not give each part once.

@@ -42,7 +42,7 @@ pub(crate) use ledger::makes_eligible;
 #[cfg(all(test, feature = "distributed"))]
 pub(crate) use scan::register_empty;
 #[cfg(feature = "distributed")]
-pub(crate) use scan::{Counter, ScanWork, SnapshotScanExec, sighting_schema};
+pub(crate) use scan::{ScanWork, sighting_schema};
 pub(crate) use score::{Score, Scorer};
 
 use super::fetch;

@@ -10,9 +10,9 @@ mod spec;
 pub(crate) use collect::Sighting;
 #[cfg(feature = "distributed")]
 pub(crate) use collect::sighting_schema;
-pub(crate) use source::{Counter, SnapshotScan};
 #[cfg(feature = "distributed")]
-pub(crate) use source::{ScanWork, SnapshotScanExec};
+pub(crate) use source::ScanWork;
+pub(crate) use source::SnapshotScan;
 pub(crate) use spec::{About, Candidate, Finding, Known, LearnedFile, ScanSpec, Unit, UnitReport};
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ use wsp_schemas::snapshot::{Limits, Scan, renew};
 use wsp_schemas::tables::PROFILE_NODES;
 
 use super::collect::{Collector, report_row};
-use super::source::Counter;
 use super::spec::{About, Candidate, Finding, Known, ScanSpec, Unit, UnitReport};
 use crate::functions::MAX_ORDINAL;
 use crate::jobs::fetch::{Files, Unfetched};
@@ -27,6 +26,7 @@ use crate::jobs::merge::admit::{Admission, Applicant};
 use crate::jobs::merge::ledger::Seen;
 use crate::one_line::one_line;
 use crate::tables::{Selection, decode_rows};
+use crate::units::Counter;
 
 /// Rows of snapshots and nodes that a unit may hold; beyond it gives what it has and begins anew.
 const HELD_ROWS: usize = 1 << 20;

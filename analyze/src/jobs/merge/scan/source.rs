@@ -1,16 +1,12 @@
 //! The scan as a plan: units go in as messages, rows of their nodes come out.
-//!
-//! The messages are a table in memory, which engines that cut a plan into tasks know how to cut: a task gets its own units only.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{AsArray, BinaryArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, exec_datafusion_err, project_schema};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::execution::memory_pool::MemoryConsumer;
@@ -18,13 +14,8 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _, Partitioning, PlanProperties,
-    ReplaceChildrenOptions,
-};
+use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
@@ -32,20 +23,7 @@ use super::collect::sighting_schema;
 use super::read::{Means, read_unit};
 use super::spec::{ScanSpec, Unit};
 use crate::session::store_url;
-
-/// How many candidates were looked at.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicUsize);
-
-impl Counter {
-    pub(crate) fn add(&self, files: usize) {
-        self.0.fetch_add(files, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use crate::units::{Counter, UnitWork, UnitsExec};
 
 fn message_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("unit", DataType::Binary, false)]))
@@ -91,117 +69,54 @@ impl TableProvider for SnapshotScan {
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let messages = MemorySourceConfig::try_new_exec(&self.messages, message_schema(), None)?;
-        let work = ScanWork { spec: self.spec.clone(), projection: projection.cloned() };
-        Ok(Arc::new(SnapshotScanExec::new(messages, work, Arc::clone(&self.counter))?))
+        let work = Arc::new(ScanWork { spec: self.spec.clone(), projection: projection.cloned() });
+        Ok(Arc::new(UnitsExec::new(messages, work, Arc::clone(&self.counter))?))
     }
 }
 
-/// What is to be done with units.
+/// Reads snapshots and learned rows, as plain columns of nodes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ScanWork {
     spec: ScanSpec,
     projection: Option<Vec<usize>>,
 }
 
-/// Reads the units that its input gives.
-#[derive(Debug)]
-pub(crate) struct SnapshotScanExec {
-    units: Arc<dyn ExecutionPlan>,
-    work: Arc<ScanWork>,
-    counter: Arc<Counter>,
-    properties: Arc<PlanProperties>,
-}
-
-impl SnapshotScanExec {
-    pub(crate) fn new(units: Arc<dyn ExecutionPlan>, work: ScanWork, counter: Arc<Counter>) -> Result<Self> {
-        let work = Arc::new(work);
-        let properties = properties(&units, &work)?;
-        Ok(Self { units, work, counter, properties })
-    }
-
-    /// What it does, for a message.
-    #[cfg(feature = "distributed")]
-    pub(crate) fn work(&self) -> &ScanWork {
-        &self.work
+impl fmt::Display for ScanWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "concurrency={}", self.spec.concurrency)
     }
 }
 
-/// All rows of a workload are in one partition: by what it is dealt there does not matter to who groups by it.
-fn properties(units: &Arc<dyn ExecutionPlan>, work: &ScanWork) -> Result<Arc<PlanProperties>> {
-    let schema = project_schema(&sighting_schema(), work.projection.as_ref())?;
-    let partitions = units.output_partitioning().partition_count();
-    let partitioning = match Column::new_with_schema("workload", &schema) {
-        Ok(workload) => Partitioning::Hash(vec![Arc::new(workload)], partitions),
-        Err(_) => Partitioning::UnknownPartitioning(partitions),
-    };
-    Ok(Arc::new(PlanProperties::new(
-        EquivalenceProperties::new(schema),
-        partitioning,
-        EmissionType::Incremental,
-        Boundedness::Bounded,
-    )))
-}
+impl UnitWork for ScanWork {
+    const NAME: &'static str = "SnapshotScanExec";
 
-impl DisplayAs for SnapshotScanExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SnapshotScanExec: concurrency={}", self.work.spec.concurrency)
-    }
-}
-
-impl ExecutionPlan for SnapshotScanExec {
-    fn name(&self) -> &'static str {
-        "SnapshotScanExec"
+    fn schema(&self) -> Result<SchemaRef> {
+        project_schema(&sighting_schema(), self.projection.as_ref())
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    /// All rows of a workload are in one partition: by what it is dealt there does not matter to who groups by it.
+    fn partitioning(&self, rows: &SchemaRef, partitions: usize) -> Partitioning {
+        match Column::new_with_schema("workload", rows) {
+            Ok(workload) => Partitioning::Hash(vec![Arc::new(workload)], partitions),
+            Err(_) => Partitioning::UnknownPartitioning(partitions),
+        }
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.units]
-    }
-
-    /// A workload's unit stays where it was dealt.
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
+    fn start(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let units = children.pop().ok_or_else(|| exec_datafusion_err!("a scan needs its units"))?;
-        let properties = properties(&units, &self.work)?;
-        let (work, counter) = (Arc::clone(&self.work), Arc::clone(&self.counter));
-        Ok(Arc::new(Self { units, work, counter, properties }))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        use datafusion::physical_plan::ChildrenPropertiesMode::Recompute;
-        self.replace_children(children, ReplaceChildrenOptions::new(Recompute))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        mut units: SendableRecordBatchStream,
+        partition: usize,
+        context: Arc<TaskContext>,
+        counter: Arc<Counter>,
+    ) -> Result<SendableRecordBatchStream> {
         let url: ObjectStoreUrl = store_url()?;
         let objects = context.runtime_env().object_store(url)?;
-        let mut units = self.units.execute(partition, Arc::clone(&context))?;
         let mut stream = RecordBatchReceiverStreamBuilder::new(sighting_schema(), 2);
         let sender = stream.tx();
-        let (work, counter) = (Arc::clone(&self.work), Arc::clone(&self.counter));
         // What it holds can be sent on at any time.
-        let memory = MemoryConsumer::new(format!("SnapshotScanExec[{partition}]")).with_can_spill(true);
+        let memory = MemoryConsumer::new(format!("{}[{partition}]", Self::NAME)).with_can_spill(true);
         let memory = memory.register(context.memory_pool());
+        let (schema, columns) = (self.schema()?, self.projection.clone());
         stream.spawn(async move {
             let means = Means { objects: &objects, counter: &counter, memory: &memory, rows: &sender };
             while let Some(messages) = units.try_next().await? {
@@ -213,14 +128,14 @@ impl ExecutionPlan for SnapshotScanExec {
                     let unit = Unit::decode(message).map_err(|error| {
                         exec_datafusion_err!("a unit of the scan cannot be read: {error}")
                     })?;
-                    read_unit(&means, &work.spec, &unit).await?;
+                    read_unit(&means, &self.spec, &unit).await?;
                 }
             }
             Ok(())
         });
         let stream = stream.build();
-        let Some(columns) = self.work.projection.clone() else { return Ok(stream) };
+        let Some(columns) = columns else { return Ok(stream) };
         let projected = stream.map(move |batch| Ok(batch?.project(&columns)?));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), projected)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, projected)))
     }
 }

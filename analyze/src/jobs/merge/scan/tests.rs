@@ -15,6 +15,7 @@ use super::*;
 use crate::jobs::merge::admit::{Rules, Standing};
 use crate::jobs::merge::fixture::{epoch, shot, store};
 use crate::session;
+use crate::units::Counter;
 
 /// A pool that remembers what was most.
 #[derive(Debug)]
