@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A merge on one machine, and the same on clusters of one scheduler and 1, 2 and 3 executors of one core each: time, CPU, and whether the
-# tables are equal; what executors handed over (their work directories), and how large the tables are. Then a merge that finds nothing new,
-# which is planning alone.
+# tables are equal; what executors handed over (their work directories), and how large the tables are. Before it, planning where all is new;
+# after it, where nothing is.
 # Usage: analyze/benches/cluster.sh [SNAPSHOTS]      200000, where nothing is said
 # Needs some GB in $TMPDIR (about 20 KB a snapshot), and builds with the profile `release`.
 set -euo pipefail
@@ -55,6 +55,18 @@ run() {
     awk -v name="$name" -v wall="$wall" -v driver="$user" -v kernel="$system" -v nodes="$after" -v before="$before" -v peak="$peak" -v handed="$handed" -v tables="$(tables)" '
         BEGIN { printf "| %s | %.1f | %.1f | %.1f | %.1f | %d | %d | %s |\n", name, wall, driver + kernel, nodes - before, driver + kernel + nodes - before, peak / 1024, handed, tables }'
 }
+mkfifo "$work/log"
+began=$EPOCHREALTIME
+"$bin/wsp" merge --verbose --store "$store" --as-of "$as_of" >/dev/null 2>"$work/log" &
+nodes=($!)
+while read -r line; do
+    if [[ $line == *'reading snapshots'* ]]; then
+        peak=$(awk '/^VmHWM/ { print $2 }' "/proc/${nodes[0]}/status")
+        awk -v began="$began" -v now="$EPOCHREALTIME" -v peak="$peak" 'BEGIN { printf "planning, all new: %.2f s, %d KiB\n\n", now - began, peak }'
+        break
+    fi
+done <"$work/log"
+stop
 echo '| | wall s | driver, CPU s | nodes, CPU s | all, CPU s | driver, peak MiB | handed over, MiB | tables |'
 echo '|---|---|---|---|---|---|---|---|'
 run 'one core' taskset -c 0 "$bin/wsp"
