@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A merge on one machine, and the same on clusters of one scheduler and 1, 2 and 3 executors of one core each: time, CPU, and whether the
 # tables are equal; what executors handed over (their work directories), and how large the tables are. Before it, planning where all is new;
-# after it, where nothing is.
+# after it, where nothing is; then detection and compaction on one machine.
 # Usage: analyze/benches/cluster.sh [SNAPSHOTS]      200000, where nothing is said
 # Needs some GB in $TMPDIR (about 20 KB a snapshot), and builds with the profile `release`.
 set -euo pipefail
@@ -90,6 +90,10 @@ for executors in 1 2 3; do
     rm -rf "$work"/executor*
     port=$((port + 10))
 done
-/usr/bin/time -f "planning, nothing new: %e s, %M KiB" "$bin/wsp" merge --store "$store" --as-of "$as_of"
+/usr/bin/time -f "planning, nothing new: %e s, %U + %S CPU s, %M KiB" "$bin/wsp" merge --store "$store" --as-of "$as_of"
+for new in 'all' 'nothing'; do
+    /usr/bin/time -f "detection, $new new: %e s, %U + %S CPU s, %M KiB" "$bin/wsp" detect --store "$store" || [[ $? == 3 ]]
+done
+/usr/bin/time -f "compaction of all: %e s, %U + %S CPU s, %M KiB" "$bin/wsp" compact --store "$store" --as-of 2026-12-31T00:00:00Z
 "$bin/wsp" sql --store "$store" --format csv "SELECT count(*) AS profiles, sum(snapshot_count) AS snapshots, (SELECT count(*) FROM nodes) AS nodes FROM profiles"
 du -sm "$store"/tables/* "$store"/tables/*/_delta_log
