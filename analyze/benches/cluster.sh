@@ -55,6 +55,18 @@ run() {
     awk -v name="$name" -v wall="$wall" -v driver="$user" -v kernel="$system" -v nodes="$after" -v before="$before" -v peak="$peak" -v handed="$handed" -v tables="$(tables)" '
         BEGIN { printf "| %s | %.1f | %.1f | %.1f | %.1f | %d | %d | %s |\n", name, wall, driver + kernel, nodes - before, driver + kernel + nodes - before, peak / 1024, handed, tables }'
 }
+# in_parts NAME: the tables after merges of one half at random, of the other, and of nothing.
+in_parts() {
+    rm -rf "$store/tables" "$work/later"
+    mkdir "$work/later"
+    (cd "$store" && xargs -a "$work/half" cp -l --parents -t "$work/later" && xargs -a "$work/half" rm)
+    for part in half whole again; do
+        [[ $part != whole ]] || cp -rl "$work/later/." "$store"
+        "$bin/wsp" merge --store "$store" --as-of "$as_of" >/dev/null || [[ $? == 3 ]]
+    done
+    echo "$1, in parts, tables: $(tables)" >>"$work/parts"
+}
+(cd "$store" && find snapshots -type f | awk 'BEGIN { srand() } rand() < 0.5' >"$work/half")
 mkfifo "$work/log"
 began=$EPOCHREALTIME
 "$bin/wsp" merge --verbose --store "$store" --as-of "$as_of" >/dev/null 2>"$work/log" &
@@ -71,6 +83,15 @@ echo '| | wall s | driver, CPU s | nodes, CPU s | all, CPU s | driver, peak MiB 
 echo '|---|---|---|---|---|---|---|---|'
 run 'one core' taskset -c 0 "$bin/wsp"
 run "$cores cores" "$bin/wsp"
+# What one machine does of it besides.
+{
+    /usr/bin/time -f "planning, nothing new: %e s, %U + %S CPU s, %M KiB" "$bin/wsp" merge --store "$store" --as-of "$as_of"
+    for new in 'all' 'nothing'; do
+        /usr/bin/time -f "detection, $new new: %e s, %U + %S CPU s, %M KiB" "$bin/wsp" detect --store "$store" || [[ $? == 3 ]]
+    done
+    du -sm "$store"/tables/* "$store"/tables/*/_delta_log
+} >"$work/alone" 2>&1
+in_parts 'one machine'
 port=$((20000 + RANDOM % 20000))
 for executors in 1 2 3; do
     "$bin/wsp" cluster scheduler --listen "127.0.0.1:$port" --metrics "127.0.0.1:$((port + 1))" >/dev/null 2>>"$work/nodes.log" &
@@ -85,15 +106,13 @@ for executors in 1 2 3; do
     done
     export WSP_CLUSTER="df://127.0.0.1:$port"
     run "a cluster of $executors" "$bin/wsp"
+    [[ $executors -lt 3 ]] || in_parts "a cluster of $executors"
     unset WSP_CLUSTER
     stop
     rm -rf "$work"/executor*
     port=$((port + 10))
 done
-/usr/bin/time -f "planning, nothing new: %e s, %U + %S CPU s, %M KiB" "$bin/wsp" merge --store "$store" --as-of "$as_of"
-for new in 'all' 'nothing'; do
-    /usr/bin/time -f "detection, $new new: %e s, %U + %S CPU s, %M KiB" "$bin/wsp" detect --store "$store" || [[ $? == 3 ]]
-done
+cat "$work/parts" "$work/alone"
 /usr/bin/time -f "compaction of all: %e s, %U + %S CPU s, %M KiB" "$bin/wsp" compact --store "$store" --as-of 2026-12-31T00:00:00Z
 "$bin/wsp" sql --store "$store" --format csv "SELECT count(*) AS profiles, sum(snapshot_count) AS snapshots, (SELECT count(*) FROM nodes) AS nodes FROM profiles"
 du -sm "$store"/tables/* "$store"/tables/*/_delta_log
