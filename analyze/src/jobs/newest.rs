@@ -31,8 +31,7 @@ impl Newest {
         let from: DateTime<Utc> = hour - TimeDelta::hours(HOURS_BEFORE);
         let mut by_workload: HashMap<WorkloadKey, Vec<Listed>> = HashMap::new();
         let until = (now + CLOCKS).timestamp_millis();
-        let listed = listing::snapshots(store, Some(from)).await?;
-        for listed in listed.into_iter().filter(|listed| listed.key.window_end_ms <= until) {
+        for listed in listing::snapshots(store, Some(from), |key| key.window_end_ms <= until).await? {
             by_workload.entry(listed.key.workload).or_default().push(listed);
         }
         for listed in by_workload.values_mut() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use wsp_schemas::image::WorkloadKey;
-use wsp_schemas::keys;
+use wsp_schemas::keys::{self, SnapshotKey};
 use wsp_schemas::store::Store;
 
 use super::judge::Candidate;
@@ -50,36 +50,43 @@ pub(super) async fn make(
     let from = stood.filter(|_| !options.rescan).and_then(|hour| hour_before(hour, options));
     // Keys begin with the hour of their upload.
     let first = from.map(keys::snapshots_from).unwrap_or_default();
-    let listed = async { listing::snapshots(store, from).await.map_err(DetectError::of_listing) };
-    let judged = async { judged(detections, &first).await.map_err(DetectError::from) };
-    let decided = async { decided(&tables.ledger, &first).await.map_err(DetectError::from) };
-    let (listed, judged, decided) = tokio::try_join!(listed, judged, decided)?;
-    report.listed = listed.len();
+    let (judged, decided) = tokio::try_join!(judged(detections, &first), decided(&tables.ledger, &first))?;
     let merged = tables.profiles.application(MERGE_WATERMARK).await?;
 
-    let mut plan = Plan { stood, ..Plan::default() };
     let hour = |time: DateTime<Utc>| time.timestamp().div_euclid(3600);
     let now = Utc::now();
-    // Beyond what merges have seen nothing is settled.
-    let reached =
-        listed.iter().rev().map(|listed| listed.key.uploaded).find(|uploaded| *uploaded <= now).map(hour);
-    let mut waiting = i64::MAX;
-    for Listed { object_key, key, size } in listed {
-        if judged.contains(&object_key) {
-            report.known += 1;
-            continue;
+    let (mut listed, mut known, mut undecided) = (0, 0, 0);
+    let (mut reached, mut waiting) = (None, i64::MAX);
+    let is_new = |key: &SnapshotKey| {
+        listed += 1;
+        // Beyond what merges have seen nothing is settled.
+        if key.uploaded <= now {
+            reached = reached.max(Some(hour(key.uploaded)));
         }
-        let is_late = match decided.get(&object_key) {
-            Some(Decided::Admitted | Decided::Kept) => false,
-            Some(Decided::Refused) => continue,
+        if judged.contains(key) {
+            known += 1;
+            return false;
+        }
+        match decided.get(key) {
+            Some(Decided::Admitted | Decided::Kept) => true,
+            Some(Decided::Refused) => false,
             None if revisions.get(&key.workload).is_some_and(|revision| revision.is_stable) => true,
             // Whether it is learned from is not decided yet.
             None => {
-                report.waiting += 1;
+                undecided += 1;
                 waiting = waiting.min(hour(key.uploaded));
-                continue;
+                false
             }
-        };
+        }
+    };
+    let new = listing::snapshots(store, from, is_new).await.map_err(DetectError::of_listing)?;
+    report.listed = listed;
+    report.known += known;
+    report.waiting += undecided;
+
+    let mut plan = Plan { stood, ..Plan::default() };
+    for Listed { object_key, key, size } in new {
+        let is_late = !decided.contains_key(&key);
         let bucket = key.workload.bucket(buckets);
         let candidate = Candidate { object_key, size, is_late, key };
         plan.work.entry((bucket, candidate.key.workload)).or_default().push(candidate);
@@ -104,8 +111,8 @@ fn hour_before(hour: i64, options: &Options) -> Option<DateTime<Utc>> {
     from.duration_trunc(TimeDelta::hours(1)).ok()
 }
 
-/// Objects that were judged before, from a key on.
-async fn judged(detections: &OpenTable, from: &str) -> Result<HashSet<String>, TableError> {
+/// Snapshots that were judged before, from a key on. Of a large fleet there are millions: their keys are kept as numbers, not as text.
+async fn judged(detections: &OpenTable, from: &str) -> Result<HashSet<SnapshotKey>, TableError> {
     let select = Selection { columns: Some(&["object_key"]), workloads: None };
     let mut judged = HashSet::new();
     for file in detections.files()? {
@@ -115,13 +122,14 @@ async fn judged(detections: &OpenTable, from: &str) -> Result<HashSet<String>, T
         for batch in detections.read(&file, select).await? {
             let read = Reader::new(&batch);
             let keys = (0..batch.num_rows()).filter_map(|row| read.text("object_key", row));
-            judged.extend(keys.filter(|key| *key >= from).map(str::to_owned));
+            judged.extend(keys.filter(|key| *key >= from).filter_map(|key| SnapshotKey::parse(key).ok()));
         }
     }
     Ok(judged)
 }
 
-async fn decided(ledger: &OpenTable, from: &str) -> Result<HashMap<String, Decided>, TableError> {
+/// What the ledger says of snapshots, from a key on.
+async fn decided(ledger: &OpenTable, from: &str) -> Result<HashMap<SnapshotKey, Decided>, TableError> {
     let select = Selection { columns: Some(&["object_key", "outcome"]), workloads: None };
     let mut decided = HashMap::new();
     for file in ledger.files()? {
@@ -131,14 +139,15 @@ async fn decided(ledger: &OpenTable, from: &str) -> Result<HashMap<String, Decid
         for batch in ledger.read(&file, select).await? {
             let read = Reader::new(&batch);
             for row in 0..batch.num_rows() {
-                let Some(key) = read.text("object_key", row).filter(|key| *key >= from) else { continue };
+                let key = read.text("object_key", row).filter(|key| *key >= from);
+                let Some(key) = key.and_then(|key| SnapshotKey::parse(key).ok()) else { continue };
                 let what = match read.text("outcome", row) {
                     Some("admitted") => Decided::Admitted,
                     Some("unkeyed" | "out_of_range") => Decided::Kept,
                     _ => Decided::Refused,
                 };
                 // What was refused and put back may have been admitted since.
-                let entry = decided.entry(key.to_owned()).or_insert(what);
+                let entry = decided.entry(key).or_insert(what);
                 if *entry == Decided::Refused {
                     *entry = what;
                 }

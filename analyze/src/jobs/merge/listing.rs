@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use datafusion::common::runtime::SpawnedTask;
+use futures::future::ready;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -52,13 +53,15 @@ pub(in crate::jobs) struct Listed {
     pub(in crate::jobs) size: Option<u64>,
 }
 
-/// The snapshots from an hour on, in the order of their keys; without whatever else is there.
+/// The snapshots from an hour on that are wanted, in the order of their keys; whatever else is there is not kept.
 pub(in crate::jobs) async fn snapshots(
     store: &Store,
     from: Option<DateTime<Utc>>,
+    mut is_wanted: impl FnMut(&SnapshotKey) -> bool,
 ) -> Result<Vec<Listed>, MergeError> {
-    let of = |object_key: String, size| {
-        Some(Listed { key: SnapshotKey::parse(&object_key).ok()?, object_key, size })
+    let mut of = |object_key: String, size| {
+        let key = SnapshotKey::parse(&object_key).ok().filter(&mut is_wanted)?;
+        Some(Listed { key, object_key, size })
     };
     let mut listed: Vec<_> = if let Some(folder) = store.folder() {
         let names = tokio::task::spawn_blocking(move || names_below(&folder, from)).await;
@@ -70,7 +73,8 @@ pub(in crate::jobs) async fn snapshots(
         names.into_iter().filter_map(|name| of(name, None)).collect()
     } else {
         let objects = objects(store, from).await?;
-        let listed = objects.try_filter_map(async |object| Ok(of(object.location.into(), Some(object.size))));
+        let listed =
+            objects.try_filter_map(|object| ready(Ok(of(object.location.into(), Some(object.size)))));
         listed.try_collect().await?
     };
     // A store may list in any order; what is decided must not depend on it.
@@ -250,8 +254,12 @@ mod tests {
         let store = open(folder.path().to_str().unwrap());
         for from in [None, Some("2026-11-24T01:00:00Z"), Some("2026-11-25T00:00:00Z")] {
             let from = from.map(|from| DateTime::parse_from_rfc3339(from).unwrap().with_timezone(&Utc));
-            let by_names: Vec<String> =
-                snapshots(&store, from).await.unwrap().into_iter().map(|listed| listed.object_key).collect();
+            let by_names: Vec<String> = snapshots(&store, from, |_| true)
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|listed| listed.object_key)
+                .collect();
             for store in [&store, &memory] {
                 let objects: Vec<ObjectMeta> =
                     objects(store, from).await.unwrap().try_collect().await.unwrap();
